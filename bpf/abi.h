@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the BPF programs and the user-space tool agree on: every value that one
+ * side writes and the other reads. The including file provides __u8 .. __u64.
+ *
+ * Byte order: ports are in host byte order everywhere in this file, addresses
+ * are in network byte order. Every struct is free of implicit padding, and its
+ * size is asserted below. A change to anything here is a change of
+ * PORTSTEER_ABI, and with it of the names of all pinned objects.
+ */
+#ifndef PORTSTEER_ABI_H
+#define PORTSTEER_ABI_H
+
+#define PORTSTEER_ABI 1
+/* Kernel objects are called by this prefix and their pin's name ("ps1_netns"):
+ * an object of another ABI is recognised before a byte of it is read. */
+#define PORTSTEER_PREFIX "ps1_"
+
+/* Limits. Every one is checked in user space before anything is built. */
+enum {
+	PS_MAX_INSTANCES = 1024,
+	PS_MAX_RULES = 200000, /* rules of one instance, a range counting as one */
+	PS_MAX_PREFIXES = 131072, /* (prefix, front port) pairs of one instance */
+	PS_MAX_OWNERS_PER_PORT = 32, /* different owners of one target port */
+	PS_MAX_OWNERS = 65536, /* different owners in one instance */
+	PS_CGROUP_PATH = 1024, /* bytes of an owner's cgroup path, with NUL */
+	PS_CGROUP_DEPTH = 16, /* components of an owner's cgroup path */
+	PS_CGROUP_WALK = 64, /* depth of the deepest cgroup that can be matched */
+};
+
+/*
+ * The ruleset word: one 64-bit store of it replaces a ruleset for all hooks.
+ *
+ *   bits  0..31  generation, never 0; grows by one with each ruleset
+ *   bits 32..35  log2 of the number of front buckets, 0..14
+ *   bit  36      which half of the double-buffered tables is in force
+ *   bits 48..63  multiplier of the front hash, odd
+ *
+ * The word 0 means "not loaded". Example: generation 7, 2^1 buckets, half 1,
+ * multiplier 0x9e37: 0x9e37001100000007.
+ */
+#define PS_WORD_GEN(w) ((__u32)(w))
+#define PS_WORD_LOG2(w) ((__u32)((w) >> 32) & 0xf)
+#define PS_WORD_HALF(w) ((__u32)((w) >> 36) & 1)
+#define PS_WORD_MULT(w) ((__u32)((w) >> 48))
+#define PS_WORD(gen, log2, half, mult)                                                             \
+	((__u64)(__u32)(gen) | (__u64)((log2) & 0xf) << 32 | (__u64)((half) & 1) << 36 |            \
+	 (__u64)((mult) & 0xffff) << 48)
+
+/* The bucket of a front port. The multiplication by an odd number is a
+ * bijection of the 16-bit numbers, so 2^14 buckets of 4 cells hold any set. */
+#define PS_BUCKET(port, mult, log2)                                                                \
+	((((__u32)(port) * (__u32)(mult)) & 0xffff) >> (16 - (log2)))
+#define PS_MAX_LOG2 14
+
+/* One instance as the shared programs see it (map "instances"). */
+struct ps_instance {
+	__u64 active; /* the ruleset word in force */
+	__u64 pending; /* the word being prepared: listeners are admitted for it too */
+	__u64 cookie; /* the network namespace's cookie */
+	__u64 reserved;
+};
+
+/* What a steered port leads to. A target id is chunk << 20 | index. */
+enum ps_front_flags {
+	PS_FRONT_USED = 1, /* the cell holds a front port */
+	PS_FRONT_DEFAULT = 2, /* rule and target are those of a rule without address */
+	PS_FRONT_PREFIX = 4, /* address-prefix rules exist: ask the trie first */
+	PS_FRONT_PASS = 8, /* --on-miss pass; otherwise refuse */
+};
+
+/* One front port: 80, used, rule 3, target 0x000002. */
+struct ps_front {
+	__u16 port;
+	__u16 flags; /* enum ps_front_flags */
+	__u32 rule; /* index of the rule's hit counters */
+	__u32 target;
+};
+
+/* A bucket is what one lookup fetches. */
+struct ps_bucket {
+	struct ps_front cell[4];
+	__u64 reserved[2];
+};
+
+/*
+ * Front buckets: the first PS_FRONT_SMALL of each half are in the map "fronts"
+ * (index half * PS_FRONT_SMALL + bucket), which is used when there are no more
+ * than that; larger tables are in "fronts_more", PS_FRONT_CHUNK buckets a chunk
+ * (chunk number half * PS_FRONT_CHUNKS + bucket / PS_FRONT_CHUNK).
+ */
+enum {
+	PS_FRONT_SMALL_LOG2 = 3,
+	PS_FRONT_SMALL = 1 << PS_FRONT_SMALL_LOG2,
+	PS_FRONT_CHUNK_LOG2 = 8,
+	PS_FRONT_CHUNK = 1 << PS_FRONT_CHUNK_LOG2,
+	PS_FRONT_CHUNKS = (1 << PS_MAX_LOG2) / PS_FRONT_CHUNK,
+};
+
+/* Key of the prefix trie: 10.0.0.0/8 port 80 is prefixlen 64 + 8. The
+ * generation in front keeps the entries of two rulesets apart. */
+struct ps_prefix_key {
+	__u32 prefixlen; /* bits of what follows that count */
+	__u32 generation;
+	__u16 port;
+	__u16 family; /* 4 or 6 */
+	__u8 addr[16]; /* network byte order; IPv4 in the first four bytes */
+};
+#define PS_PREFIX_FIXED_BITS 64
+
+/*
+ * Hits, counted by sk_lookup for each rule and CPU. Rules below PS_HITS_SMALL
+ * are in the map "hits", the others in "hits_more", PS_HITS_CHUNK a chunk.
+ */
+struct ps_hits {
+	__u64 steered; /* handed to an admitted listener */
+	__u64 missed; /* no live listener of any family */
+	__u64 family; /* listeners, but none of the client's address family */
+	__u64 last; /* jiffies of the last of these */
+};
+enum { PS_HITS_SMALL = 32, PS_HITS_CHUNK = 256, PS_HITS_CHUNKS = 1024 };
+
+/* What happened to the listeners of one target; counted atomically. */
+struct ps_events {
+	__u64 admitted;
+	__u64 denied; /* listeners refused because they are not the owner's */
+	__u64 error; /* listeners that the sockmap refused (MPTCP, full); failed assigns */
+	__u64 overflow; /* listeners that found all PS_SLOTS slots taken, ever */
+};
+
+/*
+ * Target chunk k holds PS_TARGET_CHUNK(k) targets; each has PS_SLOTS places in
+ * the chunk's sockmap (slot index * PS_SLOTS + n) and, when these are taken,
+ * up to PS_OVERFLOW in the instance's sockhash "overflow".
+ */
+enum { PS_SLOTS = 4, PS_OVERFLOW = 124, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUNKS = 8 };
+#define PS_TARGET_CHUNK(k) (64u << (2 * (k)))
+#define PS_TARGET(chunk, index) ((__u32)(chunk) << 20 | (__u32)(index))
+#define PS_TARGET_CHUNK_OF(t) ((t) >> 20)
+#define PS_TARGET_INDEX_OF(t) ((t) & 0xfffff)
+
+struct ps_chunk_key {
+	__u32 instance;
+	__u32 chunk;
+};
+struct ps_overflow_key {
+	__u32 target;
+	__u32 n;
+};
+
+/*
+ * Admission records, a hash by target port with chains. Both halves of the
+ * double buffer are interleaved (index * 2 + half), so that a larger map can
+ * take the place of a smaller one with the same contents. Records 0 ..
+ * buckets - 1 are the heads of chains, used through `next` only; record 0's
+ * `buckets` says how many there are (a power of two). 0 ends a chain.
+ */
+enum ps_admit_flags {
+	PS_ADMIT_FRESH = 1, /* a target that the ruleset before did not have */
+};
+struct ps_admit {
+	__u16 port;
+	__u16 flags; /* enum ps_admit_flags */
+	__u32 next;
+	__u32 target;
+	__u32 owner; /* index into the owners, or in record 0: number of heads */
+};
+
+/* An owner. Indices are interleaved by half, as above. */
+enum ps_owner_flags {
+	PS_OWNER_USER = 1, /* uid must be equal */
+	PS_OWNER_CGROUP = 2, /* cgroup must be the path or below it */
+	PS_OWNER_ANY = 4, /* no check */
+};
+struct ps_owner {
+	__u32 flags; /* enum ps_owner_flags */
+	__u32 uid;
+	__u32 depth; /* number of components of the path, 0 for the root */
+	__u16 start[PS_CGROUP_DEPTH + 2]; /* where component i starts in path; [depth] = end */
+	__u8 path[PS_CGROUP_PATH]; /* components, each ended by NUL: "system.slice\0web.service\0" */
+};
+
+_Static_assert(sizeof(struct ps_instance) == 32, "ABI");
+_Static_assert(sizeof(struct ps_front) == 12, "ABI");
+_Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
+_Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
+_Static_assert(sizeof(struct ps_hits) == 32, "ABI");
+_Static_assert(sizeof(struct ps_events) == 32, "ABI");
+_Static_assert(sizeof(struct ps_admit) == 16, "ABI");
+_Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");
+
+#endif

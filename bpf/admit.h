@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Admission: a socket that listens on a target port enters the slots of the
+ * targets whose owner it belongs to. Called from listen() (sock_ops) and for
+ * sockets that were open before the rule (iter/tcp).
+ */
+#ifndef PORTSTEER_ADMIT_H
+#define PORTSTEER_ADMIT_H
+
+#define EEXIST 17
+
+#define PS_CHAIN 128 /* user space keeps chains to half of this */
+#define PS_MATCHES 8 /* targets of one port that can share one listener */
+
+/* How a program puts a socket into a map. Handed down as a constant, because
+ * each kind of program may only contain the calls of its own kind. */
+enum ps_way {
+	PS_BY_SOCK_OPS, /* handle: struct bpf_sock_ops * */
+	PS_BY_ITER, /* handle: struct sock_common * */
+};
+
+/* A listening socket. */
+struct ps_subject {
+	void *handle;
+	__u32 uid;
+	__u16 port;
+	__u64 cgroup; /* address of its struct cgroup */
+};
+
+static __always_inline int enter(enum ps_way way, void *handle, void *map, __u32 *slot)
+{
+	if (way == PS_BY_SOCK_OPS)
+		return bpf_sock_map_update(handle, map, slot, BPF_NOEXIST);
+	return bpf_map_update_elem(map, slot, handle, BPF_NOEXIST);
+}
+
+static __always_inline int enter_hash(enum ps_way way, void *handle, void *map,
+				      struct ps_overflow_key *key)
+{
+	if (way == PS_BY_SOCK_OPS)
+		return bpf_sock_hash_update(handle, map, key, BPF_NOEXIST);
+	return bpf_map_update_elem(map, key, handle, BPF_NOEXIST);
+}
+
+static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
+{
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
+	__u32 index = PS_TARGET_INDEX_OF(target);
+	void *chunk = bpf_map_lookup_elem(&events, &key);
+
+	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+}
+
+/* Claim the first free slot; the map's own lock makes BPF_NOEXIST a claim.
+ * -EEXIST when all are taken. */
+static __always_inline int enter_slots(enum ps_way way, void *handle, __u32 inst,
+				       __u32 target)
+{
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
+	void *map = bpf_map_lookup_elem(&sockets, &key);
+	int ret = -EEXIST;
+	__u32 slot;
+
+	if (!map)
+		return -1;
+	for (int n = 0; n < PS_SLOTS && ret == -EEXIST; n++) {
+		slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+		ret = enter(way, handle, map, &slot);
+	}
+	return ret;
+}
+
+static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst, __u32 target,
+				      struct ps_events *e)
+{
+	struct ps_overflow_key key = { .target = target };
+	void *map = bpf_map_lookup_elem(&overflows, &inst);
+	int ret = -EEXIST;
+
+	if (!map)
+		return -1;
+	/* Before the socket can be found: steering looks no further than this. */
+	__sync_fetch_and_add(&e->overflow, 1);
+	for (__u32 n = 0; n < PS_OVERFLOW && ret == -EEXIST; n++) {
+		key.n = n;
+		ret = enter_hash(way, handle, map, &key);
+	}
+	return ret;
+}
+
+static __always_inline void admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target)
+{
+	struct ps_events *e = events_at(inst, target);
+	int ret;
+
+	if (!e)
+		return;
+	ret = enter_slots(way, handle, inst, target);
+	if (ret == -EEXIST)
+		ret = enter_more(way, handle, inst, target, e);
+	if (ret)
+		__sync_fetch_and_add(&e->error, 1);
+	else
+		__sync_fetch_and_add(&e->admitted, 1);
+}
+
+static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)
+{
+	__u32 key = index * 2 + half;
+
+	return bpf_map_lookup_elem(map, &key);
+}
+
+/* Which records to walk, packed into one argument of a global function. */
+#define PS_WALK(inst, port, half, fresh)                                                           \
+	((__u64)(inst) | (__u64)(port) << 32 | (__u64)(half) << 48 | (__u64)(fresh) << 49)
+
+/* The head of the chain of `port`, or NULL if there are no records. */
+static __always_inline struct ps_admit *head_of(void *map, __u32 half, __u32 port)
+{
+	struct ps_admit *first = record_at(map, half, 0);
+
+	return first && first->owner ? record_at(map, half, port & (first->owner - 1)) : NULL;
+}
+
+/* The record after `cursor` in the chain of the walk's port (0: the first one),
+ * or 0 at its end. The global functions of this file are loop bodies: the
+ * verifier looks at each once, and at the loops around them only as calls. */
+__noinline int ps_after(__u64 where, __u32 cursor)
+{
+	__u32 inst = (__u32)where, half = where >> 48 & 1;
+	void *map = bpf_map_lookup_elem(&admits, &inst);
+	struct ps_admit *r;
+
+	if (!map)
+		return 0;
+	r = cursor ? record_at(map, half, cursor) : head_of(map, half, where >> 32 & 0xffff);
+	return r ? r->next : 0;
+}
+
+/* Is the record one of the walk's port, and the socket's owner its owner? Whose
+ * it is does not matter if `uid` is PS_ANYBODY. 1 or 0. */
+#define PS_ANYBODY (~0ULL)
+__noinline int ps_matches(__u64 where, __u64 uid, __u64 cgrp, __u32 index)
+{
+	__u32 inst = (__u32)where, half = where >> 48 & 1, fresh = where >> 49 & 1;
+	void *map = bpf_map_lookup_elem(&admits, &inst);
+	struct ps_admit *r = map ? record_at(map, half, index) : NULL;
+
+	if (!r || r->port != (__u16)(where >> 32) || (fresh && !(r->flags & PS_ADMIT_FRESH)))
+		return 0;
+	return uid == PS_ANYBODY || ps_owns(inst, r->owner * 2 + half, (__u32)uid, cgrp);
+}
+
+/* The next matching record after `cursor`, or 0. */
+__noinline int ps_next(__u64 where, __u64 uid, __u64 cgrp, __u32 cursor)
+{
+	for (int i = 0; i < PS_CHAIN; i++) {
+		cursor = ps_after(where, cursor);
+		if (!cursor)
+			return 0;
+		if (ps_matches(where, uid, cgrp, cursor))
+			return cursor;
+	}
+	return 0;
+}
+
+static __always_inline __u32 target_of(__u32 inst, __u32 half, __u32 record)
+{
+	void *map = bpf_map_lookup_elem(&admits, &inst);
+	struct ps_admit *r = map ? record_at(map, half, record) : NULL;
+
+	return r ? r->target : 0;
+}
+
+/* A listener that is no owner's: count it at each target of its port, where
+ * someone may look for it. */
+static __always_inline void deny(__u64 where, __u32 inst, __u32 half)
+{
+	struct ps_events *e;
+	__u32 record = 0;
+
+	for (int i = 0; i < PS_MATCHES; i++) {
+		record = ps_next(where, PS_ANYBODY, 0, record);
+		if (!record)
+			return;
+		e = events_at(inst, target_of(inst, half, record));
+		if (e)
+			__sync_fetch_and_add(&e->denied, 1);
+	}
+}
+
+/* Admit the socket under the ruleset `word`; only to targets that the ruleset
+ * before did not have, if `fresh`. */
+static __always_inline void admit(enum ps_way way, const struct ps_subject *s, __u32 inst,
+				  __u64 word, bool fresh)
+{
+	__u32 half = PS_WORD_HALF(word), record = 0;
+	__u64 where = PS_WALK(inst, s->port, half, fresh);
+
+	if (!word)
+		return;
+	for (int i = 0; i < PS_MATCHES; i++) {
+		record = ps_next(where, s->uid, s->cgroup, record);
+		if (!record) {
+			if (!i)
+				deny(where, inst, half);
+			return;
+		}
+		admit_to(way, s->handle, inst, target_of(inst, half, record));
+	}
+}
+
+#endif

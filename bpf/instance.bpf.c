@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What is loaded for each network namespace: the sk_lookup program and the
+ * tables that only it reads. A small instance is served by the first map of
+ * each pair; the outer map beside it holds what does not fit.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+
+#define filter ps1_filter
+#define fronts ps1_fronts
+#define fronts_more ps1_fronts_more
+#define hits ps1_hits
+#define hits_more ps1_hits_more
+#define listeners ps1_listeners
+#define listeners_more ps1_listeners_more
+#define spill ps1_overflow
+#define prefixes ps1_prefixes
+
+/* This instance's index in `instances`; a constant to the verifier. */
+const volatile __u32 instance;
+
+/* One bit for each port: a superset of the front ports in force. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32[65536 / 32]);
+} filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * PS_FRONT_SMALL);
+	__type(key, __u32);
+	__type(value, struct ps_bucket);
+} fronts SEC(".maps");
+
+/* All chunks have one size, so that the verifier may inline their lookups. */
+struct ps_fronts_chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PS_FRONT_CHUNK);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_bucket));
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2 * PS_FRONT_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct ps_fronts_chunk);
+} fronts_more SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PS_HITS_SMALL);
+	__type(key, __u32);
+	__type(value, struct ps_hits);
+} hits SEC(".maps");
+
+struct ps_hits_chunk {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PS_HITS_CHUNK);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_hits));
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PS_HITS_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct ps_hits_chunk);
+} hits_more SEC(".maps");
+
+struct ps_listeners_chunk {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 64 * PS_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} listeners SEC(".maps");
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PS_TARGET_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct ps_listeners_chunk);
+} listeners_more SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, PS_OVERFLOW_TOTAL);
+	__type(key, struct ps_overflow_key);
+	__type(value, __u64);
+} spill SEC(".maps");
+
+/* Room for the entries of two generations. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * PS_MAX_PREFIXES);
+	__type(key, struct ps_prefix_key);
+	__type(value, struct ps_front);
+} prefixes SEC(".maps");
+
+#include "steer.h"
+
+SEC("sk_lookup")
+int ps1_steer(struct bpf_sk_lookup *ctx)
+{
+	return steer(ctx);
+}
+
+char LICENSE[] SEC("license") = "GPL";

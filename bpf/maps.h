@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The maps that are shared by all instances. bpf/host.bpf.c makes them; each
+ * instance's sk_lookup program is loaded with the same maps put in their place.
+ */
+#ifndef PORTSTEER_MAPS_H
+#define PORTSTEER_MAPS_H
+
+/* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h). */
+#define instances ps1_instances
+#define netns ps1_netns
+#define admits ps1_admits
+#define owners ps1_owners
+#define sockets ps1_sockets
+#define events ps1_events
+#define overflows ps1_overflows
+#define scan_args ps1_scan_args
+
+/* Every instance's ruleset word; user space stores it through mmap. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PS_MAX_INSTANCES);
+	__type(key, __u32);
+	__type(value, struct ps_instance);
+} instances SEC(".maps");
+
+/* Target chunks' events, by instance and chunk. */
+struct ps_events_chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_events));
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * PS_MAX_INSTANCES);
+	__type(key, struct ps_chunk_key);
+	__array(values, struct ps_events_chunk);
+} events SEC(".maps");
+
+#endif

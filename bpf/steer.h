@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Steering: which socket, if any, gets a connection that arrives at a local
+ * address and port. Runs once for each lookup of a listener, on every TCP
+ * connection of the network namespace, so most calls must end at is_front.
+ */
+#ifndef PORTSTEER_STEER_H
+#define PORTSTEER_STEER_H
+
+#define EAGAIN 11
+#define EAFNOSUPPORT 97
+#define AF_INET 2
+#define IPPROTO_TCP 6
+
+/* A ruleset can be replaced while it is read; thousands of times slower than
+ * one read takes, so that a third try cannot be needed in practice. */
+#define PS_READ_TRIES 3
+
+struct ps_filter {
+	__u32 bits[65536 / 32];
+};
+
+/* Is `port` a front port of any rule? May say yes for a port that has just lost
+ * its rule, never no for one that has one. */
+static __always_inline bool is_front(__u32 port)
+{
+	__u32 zero = 0;
+	struct ps_filter *f = bpf_map_lookup_elem(&filter, &zero);
+
+	return f && f->bits[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
+}
+
+static __always_inline struct ps_bucket *bucket_of(__u64 word, __u32 port)
+{
+	__u32 log2 = PS_WORD_LOG2(word), half = PS_WORD_HALF(word);
+	__u32 bucket = PS_BUCKET(port, PS_WORD_MULT(word), log2);
+	void *chunk;
+	__u32 key;
+
+	if (log2 <= PS_FRONT_SMALL_LOG2) {
+		key = half * PS_FRONT_SMALL + bucket;
+		return bpf_map_lookup_elem(&fronts, &key);
+	}
+	key = half * PS_FRONT_CHUNKS + (bucket >> PS_FRONT_CHUNK_LOG2);
+	chunk = bpf_map_lookup_elem(&fronts_more, &key);
+	if (!chunk)
+		return NULL;
+	key = bucket & (PS_FRONT_CHUNK - 1);
+	return bpf_map_lookup_elem(chunk, &key);
+}
+
+/* The cell of `port`; PS_FRONT_USED is not set in *out if there is none. */
+static __always_inline void cell_of(const struct ps_bucket *bucket, __u32 port,
+				    struct ps_front *out)
+{
+	out->flags = 0;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		if (bucket->cell[i].port == port && bucket->cell[i].flags) {
+			*out = bucket->cell[i];
+			return;
+		}
+	}
+}
+
+/* Replace *front by what the longest matching address prefix says. */
+static __always_inline void match_prefix(const struct bpf_sk_lookup *ctx, __u64 word,
+					 struct ps_front *front)
+{
+	struct ps_prefix_key key = {
+		.generation = PS_WORD_GEN(word),
+		.port = front->port,
+	};
+	__u32 *addr = (__u32 *)key.addr;
+	struct ps_front *found;
+
+	/* volatile: the verifier wants each context field read at its own offset,
+	 * and the compiler would merge the two branches' reads into one. */
+	if (ctx->family == AF_INET) {
+		key.family = 4;
+		key.prefixlen = PS_PREFIX_FIXED_BITS + 32;
+		addr[0] = *(volatile __u32 *)&ctx->local_ip4;
+	} else {
+		key.family = 6;
+		key.prefixlen = PS_PREFIX_FIXED_BITS + 128;
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			addr[i] = *(volatile __u32 *)&ctx->local_ip6[i];
+	}
+	found = bpf_map_lookup_elem(&prefixes, &key);
+	if (found)
+		*front = *found;
+	else if (!(front->flags & PS_FRONT_DEFAULT))
+		front->flags = 0;
+}
+
+/* What the ruleset in force says of this connection: 0 with front->flags zero
+ * for "nothing"; -EAGAIN if the ruleset kept being replaced. */
+static __always_inline int find_front(const struct bpf_sk_lookup *ctx, __u32 port,
+				      struct ps_front *front)
+{
+	__u32 index = instance;
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
+	struct ps_bucket *bucket;
+	__u64 word;
+
+	front->flags = 0;
+	if (!me)
+		return 0;
+	for (int i = 0; i < PS_READ_TRIES; i++) {
+		word = *(volatile __u64 *)&me->active;
+		if (!word)
+			return 0;
+		bucket = bucket_of(word, port);
+		if (bucket)
+			cell_of(bucket, port, front);
+		/* The half that was read may have been rewritten since: only if
+		 * the word is still the same was it the ruleset in force. */
+		barrier();
+		if (*(volatile __u64 *)&me->active != word)
+			continue;
+		if (front->flags & PS_FRONT_PREFIX)
+			match_prefix(ctx, word, front);
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+/* How a search through a target's listeners went: bits, so that what several
+ * listeners said is an OR and the verifier need not follow each combination. */
+enum ps_found { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FAILED = 2, PS_FOUND = 4 };
+
+/* Hand the connection to `sk`; releases it. */
+static __always_inline enum ps_found assign(struct bpf_sk_lookup *ctx, struct bpf_sock *sk)
+{
+	int ret = bpf_sk_assign(ctx, sk, 0);
+
+	bpf_sk_release(sk);
+	if (!ret)
+		return PS_FOUND;
+	return ret == -EAFNOSUPPORT ? PS_OTHER_FAMILY : PS_FAILED;
+}
+
+static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *map, __u32 index)
+{
+	enum ps_found found = PS_NONE;
+	struct bpf_sock *sk;
+	__u32 slot;
+
+#pragma unroll
+	for (int n = 0; n < PS_SLOTS; n++) {
+		slot = index * PS_SLOTS + n;
+		sk = bpf_map_lookup_elem(map, &slot);
+		if (!sk)
+			continue;
+		found |= assign(ctx, sk);
+		if (found & PS_FOUND)
+			break;
+	}
+	return found;
+}
+
+static __always_inline struct ps_events *events_of(__u32 target)
+{
+	struct ps_chunk_key key = { .instance = instance, .chunk = PS_TARGET_CHUNK_OF(target) };
+	__u32 index = PS_TARGET_INDEX_OF(target);
+	void *chunk = bpf_map_lookup_elem(&events, &key);
+
+	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+}
+
+/* One listener beyond the first PS_SLOTS. Global functions are verified once,
+ * however often they are called; so is the next. */
+__noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+{
+	struct ps_overflow_key key = { .target = target, .n = n };
+	struct bpf_sock *sk = bpf_map_lookup_elem(&spill, &key);
+
+	return sk ? assign(ctx, sk) : PS_NONE;
+}
+
+/* All of them; reached when none of the first can serve. */
+__noinline int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
+{
+	struct ps_events *e = events_of(target);
+	__u64 used = e ? e->overflow : 0;
+	int found = PS_NONE;
+
+	for (__u32 n = 0; n < PS_OVERFLOW && n < used; n++) {
+		found |= ps_try_one(ctx, target, n);
+		if (found & PS_FOUND)
+			break;
+	}
+	return found;
+}
+
+static __always_inline enum ps_found steer_to(struct bpf_sk_lookup *ctx, __u32 target)
+{
+	__u32 chunk = PS_TARGET_CHUNK_OF(target);
+	enum ps_found found = PS_NONE;
+	void *map;
+
+	if (!chunk) {
+		found = try_slots(ctx, &listeners, PS_TARGET_INDEX_OF(target));
+	} else {
+		map = bpf_map_lookup_elem(&listeners_more, &chunk);
+		if (map)
+			found = try_slots(ctx, map, PS_TARGET_INDEX_OF(target));
+	}
+	if (!(found & PS_FOUND))
+		found |= ps_try_more(ctx, target);
+	return found;
+}
+
+static __always_inline struct ps_hits *hits_of(__u32 rule)
+{
+	void *chunk;
+	__u32 key;
+
+	if (rule < PS_HITS_SMALL)
+		return bpf_map_lookup_elem(&hits, &rule);
+	rule -= PS_HITS_SMALL;
+	key = rule / PS_HITS_CHUNK;
+	chunk = bpf_map_lookup_elem(&hits_more, &key);
+	if (!chunk)
+		return NULL;
+	key = rule % PS_HITS_CHUNK;
+	return bpf_map_lookup_elem(chunk, &key);
+}
+
+/* Plain increments: the counters are this CPU's, and lookups of listeners run
+ * with softirqs off or in one, never nested. */
+static __always_inline void count(const struct ps_front *front, enum ps_found found)
+{
+	struct ps_hits *h = hits_of(front->rule);
+	struct ps_events *e;
+
+	if (h) {
+		h->last = bpf_jiffies64(); /* inlined by the verifier, unlike a clock */
+		if (found & PS_FOUND)
+			h->steered++;
+		else if (found & PS_OTHER_FAMILY)
+			h->family++;
+		else
+			h->missed++;
+	}
+	if (!(found & PS_FOUND) && found & PS_FAILED) {
+		e = events_of(front->target);
+		if (e)
+			__sync_fetch_and_add(&e->error, 1);
+	}
+}
+
+static __always_inline int steer(struct bpf_sk_lookup *ctx)
+{
+	__u32 port = ctx->local_port;
+	struct ps_front front;
+	enum ps_found found;
+
+	/* UDP: the answer would leave from the target port (docs/architecture.md). */
+	if (ctx->protocol != IPPROTO_TCP || !is_front(port))
+		return SK_PASS;
+	/* Unreadable rules: refuse, it could be anybody's socket otherwise. */
+	if (find_front(ctx, port, &front))
+		return SK_DROP;
+	if (!front.flags)
+		return SK_PASS;
+	found = steer_to(ctx, front.target);
+	count(&front, found);
+	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
+		return SK_PASS;
+	return SK_DROP;
+}
+
+#endif

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "anchor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <bpf/bpf.h>
+
+#include "bpffs.h"
+#include "cgroup.h"
+#include "util.h"
+
+#define LINK_PREFIX "listen-"
+
+void ps_anchors_clear(struct ps_anchors *anchors)
+{
+	for (size_t i = 0; i < anchors->count; i++)
+		free(anchors->paths[i]);
+	free(anchors->paths);
+	*anchors = (struct ps_anchors){};
+}
+
+/* Is `path` `top` itself or below it? The root is "". */
+static bool is_below(const char *path, const char *top)
+{
+	size_t len = strlen(top);
+
+	return !strncmp(path, top, len) && (path[len] == '\0' || path[len] == '/');
+}
+
+static int append(struct ps_anchors *anchors, const char *path)
+{
+	char **grown = realloc(anchors->paths, (anchors->count + 1) * sizeof(*grown));
+	char *copy;
+
+	if (!grown)
+		return -ENOMEM;
+	anchors->paths = grown;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	anchors->paths[anchors->count++] = copy;
+	return 0;
+}
+
+/* Put a cgroup into the set, unless one above it is there; take out those below. */
+static int include(struct ps_anchors *anchors, const char *path)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < anchors->count; i++) {
+		if (is_below(path, anchors->paths[i]))
+			return 0;
+	}
+	for (size_t i = 0; i < anchors->count; i++) {
+		if (is_below(anchors->paths[i], path))
+			free(anchors->paths[i]);
+		else
+			anchors->paths[kept++] = anchors->paths[i];
+	}
+	anchors->count = kept;
+	return append(anchors, path);
+}
+
+/* Shorten `path` to the deepest existing cgroup above it. */
+static void deepest_above(const char *mount, char *path)
+{
+	char whole[PS_CGROUP_PATH + 512];
+	struct stat st;
+	char *slash;
+
+	while ((slash = strrchr(path, '/'))) {
+		*slash = '\0';
+		snprintf(whole, sizeof(whole), "%s%s", mount, path);
+		if (!stat(whole, &st) && S_ISDIR(st.st_mode))
+			return;
+	}
+}
+
+int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
+		   struct ps_error *error)
+{
+	char mount[256], path[PS_CGROUP_PATH];
+	const char *last = NULL;
+	int ret;
+
+	if (!state->target_count)
+		return 0;
+	ret = ps_cgroup2_mount(mount, error);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < state->target_count; i++) {
+		const struct ps_owner_spec *owner = &state->targets[i].owner;
+		const char *cgroup = owner->flags & PS_OWNER_CGROUP ? owner->cgroup : "";
+
+		if (last && !strcmp(last, cgroup))
+			continue;
+		last = cgroup;
+		snprintf(path, sizeof(path), "%s", cgroup);
+		deepest_above(mount, path);
+		ret = include(anchors, path);
+		if (ret)
+			return ps_fail(error, PS_EXIT_FAILED, -ret, "out of memory; nothing was changed");
+	}
+	return 0;
+}
+
+/* A cgroup's id is its directory's inode number. */
+static int open_cgroup(const char *mount, const char *path, uint64_t *id)
+{
+	char whole[PS_CGROUP_PATH + 512];
+	struct stat st;
+	int fd;
+
+	snprintf(whole, sizeof(whole), "%s%s", mount, path);
+	fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st)) {
+		close(fd);
+		return -errno;
+	}
+	*id = st.st_ino;
+	return fd;
+}
+
+/* The id of the cgroup that a pinned link is attached to, 0 if it is gone. */
+static uint64_t linked_cgroup(const char *pin)
+{
+	_cleanup_close_ int fd = ps_bpffs_open_link(pin);
+	struct bpf_link_info info = {};
+	__u32 size = sizeof(info);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_LINK_TYPE_CGROUP)
+		return 0;
+	return info.cgroup.cgroup_id;
+}
+
+/* 1: attached now; 0: it was already. */
+static int attach_one(const struct ps_host *host, const char *mount, const char *path)
+{
+	_cleanup_close_ int cgroup = -1, link = -1;
+	char pin[PS_PATH];
+	uint64_t id;
+	int ret;
+
+	cgroup = open_cgroup(mount, path, &id);
+	if (cgroup < 0)
+		return cgroup;
+	ps_bpffs_path(pin, "host/" LINK_PREFIX "%" PRIu64, id);
+	if (linked_cgroup(pin) == id)
+		return 0;
+	link = bpf_link_create(host->fd[PS_HOST_LISTEN], cgroup, BPF_CGROUP_SOCK_OPS, NULL);
+	if (link < 0)
+		return -errno;
+	ret = ps_bpffs_pin(link, pin);
+	return ret ? ret : 1;
+}
+
+int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *anchors,
+		      struct ps_error *error)
+{
+	char mount[256];
+	int ret;
+
+	if (!anchors->count)
+		return 0;
+	ret = ps_cgroup2_mount(mount, error);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < anchors->count; i++) {
+		ret = attach_one(host, mount, anchors->paths[i]);
+		if (ret < 0)
+			return ps_fail(error, ret == -EPERM ? PS_EXIT_NOT_PERMITTED : PS_EXIT_FAILED,
+				       -ret,
+				       "cannot attach to the cgroup %s%s: %s; check that it exists "
+				       "and that no program is attached above it without "
+				       "BPF_F_ALLOW_MULTI",
+				       mount, *anchors->paths[i] ? anchors->paths[i] : "/",
+				       strerror(-ret));
+	}
+	return 0;
+}
+
+/* The ids of the wanted cgroups. */
+struct wanted {
+	uint64_t *ids;
+	size_t count;
+};
+
+static int detach_unwanted(const char *name, void *data)
+{
+	const struct wanted *wanted = data;
+	char pin[PS_PATH];
+	uint64_t id;
+
+	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
+		return 0;
+	ps_bpffs_path(pin, "host/%s", name);
+	id = linked_cgroup(pin);
+	for (size_t i = 0; i < wanted->count; i++) {
+		if (id && wanted->ids[i] == id)
+			return 0;
+	}
+	return unlink(pin) && errno != ENOENT ? -errno : 0;
+}
+
+int ps_anchors_detach_others(const struct ps_anchors *anchors)
+{
+	_cleanup_free_ uint64_t *ids = calloc(anchors->count + 1, sizeof(*ids));
+	struct wanted wanted = { .ids = ids };
+	char mount[256], host[PS_PATH];
+
+	if (!ids)
+		return -ENOMEM;
+	if (anchors->count && ps_cgroup2_mount(mount, NULL))
+		return -ENOENT;
+	for (size_t i = 0; i < anchors->count; i++) {
+		int fd = open_cgroup(mount, anchors->paths[i], &ids[wanted.count]);
+
+		if (fd >= 0)
+			wanted.count++;
+		ps_close(&fd);
+	}
+	ps_bpffs_path(host, "host");
+	return ps_bpffs_each(host, detach_unwanted, &wanted);
+}
+
+/* The path of a cgroup by its id, which is its file handle (FILEID_KERNFS). */
+static int path_of_cgroup(const char *mount, uint64_t id, char path[PS_CGROUP_PATH])
+{
+	union {
+		struct file_handle handle;
+		char room[sizeof(struct file_handle) + sizeof(id)];
+	} h = { .handle = { .handle_bytes = sizeof(id), .handle_type = 0xfe } };
+	_cleanup_close_ int top = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	char link[64], whole[PS_CGROUP_PATH + 256];
+	size_t skip = strlen(mount);
+	ssize_t len;
+
+	memcpy(h.handle.f_handle, &id, sizeof(id));
+	fd = top < 0 ? -1 : open_by_handle_at(top, &h.handle, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, whole, sizeof(whole) - 1);
+	if (len < (ssize_t)skip || (size_t)len - skip >= PS_CGROUP_PATH)
+		return -ENAMETOOLONG;
+	whole[len] = '\0';
+	strcpy(path, len == (ssize_t)skip ? "/" : whole + skip);
+	return 0;
+}
+
+struct reading {
+	struct ps_anchors *anchors;
+	char mount[256];
+};
+
+static int read_one(const char *name, void *data)
+{
+	struct reading *reading = data;
+	char pin[PS_PATH], path[PS_CGROUP_PATH];
+	uint64_t id;
+
+	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
+		return 0;
+	ps_bpffs_path(pin, "host/%s", name);
+	id = linked_cgroup(pin);
+	if (!id || path_of_cgroup(reading->mount, id, path))
+		return append(reading->anchors, "(removed)");
+	return append(reading->anchors, path);
+}
+
+int ps_anchors_read(struct ps_anchors *anchors)
+{
+	struct reading reading = { .anchors = anchors };
+	char host[PS_PATH];
+
+	if (ps_cgroup2_mount(reading.mount, NULL))
+		return -ENOENT;
+	ps_bpffs_path(host, "host");
+	return ps_bpffs_each(host, read_one, &reading);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where the sock_ops program is attached. The kernel calls it at every stage of
+ * every TCP connection below its cgroup, so it sits on the deepest cgroups that
+ * are sure to contain every owner; on none when there are no rules.
+ */
+#ifndef PORTSTEER_ANCHOR_H
+#define PORTSTEER_ANCHOR_H
+
+#include <stddef.h>
+
+#include "host.h"
+#include "plan.h"
+
+/* A set of cgroups, none below another: paths below the cgroup2 root, the root
+ * being "". */
+struct ps_anchors {
+	char **paths; /* owned */
+	size_t count;
+};
+void ps_anchors_clear(struct ps_anchors *anchors);
+
+/* Add the anchors that a ruleset's owners need: for a cgroup, the deepest
+ * existing one above it (its parent, if that exists: a service's own cgroup goes
+ * with the service, and a program attached to it too); for any other owner the
+ * root. -errno with a message if there is no cgroup2. */
+int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
+		   struct ps_error *error);
+
+/* Attach the program where it is not yet; detach nothing. On failure what this
+ * call attached is detached again. */
+int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *anchors,
+		      struct ps_error *error);
+/* Detach it wherever it is not wanted, and forget links of removed cgroups. */
+int ps_anchors_detach_others(const struct ps_anchors *anchors);
+
+/* Where it is attached now, "(removed)" for a cgroup that is gone. */
+int ps_anchors_read(struct ps_anchors *anchors);
+
+#endif

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bpffs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <bpf/bpf.h>
+#include <linux/magic.h>
+
+#include "bpf_types.h"
+#include "util.h"
+
+int ps_fail_kernel(struct ps_error *error, int err, const char *what)
+{
+	err = err < 0 ? -err : err;
+	if (err == EPERM || err == EACCES)
+		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err,
+			       "cannot %s: %s; run portsteer as root with CAP_BPF, CAP_NET_ADMIN "
+			       "and CAP_SYS_ADMIN",
+			       what, strerror(err));
+	if (err == ENOSYS)
+		return ps_fail(error, PS_EXIT_UNSUPPORTED, err,
+			       "cannot %s: this kernel has no bpf(2); use one with "
+			       "CONFIG_BPF_SYSCALL",
+			       what);
+	return ps_fail(error, PS_EXIT_FAILED, err, "cannot %s: %s; run 'portsteer status' to see "
+						   "what is loaded",
+		       what, strerror(err));
+}
+
+bool ps_bpffs_mounted(void)
+{
+	struct statfs fs;
+
+	return !statfs(PS_BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
+}
+
+static int mount_bpffs(struct ps_error *error)
+{
+	struct stat st;
+
+	if (ps_bpffs_mounted())
+		return 0;
+	if (stat(PS_BPFFS, &st))
+		return ps_fail(error, PS_EXIT_UNSUPPORTED, errno,
+			       "there is no %s: this kernel has no BPF file system, or /sys is not "
+			       "mounted; mount sysfs on /sys",
+			       PS_BPFFS);
+	if (mount("bpf", PS_BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")) {
+		if (errno == ENODEV)
+			return ps_fail(error, PS_EXIT_UNSUPPORTED, ENODEV,
+				       "cannot mount a bpffs on %s: this kernel has none; use one "
+				       "with CONFIG_BPF_SYSCALL",
+				       PS_BPFFS);
+		return ps_fail_kernel(error, errno, "mount a bpffs on " PS_BPFFS);
+	}
+	return 0;
+}
+
+/* Is `fd` still what the path names? Another process may have removed the
+ * folder while we waited for its lock. */
+static bool still_there(int fd)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(PS_STATE, &b) && a.st_ino == b.st_ino &&
+	       a.st_dev == b.st_dev;
+}
+
+static int check_folder(int fd, struct ps_error *error)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return ps_fail_kernel(error, errno, "look at " PS_STATE);
+	if (st.st_uid != 0 || (st.st_mode & 077)) {
+		if (st.st_uid == 0 && !fchmod(fd, 0700))
+			return 0;
+		return ps_fail(error, PS_EXIT_FAILED, EPERM,
+			       "%s is not root's alone, so what it holds cannot be trusted; remove "
+			       "it and load again",
+			       PS_STATE);
+	}
+	return 0;
+}
+
+int ps_bpffs_lock(struct ps_error *error)
+{
+	int ret = mount_bpffs(error);
+
+	if (ret)
+		return ret;
+	for (;;) {
+		_cleanup_close_ int fd = -1;
+		int result;
+
+		if (mkdir(PS_STATE, 0700) && errno != EEXIST)
+			return ps_fail_kernel(error, errno, "make " PS_STATE);
+		fd = open(PS_STATE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0)
+			return ps_fail_kernel(error, errno, "open " PS_STATE);
+		ret = check_folder(fd, error);
+		if (ret)
+			return ret;
+		while (flock(fd, LOCK_EX)) {
+			if (errno != EINTR)
+				return ps_fail_kernel(error, errno, "lock " PS_STATE);
+		}
+		if (!still_there(fd))
+			continue;
+		result = fd;
+		fd = -1;
+		return result;
+	}
+}
+
+void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
+{
+	size_t used = strlen(PS_STATE) + 1;
+	va_list args;
+
+	strcpy(path, PS_STATE "/");
+	va_start(args, format);
+	vsnprintf(path + used, PS_PATH - used, format, args);
+	va_end(args);
+}
+
+int ps_bpffs_pin(int fd, const char *path)
+{
+	if (unlink(path) && errno != ENOENT)
+		return -errno;
+	return bpf_obj_pin(fd, path) ? -errno : 0;
+}
+
+/* The name is at another offset for maps and for programs. */
+static int check_name(int fd)
+{
+	union {
+		struct bpf_map_info map;
+		struct bpf_prog_info prog;
+	} info = {};
+	__u32 size = sizeof(info);
+	char link[64], target[32] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, target, sizeof(target) - 1) < 0)
+		return -errno;
+	if (!strcmp(target, "anon_inode:bpf-map"))
+		size = sizeof(info.map);
+	else if (!strcmp(target, "anon_inode:bpf-prog"))
+		size = sizeof(info.prog);
+	else
+		return -EPROTO;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	if (!strcmp(target, "anon_inode:bpf-map"))
+		return strncmp(info.map.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ? -EPROTO :
+											    0;
+	return strncmp(info.prog.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ? -EPROTO : 0;
+}
+
+int ps_bpffs_open(const char *path)
+{
+	int fd = bpf_obj_get(path), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = check_name(fd);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+int ps_bpffs_open_link(const char *path)
+{
+	struct bpf_link_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_obj_get(path);
+
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
+}
+
+int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), void *data)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int ret = 0;
+
+	if (!dir)
+		return -errno;
+	while (!ret && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			ret = fn(entry->d_name, data);
+	}
+	closedir(dir);
+	return ret;
+}
+
+static int remove_entry(const char *name, void *data)
+{
+	char path[PS_PATH];
+
+	if (snprintf(path, sizeof(path), "%s/%s", (const char *)data, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return ps_bpffs_remove(path);
+}
+
+int ps_bpffs_remove(const char *path)
+{
+	int ret;
+
+	if (!unlink(path) || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	ret = ps_bpffs_each(path, remove_entry, (void *)path);
+	if (ret)
+		return ret;
+	return rmdir(path) && errno != ENOENT ? -errno : 0;
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bpf_types.h"
+#include "rule.h"
+#include "util.h"
+
+/* In mountinfo blanks, newlines and backslashes are written as \040 and so on. */
+static void decode_octal(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; to++) {
+		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+		    from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
+			*to = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+/* The fourth field is the root of the mount in its file system, the fifth where
+ * it is mounted; the type follows a lone "-". Changes `line`. */
+static bool parse_mount(char *line, const char **root, char **point)
+{
+	char *save = NULL, *field, *type = strstr(line, " - ");
+
+	if (!type || strncmp(type + 3, "cgroup2 ", 8))
+		return false;
+	field = strtok_r(line, " ", &save);
+	for (int i = 0; field && i < 3; i++)
+		field = strtok_r(NULL, " ", &save);
+	*root = field;
+	*point = strtok_r(NULL, " ", &save);
+	if (!*root || !*point)
+		return false;
+	decode_octal(*point);
+	return true;
+}
+
+/* A mount over another at the same place comes later in the file: the last counts. */
+int ps_cgroup2_mount(char path[256], struct ps_error *error)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	const char *root;
+	char *point;
+	size_t size = 0;
+	bool found = false;
+
+	if (!file)
+		return ps_fail(error, PS_EXIT_FAILED, errno,
+			       "cannot read /proc/self/mountinfo: %s; mount proc on /proc",
+			       strerror(errno));
+	while (getline(&line, &size, file) > 0) {
+		if (!parse_mount(line, &root, &point) || strcmp(root, "/") || strlen(point) > 255)
+			continue;
+		strcpy(path, point);
+		found = true;
+	}
+	if (found)
+		return 0;
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOENT,
+		       "no cgroup2 file system is mounted; mount one with 'mount -t cgroup2 none "
+		       "/sys/fs/cgroup'");
+}
+
+/* "/sys/fs/cgroup/a" is the cgroup "/a" if cgroup2 is mounted there. Another place
+ * in /sys is a slip (a cgroup v1 folder, say), never a cgroup's path. */
+static int resolve_path(const char *text, char **path, struct ps_error *error)
+{
+	bool in_sys = !strncmp(text, "/sys/", 5);
+	char mount[256] = "";
+	size_t len;
+	int ret;
+
+	if (text[0] != '/')
+		return ps_cgroup_normalise(text, path, error);
+	ret = ps_cgroup2_mount(mount, error);
+	if (ret && in_sys)
+		return ret;
+	len = strlen(mount);
+	if (len > 1 && !strncmp(text, mount, len) && (!text[len] || text[len] == '/'))
+		return ps_cgroup_normalise(text[len] ? text + len : "/", path, error);
+	if (in_sys)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "cgroup %s: it is not below %s, where cgroup2 is mounted; give a path "
+			       "below that",
+			       text, mount);
+	return ps_cgroup_normalise(text, path, error);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), tail = strlen(end);
+
+	return len > tail && !strcmp(text + len - tail, end);
+}
+
+static int fail_pid(const char *pid, int err, struct ps_error *error)
+{
+	return ps_fail(error, PS_EXIT_FAILED, err,
+		       "cgroup pid:%s: %s; see 'ps -e' for the processes there are", pid,
+		       err == ENOENT || err == ESRCH ? "there is no such process" : strerror(err));
+}
+
+/* The line of the cgroup2 hierarchy is "0::/path". */
+static int resolve_pid(const char *pid, char **path, struct ps_error *error)
+{
+	_cleanup_fclose_ FILE *file = NULL;
+	_cleanup_free_ char *line = NULL;
+	char name[64];
+	size_t size = 0;
+	ssize_t len;
+
+	if (!*pid || strspn(pid, "0123456789") != strlen(pid) || strlen(pid) > 10)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "cgroup pid:%s: not a process id; write it as pid:1234", pid);
+	snprintf(name, sizeof(name), "/proc/%s/cgroup", pid);
+	file = fopen(name, "re");
+	if (!file)
+		return fail_pid(pid, errno, error);
+	while ((len = getline(&line, &size, file)) > 0) {
+		if (strncmp(line, "0::/", 4))
+			continue;
+		if (line[len - 1] == '\n')
+			line[--len] = '\0';
+		/* The cgroup of a process that has not yet been reaped may be gone. */
+		if (ends_with(line, " (deleted)"))
+			line[len - strlen(" (deleted)")] = '\0';
+		if (strstr(line, "/.."))
+			return ps_fail(error, PS_EXIT_FAILED, EXDEV,
+				       "cgroup pid:%s: it is outside of portsteer's own cgroup "
+				       "namespace; run portsteer on the host",
+				       pid);
+		return ps_cgroup_normalise(line + 3, path, error);
+	}
+	if (ferror(file))
+		return fail_pid(pid, errno, error);
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOENT,
+		       "cgroup pid:%s: the process is in no cgroup2 hierarchy; mount one with 'mount "
+		       "-t cgroup2 none /sys/fs/cgroup'",
+		       pid);
+}
+
+/* A search for a cgroup by its last component. `path` is the one being looked at. */
+struct search {
+	const char *unit;
+	size_t root; /* length of the mount point in path */
+	char path[PS_CGROUP_PATH + 256];
+	char found[2][PS_CGROUP_PATH];
+	unsigned int count;
+};
+
+static void search_below(struct search *search, unsigned int depth);
+
+static void search_entry(struct search *search, const char *name, unsigned int depth)
+{
+	size_t len = strlen(search->path);
+
+	if (name[0] == '.' || len + strlen(name) + 2 > sizeof(search->path))
+		return;
+	snprintf(search->path + len, sizeof(search->path) - len, "/%s", name);
+	if (!strcmp(name, search->unit)) {
+		snprintf(search->found[search->count++], PS_CGROUP_PATH, "%s",
+			 search->path + search->root);
+	} else {
+		search_below(search, depth + 1);
+	}
+	search->path[len] = '\0';
+}
+
+static void search_below(struct search *search, unsigned int depth)
+{
+	DIR *dir = depth > PS_CGROUP_DEPTH ? NULL : opendir(search->path);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while (search->count < 2 && (entry = readdir(dir))) {
+		if (entry->d_type == DT_DIR)
+			search_entry(search, entry->d_name, depth);
+	}
+	closedir(dir);
+}
+
+/* A system service is where it is expected, even before it is first started; any
+ * other unit must be found. */
+static int resolve_unit(const char *unit, char **path, struct ps_error *error)
+{
+	struct search search = { .unit = unit };
+	char usual[PS_CGROUP_PATH];
+	struct stat st;
+	int ret;
+
+	if (strchr(unit, '/') || !strchr(unit, '.') || unit[0] == '.' || strlen(unit) > 255)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "cgroup unit:%s: not a unit's name; write it with its ending, as in "
+			       "unit:web.service",
+			       unit);
+	ret = ps_cgroup2_mount(search.path, error);
+	if (ret)
+		return ret;
+	search.root = strlen(search.path);
+	snprintf(usual, sizeof(usual), "/system.slice/%s", unit);
+	snprintf(search.path + search.root, sizeof(search.path) - search.root, "%s", usual);
+	if (!stat(search.path, &st))
+		return ps_cgroup_normalise(usual, path, error);
+	search.path[search.root] = '\0';
+	search_below(&search, 0);
+	if (search.count > 1)
+		return ps_fail(error, PS_EXIT_FAILED, EEXIST,
+			       "cgroup unit:%s: there is more than one, %s and %s; give the path",
+			       unit, search.found[0], search.found[1]);
+	if (search.count)
+		return ps_cgroup_normalise(search.found[0], path, error);
+	if (ends_with(unit, ".service"))
+		return ps_cgroup_normalise(usual, path, error);
+	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
+		       "cgroup unit:%s: there is no such cgroup; start the unit first, or give the "
+		       "path",
+		       unit);
+}
+
+int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
+{
+	if (!strncmp(text, "pid:", 4))
+		return resolve_pid(text + 4, path, error);
+	if (!strncmp(text, "unit:", 5))
+		return resolve_unit(text + 5, path, error);
+	return resolve_path(text, path, error);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The cgroup2 hierarchy: where it is mounted, and what --cgroup means. */
+#ifndef PORTSTEER_CGROUP_H
+#define PORTSTEER_CGROUP_H
+
+#include "error.h"
+
+/* The mount point of the whole cgroup2 hierarchy: 0, or -ENOENT
+ * (PS_EXIT_UNSUPPORTED) with a message. */
+int ps_cgroup2_mount(char path[256], struct ps_error *error);
+
+/*
+ * The normalised path below the cgroup2 root (see ps_cgroup_normalise) of what the
+ * user wrote: a path with or without the mount point in front, "pid:77" for the
+ * cgroup that the process is in now, or "unit:web.service". A cgroup named by path
+ * or a service need not exist. *path is allocated.
+ */
+int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error);
+
+#endif

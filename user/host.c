@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "host.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "bpffs.h"
+#include "host.skel.h"
+#include "util.h"
+
+const char *const ps_host_pin[PS_HOST_FDS] = {
+	[PS_HOST_INSTANCES] = "instances", [PS_HOST_NETNS] = "netns",
+	[PS_HOST_ADMITS] = "admits",	   [PS_HOST_OWNERS] = "owners",
+	[PS_HOST_SOCKETS] = "sockets",	   [PS_HOST_EVENTS] = "events",
+	[PS_HOST_OVERFLOWS] = "overflows", [PS_HOST_SCAN_ARGS] = "scan_args",
+	[PS_HOST_LISTEN] = "listen",	   [PS_HOST_SCAN] = "scan",
+};
+
+static const size_t instances_size = PS_MAX_INSTANCES * sizeof(struct ps_instance);
+
+void ps_host_close(struct ps_host *host)
+{
+	for (int i = 0; i < PS_HOST_FDS; i++) {
+		ps_close(&host->fd[i]);
+		host->fd[i] = -1;
+	}
+	if (host->instances)
+		munmap(host->instances, instances_size);
+	host->instances = NULL;
+}
+
+static int map_instances(struct ps_host *host, struct ps_error *error)
+{
+	void *p = mmap(NULL, instances_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       host->fd[PS_HOST_INSTANCES], 0);
+
+	if (p == MAP_FAILED)
+		return ps_fail_kernel(error, errno, "map the instance table");
+	host->instances = p;
+	return 0;
+}
+
+static int fail_open(struct ps_error *error, int ret, const char *path)
+{
+	if (ret == -EPROTO)
+		return ps_fail(error, PS_EXIT_FAILED, EPROTO,
+			       "%s was made by another version of portsteer, not by one with ABI %d; "
+			       "run 'portsteer unload' to remove it, then add the rules again",
+			       path, PORTSTEER_ABI);
+	if (ret == -ENOENT)
+		return ps_fail(error, PS_EXIT_FAILED, ENOENT,
+			       "%s is missing, so what is loaded is incomplete; run 'portsteer "
+			       "unload' to remove the rest, then add the rules again",
+			       path);
+	return ps_fail_kernel(error, ret, "open the shared state");
+}
+
+int ps_host_open(struct ps_host *host, struct ps_error *error)
+{
+	struct ps_host opened = PS_HOST_NONE;
+	char path[PS_PATH];
+	struct stat st;
+	int ret = 0;
+
+	ps_bpffs_path(path, "host");
+	if (stat(path, &st)) {
+		if (errno == EACCES || errno == EPERM)
+			return ps_fail_kernel(error, errno, "look at the state in " PS_STATE);
+		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
+			       "portsteer is not loaded; run 'portsteer load' or 'portsteer add'");
+	}
+	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
+		ps_bpffs_path(path, "host/%s", ps_host_pin[i]);
+		opened.fd[i] = ps_bpffs_open(path);
+		if (opened.fd[i] < 0)
+			ret = fail_open(error, opened.fd[i], path);
+	}
+	if (!ret)
+		ret = map_instances(&opened, error);
+	if (ret)
+		ps_host_close(&opened);
+	else
+		*host = opened;
+	return ret;
+}
+
+static int pin_host(struct host_bpf *skel)
+{
+	const int fds[PS_HOST_FDS] = {
+		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps1_instances),
+		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps1_netns),
+		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps1_admits),
+		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps1_owners),
+		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps1_sockets),
+		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps1_events),
+		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps1_overflows),
+		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps1_scan_args),
+		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps1_listen),
+		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps1_scan),
+	};
+	char path[PS_PATH];
+	int ret = 0;
+
+	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
+		ps_bpffs_path(path, "host.tmp/%s", ps_host_pin[i]);
+		ret = ps_bpffs_pin(fds[i], path);
+	}
+	return ret;
+}
+
+/* Everything under a temporary name, then one rename. */
+static int publish_host(struct host_bpf *skel)
+{
+	char temporary[PS_PATH], final[PS_PATH];
+	int ret;
+
+	ps_bpffs_path(temporary, "host.tmp");
+	ps_bpffs_path(final, "host");
+	ret = ps_bpffs_remove(temporary);
+	if (ret)
+		return ret;
+	if (mkdir(temporary, 0700))
+		return -errno;
+	ret = pin_host(skel);
+	if (!ret && rename(temporary, final))
+		ret = -errno;
+	if (ret)
+		ps_bpffs_remove(temporary);
+	return ret;
+}
+
+static int load_host(struct ps_error *error)
+{
+	struct host_bpf *skel = host_bpf__open();
+	int ret;
+
+	if (!skel)
+		return ps_fail_kernel(error, errno, "read the built-in programs");
+	ret = host_bpf__load(skel);
+	if (ret == -EPERM || ret == -EACCES) {
+		ret = ps_fail_kernel(error, ret, "load the shared programs");
+	} else if (ret) {
+		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
+			      "this kernel cannot load the programs that find listeners (%s); use "
+			      "Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and "
+			      "CONFIG_CGROUP_BPF",
+			      strerror(-ret));
+	} else {
+		ret = publish_host(skel);
+		if (ret)
+			ret = ps_fail_kernel(error, ret, "pin the shared programs");
+	}
+	host_bpf__destroy(skel);
+	return ret;
+}
+
+int ps_host_load(struct ps_host *host, struct ps_error *error)
+{
+	int ret = ps_host_open(host, error);
+
+	if (ret != -ESRCH)
+		return ret;
+	ret = load_host(error);
+	return ret ? ret : ps_host_open(host, error);
+}
+
+int ps_host_remove(void)
+{
+	char path[PS_PATH], temporary[PS_PATH];
+	int ret;
+
+	/* Out of sight at one instant; what a kill leaves is not taken for loaded. */
+	ps_bpffs_path(path, "host");
+	ps_bpffs_path(temporary, "host.tmp");
+	ret = ps_bpffs_remove(temporary);
+	if (ret)
+		return ret;
+	if (rename(path, temporary) && errno != ENOENT)
+		return -errno;
+	return ps_bpffs_remove(PS_STATE);
+}
+
+int ps_host_find(const struct ps_host *host, uint64_t cookie)
+{
+	__u32 index;
+
+	if (bpf_map_lookup_elem(host->fd[PS_HOST_NETNS], &cookie, &index))
+		return errno == ENOENT ? -ESRCH : -errno;
+	return index < PS_MAX_INSTANCES ? (int)index : -EBADMSG;
+}
+
+int ps_host_each(const struct ps_host *host, int (*fn)(uint64_t cookie, uint32_t index, void *data),
+		 void *data)
+{
+	_cleanup_free_ uint64_t *cookies = calloc(PS_MAX_INSTANCES, sizeof(*cookies));
+	uint64_t *last = NULL;
+	size_t count = 0;
+	int ret = 0;
+
+	if (!cookies)
+		return -ENOMEM;
+	/* Collected first: fn may remove what it is called for. */
+	while (count < PS_MAX_INSTANCES &&
+	       !bpf_map_get_next_key(host->fd[PS_HOST_NETNS], last, &cookies[count]))
+		last = &cookies[count++];
+	for (size_t i = 0; i < count && !ret; i++) {
+		int index = ps_host_find(host, cookies[i]);
+
+		if (index >= 0)
+			ret = fn(cookies[i], index, data);
+	}
+	return ret;
+}
+
+static int mark_used(uint64_t cookie, uint32_t index, void *data)
+{
+	(void)cookie;
+	((unsigned char *)data)[index] = 1;
+	return 0;
+}
+
+int ps_host_free_index(const struct ps_host *host)
+{
+	unsigned char used[PS_MAX_INSTANCES] = {};
+	int ret = ps_host_each(host, mark_used, used);
+
+	if (ret)
+		return ret;
+	for (int i = 0; i < PS_MAX_INSTANCES; i++) {
+		if (!used[i])
+			return i;
+	}
+	return -ENOSPC;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What all instances share: the maps by which the host-wide programs find an
+ * instance, and those programs. All of it is under host/ in the state folder.
+ */
+#ifndef PORTSTEER_HOST_H
+#define PORTSTEER_HOST_H
+
+#include <stdint.h>
+
+#include "bpf_types.h"
+#include "error.h"
+
+enum ps_host_fd {
+	PS_HOST_INSTANCES,
+	PS_HOST_NETNS,
+	PS_HOST_ADMITS,
+	PS_HOST_OWNERS,
+	PS_HOST_SOCKETS,
+	PS_HOST_EVENTS,
+	PS_HOST_OVERFLOWS,
+	PS_HOST_SCAN_ARGS,
+	PS_HOST_LISTEN, /* the sock_ops program */
+	PS_HOST_SCAN, /* the iter/tcp program */
+	PS_HOST_FDS,
+};
+
+struct ps_host {
+	int fd[PS_HOST_FDS];
+	struct ps_instance *instances; /* mapped, PS_MAX_INSTANCES of them */
+};
+#define PS_HOST_NONE { .fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 } }
+
+/* The pin's name of each, below host/. */
+extern const char *const ps_host_pin[PS_HOST_FDS];
+
+/* Open the shared objects: 0, -ESRCH (PS_EXIT_NOT_LOADED) if there are none,
+ * -EPROTO (message says what to do) if they are another version's. */
+int ps_host_open(struct ps_host *host, struct ps_error *error);
+/* The same, after loading them if there are none. Needs the lock. */
+int ps_host_load(struct ps_host *host, struct ps_error *error);
+void ps_host_close(struct ps_host *host);
+
+/* Remove the shared objects and the state folder itself. Needs the lock. */
+int ps_host_remove(void);
+
+/* The index of the instance of a namespace: 0 .. , or -ESRCH. */
+int ps_host_find(const struct ps_host *host, uint64_t cookie);
+/* An index that no namespace has, or -ENOSPC. */
+int ps_host_free_index(const struct ps_host *host);
+/* Call fn for each namespace; a non-zero result ends the walk. */
+int ps_host_each(const struct ps_host *host, int (*fn)(uint64_t cookie, uint32_t index, void *data),
+		 void *data);
+
+/* One 64-bit store that the programs see whole. */
+static inline void ps_store(__u64 *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t ps_fetch(const __u64 *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+#endif

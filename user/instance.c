@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The changes that commands make: load, unload, and replacing the ruleset. */
+#include "instance.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "anchor.h"
+#include "bpffs.h"
+#include "lifecycle.h"
+#include "netns.h"
+#include "tables.h"
+#include "util.h"
+
+/* The writer's lock and what is behind it. */
+struct writer {
+	int lock;
+	struct ps_host host;
+};
+
+static void end_writer(struct writer *w)
+{
+	ps_host_close(&w->host);
+	ps_close(&w->lock);
+}
+#define _cleanup_writer_ __attribute__((cleanup(end_writer)))
+#define WRITER_NONE { .lock = -1, .host = PS_HOST_NONE }
+
+/* Take the lock, open the shared objects (load them if `load`), clean up. */
+static int begin_writer(struct writer *w, bool load, struct ps_error *error)
+{
+	int ret;
+
+	libbpf_set_print(NULL);
+	w->lock = ps_bpffs_lock(error);
+	if (w->lock < 0)
+		return w->lock;
+	ret = load ? ps_host_load(&w->host, error) : ps_host_open(&w->host, error);
+	if (ret)
+		return ret;
+	ret = ps_clean(&w->host);
+	return ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") : 0;
+}
+
+/* A command that loaded the shared objects and then failed takes them away. */
+static void remove_if_unused(struct writer *w)
+{
+	if (w->host.instances)
+		ps_drop_host_if_unused(&w->host);
+}
+
+int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int ret = begin_writer(&w, true, error);
+
+	*changed = false;
+	if (!ret && ps_find_loaded(&w.host, netns->cookie) >= 0)
+		return 0;
+	if (!ret)
+		ret = ps_create(&w.host, netns, error);
+	if (ret)
+		remove_if_unused(&w);
+	else
+		*changed = true;
+	return ret;
+}
+
+static bool state_exists(void)
+{
+	struct stat st;
+
+	return ps_bpffs_mounted() && !stat(PS_STATE, &st);
+}
+
+static int detach_unneeded(const struct ps_host *host);
+
+int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int index, ret;
+
+	*changed = false;
+	if (!state_exists())
+		return 0;
+	ret = begin_writer(&w, false, error);
+	if (ret && w.lock >= 0) {
+		/* Leftovers, a broken state or another version's: nothing of it can
+		 * be kept, and this is the command that is told to remove it. */
+		*changed = ret != -ESRCH;
+		ret = ps_host_remove();
+		return ret ? ps_fail_kernel(error, ret, "remove " PS_STATE) : 0;
+	}
+	if (ret)
+		return ret;
+	index = ps_find_loaded(&w.host, netns->cookie);
+	if (index == -ESRCH) {
+		remove_if_unused(&w);
+		return 0;
+	}
+	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
+	if (!ret && w.host.instances)
+		ret = detach_unneeded(&w.host);
+	if (ret)
+		return ps_fail_kernel(error, ret, "unload");
+	*changed = true;
+	return 0;
+}
+
+/* The anchors that all instances need together. */
+struct collecting {
+	struct ps_anchors anchors;
+	const struct ps_host *host;
+	int ret;
+};
+
+static int collect_one(uint64_t cookie, uint32_t index, void *data)
+{
+	struct collecting *c = data;
+	uint64_t word = ps_fetch(&c->host->instances[index].active);
+	struct ps_state state = {};
+
+	if (!word)
+		return 0;
+	c->ret = ps_read_state(cookie, PS_WORD_GEN(word), &state);
+	if (!c->ret)
+		c->ret = ps_anchors_add(&c->anchors, &state, NULL);
+	ps_state_clear(&state);
+	return c->ret;
+}
+
+static int detach_unneeded(const struct ps_host *host)
+{
+	struct collecting c = { .host = host };
+	int ret = ps_host_each(host, collect_one, &c);
+
+	if (!ret)
+		ret = ps_anchors_detach_others(&c.anchors);
+	ps_anchors_clear(&c.anchors);
+	return ret;
+}
+
+/* Read the iterator to its end; it walks the sockets of the reader's namespace. */
+static int drain(int link)
+{
+	_cleanup_close_ int iter = bpf_iter_create(link);
+	char byte[64];
+	ssize_t got;
+
+	if (iter < 0)
+		return -errno;
+	while ((got = read(iter, byte, sizeof(byte)))) {
+		if (got < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+	}
+	return 0;
+}
+
+static int run_scan(const struct ps_host *host, const struct ps_netns *netns)
+{
+	_cleanup_close_ int link = -1;
+	int before, ret, left;
+
+	link = bpf_link_create(host->fd[PS_HOST_SCAN], 0, BPF_TRACE_ITER, NULL);
+	if (link < 0)
+		return -errno;
+	before = ps_netns_enter(netns);
+	if (before < 0)
+		return before;
+	ret = drain(link);
+	left = ps_netns_leave(before);
+	return ret ? ret : left;
+}
+
+/* Sockets that listen already are admitted to the pending ruleset's new targets. */
+static int scan(struct ps_tables *t, const struct ps_netns *netns, const struct ps_plan *plan)
+{
+	bool any = false;
+	__u32 zero = 0;
+
+	for (size_t i = 0; i < plan->state.target_count && !any; i++)
+		any = plan->state.targets[i].fresh;
+	if (!any)
+		return 0;
+	if (bpf_map_update_elem(t->host->fd[PS_HOST_SCAN_ARGS], &zero, &t->index, 0))
+		return -errno;
+	return run_scan(t->host, netns);
+}
+
+/* The filter must never lack a port of the ruleset in force: it grows before
+ * the store and shrinks after it. */
+static void widen_filter(uint32_t *filter, const uint32_t *plan)
+{
+	for (int i = 0; i < 65536 / 32; i++)
+		__atomic_fetch_or(&filter[i], plan[i], __ATOMIC_SEQ_CST);
+}
+static void narrow_filter(uint32_t *filter, const uint32_t *plan)
+{
+	for (int i = 0; i < 65536 / 32; i++)
+		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
+}
+
+/* Everything that must be there before the store. Nothing of it is seen by a
+ * connection: tables go to the half that is not in force. */
+static int prepare(struct ps_tables *t, const struct ps_netns *netns, const struct ps_plan *plan,
+		   const struct ps_state *before, struct ps_error *error)
+{
+	struct ps_anchors anchors = {};
+	int ret = ps_anchors_add(&anchors, &plan->state, error);
+
+	if (!ret) {
+		ret = ps_tables_reserve(t, plan);
+		if (!ret)
+			ret = ps_tables_store(t, plan, before);
+		if (!ret)
+			ret = ps_save_state(t->cookie, &plan->state);
+		if (ret)
+			ps_fail_kernel(error, ret, "store the ruleset");
+	}
+	if (!ret)
+		ret = ps_anchors_attach(t->host, &anchors, error);
+	ps_anchors_clear(&anchors);
+	if (ret)
+		return ret;
+	/* From here a socket that begins to listen is admitted to new targets. */
+	ps_store(&t->instance->pending, plan->word);
+	widen_filter(t->filter, plan->filter);
+	ret = scan(t, netns, plan);
+	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
+}
+
+struct stale {
+	const char *folder;
+	uint32_t generation;
+};
+
+static int remove_stale_state(const char *name, void *data)
+{
+	const struct stale *stale = data;
+	char path[PS_PATH], keep[32];
+
+	snprintf(keep, sizeof(keep), "rules.%" PRIu32, stale->generation);
+	if (strncmp(name, "rules.", 6) || !strcmp(name, keep))
+		return 0;
+	if (snprintf(path, sizeof(path), "%s/%s", stale->folder, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+/* Remove what belongs to no ruleset in force. Failing here loses nothing: the
+ * next change tries again. */
+static void tidy(struct ps_tables *t, uint32_t generation, bool prefixes)
+{
+	struct stale stale = { .generation = generation };
+	char folder[PS_PATH];
+
+	ps_bpffs_path(folder, "ns-%" PRIu64, t->cookie);
+	stale.folder = folder;
+	ps_bpffs_each(folder, remove_stale_state, &stale);
+	if (prefixes)
+		ps_tables_sweep(t, generation);
+	detach_unneeded(t->host);
+}
+
+static bool has_prefixes(const struct ps_ruleset *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->rules[i].prefix.family)
+			return true;
+	}
+	return false;
+}
+
+/* Replace the ruleset in force by `rules`. */
+static int replace(struct ps_tables *t, const struct ps_netns *netns,
+		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
+{
+	uint64_t word = ps_fetch(&t->instance->active);
+	uint64_t pending = ps_fetch(&t->instance->pending);
+	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules) || pending != word;
+	struct ps_plan plan = {};
+	int ret;
+
+	/* A generation that a killed command has used is not used again. */
+	if (pending != word && PS_WORD_GEN(pending) > before->generation)
+		before->generation = PS_WORD_GEN(pending);
+	ret = ps_plan_build(rules, before, word, &plan, error);
+	if (ret)
+		return ret;
+	ps_store(&t->instance->pending, word);
+	if (pending != word)
+		tidy(t, PS_WORD_GEN(word), true);
+	ret = prepare(t, netns, &plan, before, error);
+	if (!ret) {
+		ps_store(&t->instance->active, plan.word);
+		narrow_filter(t->filter, plan.filter);
+		tidy(t, plan.state.generation, prefixes);
+	} else {
+		ps_store(&t->instance->pending, word);
+		tidy(t, PS_WORD_GEN(word), prefixes);
+	}
+	ps_plan_clear(&plan);
+	return ret;
+}
+
+static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uint32_t index,
+		       ps_edit_fn *edit, void *data, struct ps_error *error)
+{
+	struct ps_tables tables = PS_TABLES_NONE;
+	struct ps_state before = {};
+	struct ps_ruleset rules = {};
+	struct ps_diff diff;
+	int ret = ps_tables_open(&w->host, netns->cookie, index, &tables, error);
+
+	if (ret)
+		return ret;
+	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_fetch(&tables.instance->active)), &before);
+	if (!ret)
+		ret = ps_ruleset_copy(&before.rules, &rules);
+	if (ret)
+		ps_fail_kernel(error, ret, "read the rules in force");
+	else
+		ret = edit(&rules, data, error);
+	if (!ret) {
+		diff = ps_ruleset_diff(&before.rules, &rules);
+		if (diff.added || diff.removed || diff.changed)
+			ret = replace(&tables, netns, &rules, &before, error);
+	}
+	ps_ruleset_clear(&rules);
+	ps_state_clear(&before);
+	ps_tables_close(&tables);
+	return ret;
+}
+
+int ps_instance_edit(const struct ps_netns *netns, bool load, ps_edit_fn *edit, void *data,
+		     struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int ret = begin_writer(&w, load, error), index;
+	bool loaded = false;
+
+	if (ret)
+		return ret;
+	index = ps_find_loaded(&w.host, netns->cookie);
+	if (index == -ESRCH && load) {
+		ret = ps_create(&w.host, netns, error);
+		loaded = !ret;
+		if (ret)
+			remove_if_unused(&w);
+		else
+			index = ps_find_loaded(&w.host, netns->cookie);
+	}
+	if (ret)
+		return ret;
+	if (index < 0)
+		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
+			       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer "
+			       "add'",
+			       netns->label);
+	ret = edit_loaded(&w, netns, (uint32_t)index, edit, data, error);
+	if (ret && loaded)
+		ps_destroy(&w.host, netns->cookie, (uint32_t)index);
+	return ret;
+}

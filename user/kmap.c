@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kmap.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bpf_types.h"
+#include "util.h"
+
+int ps_inner_open(int outer, const void *key)
+{
+	__u32 id;
+	int fd;
+
+	if (bpf_map_lookup_elem(outer, key, &id))
+		return -errno;
+	fd = bpf_map_get_fd_by_id(id);
+	return fd < 0 ? -errno : fd;
+}
+
+int ps_map_make(enum bpf_map_type type, const char *name, uint32_t key_size, uint32_t value_size,
+		uint32_t entries, uint32_t flags)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
+	char full[BPF_OBJ_NAME_LEN];
+	int fd;
+
+	snprintf(full, sizeof(full), PORTSTEER_PREFIX "%s", name);
+	fd = bpf_map_create(type, full, key_size, value_size, entries, &opts);
+	return fd < 0 ? -errno : fd;
+}
+
+int ps_map_entries(int fd, uint32_t *entries)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	*entries = info.max_entries;
+	return 0;
+}
+
+int ps_array_write(int fd, uint32_t first, uint32_t step, const void *values, uint32_t value_size,
+		   uint32_t count)
+{
+	_cleanup_free_ uint32_t *keys = NULL;
+	__u32 done = count;
+
+	if (!count)
+		return 0;
+	keys = malloc(count * sizeof(*keys));
+	if (!keys)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++)
+		keys[i] = first + i * step;
+	if (!bpf_map_update_batch(fd, keys, values, &done, NULL))
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if (bpf_map_update_elem(fd, &keys[i], (const char *)values + i * value_size, 0))
+			return -errno;
+	}
+	return 0;
+}
+
+int ps_outer_write(int outer, const uint32_t *keys, const int *fds, uint32_t count)
+{
+	__u32 done = count;
+
+	if (!count || !bpf_map_update_batch(outer, keys, fds, &done, NULL))
+		return 0;
+	/* Kernels before 5.14 or so: one by one, each waiting for readers. */
+	for (uint32_t i = 0; i < count; i++) {
+		if (bpf_map_update_elem(outer, &keys[i], &fds[i], 0))
+			return -errno;
+	}
+	return 0;
+}

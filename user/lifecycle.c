@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "anchor.h"
+#include "bpffs.h"
+#include "instance.skel.h"
+#include "kmap.h"
+#include "tables.h"
+#include "util.h"
+
+#define FOLDER "ns-%" PRIu64
+enum { STATE_PAGE = 4096 };
+
+int ps_save_state(uint64_t cookie, const struct ps_state *state)
+{
+	_cleanup_free_ void *data = NULL;
+	_cleanup_close_ int fd = -1;
+	char path[PS_PATH];
+	size_t size;
+	void *map;
+	int ret;
+
+	ret = ps_state_encode(state, &data, &size);
+	if (ret)
+		return ret;
+	fd = ps_map_make(BPF_MAP_TYPE_ARRAY, "rules", sizeof(__u32), STATE_PAGE,
+			 (uint32_t)((size + sizeof(__u64) + STATE_PAGE - 1) / STATE_PAGE),
+			 BPF_F_MMAPABLE);
+	if (fd < 0)
+		return fd;
+	map = mmap(NULL, size + sizeof(__u64), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	*(__u64 *)map = size;
+	memcpy((char *)map + sizeof(__u64), data, size);
+	munmap(map, size + sizeof(__u64));
+	ps_bpffs_path(path, FOLDER "/rules.%" PRIu32, cookie, state->generation);
+	return ps_bpffs_pin(fd, path);
+}
+
+int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PS_PATH];
+	uint32_t pages;
+	size_t room;
+	void *map;
+	int ret;
+
+	ps_bpffs_path(path, FOLDER "/rules.%" PRIu32, cookie, generation);
+	fd = ps_bpffs_open(path);
+	if (fd < 0)
+		return fd;
+	ret = ps_map_entries(fd, &pages);
+	if (ret)
+		return ret;
+	room = (size_t)pages * STATE_PAGE;
+	map = mmap(NULL, room, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	if (*(__u64 *)map > room - sizeof(__u64))
+		ret = -EBADMSG;
+	else
+		ret = ps_state_decode((char *)map + sizeof(__u64), *(__u64 *)map, state);
+	munmap(map, room);
+	return ret;
+}
+
+bool ps_is_dead(uint64_t cookie, uint32_t *inode)
+{
+	struct bpf_link_info info = {};
+	_cleanup_close_ int fd = -1;
+	__u32 size = sizeof(info);
+	char path[PS_PATH];
+
+	ps_bpffs_path(path, FOLDER "/link", cookie);
+	fd = ps_bpffs_open_link(path);
+	*inode = 0;
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
+		return true;
+	*inode = info.netns.netns_ino;
+	return !*inode;
+}
+
+int ps_find_loaded(const struct ps_host *host, uint64_t cookie)
+{
+	int index = ps_host_find(host, cookie);
+
+	return index >= 0 && !ps_fetch(&host->instances[index].active) ? -ESRCH : index;
+}
+
+/* Everything of an instance but its word, which is 0 already. The link goes
+ * first; the entry in `netns` last, as it is by that that the rest is found. */
+static int remove_rest(const struct ps_host *host, uint64_t cookie, uint32_t index)
+{
+	char path[PS_PATH];
+	int ret;
+
+	ps_bpffs_path(path, FOLDER "/link", cookie);
+	if (unlink(path) && errno != ENOENT && errno != ENOTDIR)
+		return -errno;
+	ps_bpffs_path(path, FOLDER, cookie);
+	ret = ps_bpffs_remove(path);
+	if (!ret)
+		ret = ps_tables_unregister(host, index);
+	if (ret)
+		return ret;
+	return bpf_map_delete_elem(host->fd[PS_HOST_NETNS], &cookie) && errno != ENOENT ? -errno :
+											   0;
+}
+
+static void store_words(const struct ps_host *host, uint32_t index, uint64_t word)
+{
+	ps_store(&host->instances[index].pending, word);
+	ps_store(&host->instances[index].active, word);
+}
+
+static int clean_one(uint64_t cookie, uint32_t index, void *data)
+{
+	const struct ps_host *host = data;
+	uint32_t inode;
+
+	if (ps_fetch(&host->instances[index].active) && !ps_is_dead(cookie, &inode))
+		return 0;
+	store_words(host, index, 0);
+	return remove_rest(host, cookie, index);
+}
+
+int ps_clean(const struct ps_host *host)
+{
+	return ps_host_each(host, clean_one, (void *)host);
+}
+
+static int count_one(uint64_t cookie, uint32_t index, void *data)
+{
+	(void)cookie;
+	(void)index;
+	++*(size_t *)data;
+	return 0;
+}
+
+int ps_drop_host_if_unused(struct ps_host *host)
+{
+	size_t left = 0;
+	int ret = ps_host_each(host, count_one, &left);
+
+	if (ret || left)
+		return ret;
+	ps_host_close(host);
+	return ps_host_remove();
+}
+
+int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
+{
+	int ret;
+
+	store_words(host, index, 0);
+	ret = remove_rest(host, cookie, index);
+	return ret ? ret : ps_drop_host_if_unused(host);
+}
+
+static int pin_instance(const struct instance_bpf *skel, uint64_t cookie)
+{
+	const int fds[PS_INST_FDS] = {
+		[PS_INST_FILTER] = bpf_map__fd(skel->maps.ps1_filter),
+		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps1_fronts),
+		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps1_fronts_more),
+		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps1_hits),
+		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps1_hits_more),
+		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps1_listeners),
+		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps1_listeners_more),
+		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps1_overflow),
+		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps1_prefixes),
+	};
+	char path[PS_PATH];
+	int ret;
+
+	ps_bpffs_path(path, FOLDER, cookie);
+	ret = ps_bpffs_remove(path);
+	if (ret)
+		return ret;
+	if (mkdir(path, 0700))
+		return -errno;
+	for (int i = 0; i < PS_INST_FDS && !ret; i++) {
+		ps_bpffs_path(path, FOLDER "/%s", cookie, ps_instance_pin[i]);
+		ret = ps_bpffs_pin(fds[i], path);
+	}
+	ps_bpffs_path(path, FOLDER "/steer", cookie);
+	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps1_steer), path);
+}
+
+/* With an empty ruleset's word still to come, the program passes everything. */
+static int attach_instance(const struct instance_bpf *skel, const struct ps_netns *netns)
+{
+	_cleanup_close_ int link = -1, own = -1;
+	char path[PS_PATH];
+	int target = netns->fd;
+
+	if (target < 0)
+		target = own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (target < 0)
+		return -errno;
+	link = bpf_link_create(bpf_program__fd(skel->progs.ps1_steer), target, BPF_SK_LOOKUP, NULL);
+	if (link < 0)
+		return -errno;
+	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
+	return ps_bpffs_pin(link, path);
+}
+
+static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
+			 const struct instance_bpf *skel)
+{
+	struct ps_state empty = { .generation = 1 };
+	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps1_listeners),
+				     bpf_map__fd(skel->maps.ps1_overflow));
+
+	if (!ret)
+		ret = pin_instance(skel, netns->cookie);
+	if (!ret)
+		ret = ps_save_state(netns->cookie, &empty);
+	if (!ret)
+		ret = attach_instance(skel, netns);
+	return ret;
+}
+
+static int load_instance(const struct ps_host *host, uint32_t index, struct instance_bpf **result,
+			 struct ps_error *error)
+{
+	struct instance_bpf *skel = instance_bpf__open();
+	int ret;
+
+	if (!skel)
+		return ps_fail_kernel(error, errno, "read the built-in programs");
+	skel->rodata->instance = index;
+	ret = bpf_map__reuse_fd(skel->maps.ps1_instances, host->fd[PS_HOST_INSTANCES]);
+	if (!ret)
+		ret = bpf_map__reuse_fd(skel->maps.ps1_events, host->fd[PS_HOST_EVENTS]);
+	if (!ret)
+		ret = instance_bpf__load(skel);
+	if (!ret) {
+		*result = skel;
+		return 0;
+	}
+	instance_bpf__destroy(skel);
+	if (ret == -EPERM || ret == -EACCES)
+		return ps_fail_kernel(error, ret, "load the sk_lookup program");
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
+		       "this kernel cannot load sk_lookup programs (%s); use Linux 6.1 or newer",
+		       strerror(-ret));
+}
+
+int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
+{
+	struct instance_bpf *skel = NULL;
+	int index = ps_host_free_index(host), ret;
+	__u32 value;
+
+	if (index < 0)
+		return ps_fail(error, PS_EXIT_FAILED, -index,
+			       "no room for another network namespace: %d are loaded; unload one",
+			       PS_MAX_INSTANCES);
+	ret = load_instance(host, (uint32_t)index, &skel, error);
+	if (ret)
+		return ret;
+	store_words(host, (uint32_t)index, 0);
+	ps_store(&host->instances[index].cookie, netns->cookie);
+	value = (__u32)index;
+	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
+	if (!ret)
+		ret = fill_instance(host, netns, value, skel);
+	instance_bpf__destroy(skel);
+	if (ret) {
+		remove_rest(host, netns->cookie, value);
+		return ps_fail_kernel(error, ret, "attach to the network namespace");
+	}
+	store_words(host, value, PS_WORD(1, 0, 0, 1));
+	return 0;
+}

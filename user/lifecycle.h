@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How an instance comes and goes, for the files of the kernel I/O layer. All of
+ * these need the writer's lock.
+ *
+ * The commit point of each change is one store of the instance's ruleset word:
+ * 0 is "not loaded", whatever else of an instance exists. So load sets it last
+ * and unload first, and what a killed command leaves is found by ps_clean as a
+ * registered namespace whose word is 0.
+ */
+#ifndef PORTSTEER_LIFECYCLE_H
+#define PORTSTEER_LIFECYCLE_H
+
+#include "host.h"
+#include "instance.h"
+
+/* Remove what interrupted commands and ended namespaces left. */
+int ps_clean(const struct ps_host *host);
+
+/* Make the instance of a namespace, with an empty ruleset. */
+int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error);
+
+/* Remove an instance, and the shared objects with the last one. */
+int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
+
+/* Remove the shared objects if no instance is left; *host is then closed. */
+int ps_drop_host_if_unused(struct ps_host *host);
+
+/* Save a state as the pin rules.GENERATION of an instance, and read it. */
+int ps_save_state(uint64_t cookie, const struct ps_state *state);
+int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
+
+/* Is the namespace of this instance gone? Its link then has no namespace. */
+bool ps_is_dead(uint64_t cookie, uint32_t *inode);
+
+/* The loaded instance of a namespace: its index, or -ESRCH. */
+int ps_find_loaded(const struct ps_host *host, uint64_t cookie);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The listening TCP sockets of a network namespace, and whose they are. */
+#ifndef PORTSTEER_LISTENERS_H
+#define PORTSTEER_LISTENERS_H
+
+#include <sys/types.h>
+
+#include "instance.h"
+
+enum { PS_COMM = 64 }; /* bytes of a process name as /proc gives it, with NUL */
+
+struct ps_process {
+	pid_t pid;
+	char name[PS_COMM]; /* any bytes: escape before printing */
+};
+
+struct ps_socket {
+	uint64_t cookie;
+	uint32_t uid;
+	uint32_t inode;
+	uint16_t port;
+	uint8_t family; /* 4 or 6 */
+	bool v6only;
+	bool mptcp; /* the kernel may refuse to steer to it */
+	uint8_t addr[16]; /* network byte order; IPv4 in the first four bytes */
+	struct ps_process *processes; /* by pid; NULL until ps_sockets_find_processes */
+	uint32_t process_count;
+};
+
+/* Sorted by port, then family, address and cookie. */
+struct ps_sockets {
+	struct ps_socket *items;
+	size_t count;
+};
+
+/* A set of ports: bit p & 31 of word p / 32. */
+struct ps_ports {
+	uint32_t word[65536 / 32];
+};
+void ps_ports_add(struct ps_ports *ports, uint16_t first, uint16_t last);
+bool ps_ports_has(const struct ps_ports *ports, uint16_t port);
+
+/* Read the sockets that listen on one of `ports`. */
+int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
+		    struct ps_sockets *sockets, struct ps_error *error);
+void ps_sockets_clear(struct ps_sockets *sockets);
+
+/* The index of the first socket whose port is `port` or above. */
+size_t ps_sockets_from(const struct ps_sockets *sockets, uint16_t port);
+
+/*
+ * Find the processes that hold the sockets, at most `each` of them for a socket;
+ * the search ends when every socket has that many. It costs time with every open
+ * file of the host, so call it once, and only for output. What cannot be read is
+ * left out: a process may end at any time.
+ */
+int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each);
+
+/* The clients that a socket serves: "ipv4", "ipv6" or "dual". */
+const char *ps_socket_family(const struct ps_socket *socket);
+
+/* "127.0.0.1", "::1". */
+enum { PS_ADDRESS_TEXT = 48 };
+void ps_socket_address(const struct ps_socket *socket, char text[PS_ADDRESS_TEXT]);
+
+#endif

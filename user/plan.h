@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From a ruleset to the tables that the BPF programs read. Pure: the result is
+ * plain memory in the layout of bpf/abi.h, which user/instance.c stores.
+ */
+#ifndef PORTSTEER_PLAN_H
+#define PORTSTEER_PLAN_H
+
+#include "ruleset.h"
+#include "bpf_types.h" /* __u8 .. and abi.h */
+
+/* A distinct (target port, owner); rules that agree in both share it, and with
+ * it the listeners. */
+struct ps_target {
+	uint16_t port;
+	bool fresh; /* the state before did not have it */
+	struct ps_owner_spec owner; /* strings owned */
+	uint32_t id; /* PS_TARGET(chunk, index) */
+};
+
+/* An instance's rules with the ids given to them: what is saved beside the
+ * tables, and read back by the next command. */
+struct ps_state {
+	struct ps_ruleset rules; /* each with its id */
+	struct ps_target *targets; /* sorted by port, then owner */
+	size_t target_count;
+	uint32_t generation;
+	uint32_t rule_cursor, target_cursor; /* where the search for a free id goes on */
+};
+void ps_state_clear(struct ps_state *state);
+
+/* Write and read the saved form: versioned, bounded, with a checksum. decode
+ * trusts nothing: -EBADMSG for anything that encode did not write. */
+int ps_state_encode(const struct ps_state *state, void **data, size_t *size);
+int ps_state_decode(const void *data, size_t size, struct ps_state *state);
+
+struct ps_prefix_entry {
+	struct ps_prefix_key key;
+	struct ps_front value; /* port is 0 */
+};
+
+/* The tables of one ruleset. */
+struct ps_plan {
+	struct ps_state state; /* what to save, generation and ids set */
+	uint64_t word; /* PS_WORD(...): half is that of the word before, flipped */
+	struct ps_bucket *buckets; /* 1 << PS_WORD_LOG2(word) of them */
+	struct ps_prefix_entry *prefixes;
+	size_t prefix_count;
+	struct ps_admit *admits; /* [0 .. heads) heads, then records */
+	size_t admit_count;
+	struct ps_owner *owners;
+	size_t owner_count;
+	uint32_t filter[65536 / 32]; /* bit p & 31 of word p / 32: p is a front port */
+	uint32_t rule_ids; /* one more than the highest rule id */
+	uint32_t target_chunks; /* one more than the highest chunk */
+};
+void ps_plan_clear(struct ps_plan *plan);
+
+/*
+ * Lay out `rules` to follow `before` (an empty state with generation g for a new
+ * instance), whose word is `word`. Rules equal to one of `before` keep its id;
+ * targets (port, owner) that `before` has keep theirs; new ids start at the
+ * cursors and are reused as late as possible. Chunks are used densely: the
+ * lowest chunk that has room first. rules' and targets' copies are the plan's.
+ * 0, -ENOMEM, or -E2BIG with a message when a limit is met.
+ */
+int ps_plan_build(const struct ps_ruleset *rules, const struct ps_state *before, uint64_t word,
+		  struct ps_plan *plan, struct ps_error *error);
+
+#endif

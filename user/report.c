@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "report.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+
+#include "util.h"
+
+void ps_report_clear(struct ps_report *report)
+{
+	ps_view_clear(&report->view);
+	ps_sockets_clear(&report->sockets);
+	*report = (struct ps_report){};
+}
+
+uint16_t ps_rule_target_last(const struct ps_rule *rule)
+{
+	return (uint16_t)(rule->target + (rule->front_last - rule->front));
+}
+
+int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules, uint32_t each,
+		   struct ps_report *report, struct ps_error *error)
+{
+	struct ps_report read = { .netns = netns };
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	int ret;
+
+	if (!ports)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	ret = ps_instance_view(netns, &read.view, error);
+	if (ret)
+		return ret;
+	if (!rules)
+		rules = &read.view.state.rules;
+	for (size_t i = 0; i < rules->count; i++)
+		ps_ports_add(ports, rules->rules[i].target, ps_rule_target_last(&rules->rules[i]));
+	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, error) : 0;
+	/* Whose the sockets are is shown where it can be told. */
+	if (!ret && each)
+		ps_sockets_find_processes(&read.sockets, each);
+	if (ret)
+		ps_report_clear(&read);
+	else
+		*report = read;
+	return ret;
+}
+
+struct ps_range ps_report_range(const struct ps_report *report, const struct ps_rule *rule)
+{
+	uint16_t last = ps_rule_target_last(rule);
+	struct ps_range range = { .first = ps_sockets_from(&report->sockets, rule->target) };
+
+	range.end = last == UINT16_MAX ? report->sockets.count :
+					 ps_sockets_from(&report->sockets, (uint16_t)(last + 1));
+	return range;
+}
+
+/* Targets are sorted by port, with few owners each. */
+static const struct ps_target *find_target(const struct ps_state *state, uint16_t port,
+					   const struct ps_owner_spec *owner)
+{
+	size_t low = 0, high = state->target_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (state->targets[middle].port < port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < state->target_count && state->targets[low].port == port; low++) {
+		if (ps_owner_equal(&state->targets[low].owner, owner))
+			return &state->targets[low];
+	}
+	return NULL;
+}
+
+static int compare_listeners(const void *left, const void *right)
+{
+	const struct ps_listener *a = left, *b = right;
+
+	if (a->target != b->target)
+		return a->target < b->target ? -1 : 1;
+	return (a->cookie > b->cookie) - (a->cookie < b->cookie);
+}
+
+bool ps_report_admitted(const struct ps_report *report, const struct ps_rule *rule,
+			const struct ps_socket *socket)
+{
+	const struct ps_target *target =
+		find_target(&report->view.state, socket->port, &rule->owner);
+	struct ps_listener key;
+
+	if (!target || !report->view.listener_count)
+		return false;
+	key = (struct ps_listener){ .target = target->id, .cookie = socket->cookie };
+	return bsearch(&key, report->view.listeners, report->view.listener_count, sizeof(key),
+		       compare_listeners);
+}
+
+size_t ps_report_count(const struct ps_report *report, const struct ps_rule *rule)
+{
+	struct ps_range range = ps_report_range(report, rule);
+	size_t count = 0;
+
+	for (size_t i = range.first; i < range.end; i++)
+		count += ps_report_admitted(report, rule, &report->sockets.items[i]);
+	return count;
+}
+
+const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket)
+{
+	if (rule->owner.flags & PS_OWNER_USER && rule->owner.uid != socket->uid)
+		return "not the owner's";
+	if (socket->mptcp)
+		return "an MPTCP socket, which this kernel cannot steer to";
+	if (rule->owner.flags & PS_OWNER_CGROUP)
+		return "not in the owner's cgroup";
+	return "not admitted";
+}
+
+const char *ps_user_name(uint32_t uid)
+{
+	/* A look-up may ask a server far away: remember the last ones. */
+	static struct {
+		bool known;
+		uint32_t uid;
+		char *name;
+	} cache[256];
+	unsigned int slot = uid % PS_ARRAY_SIZE(cache);
+	const struct passwd *entry;
+
+	if (cache[slot].known && cache[slot].uid == uid)
+		return cache[slot].name;
+	entry = getpwuid(uid);
+	free(cache[slot].name);
+	cache[slot].known = true;
+	cache[slot].uid = uid;
+	cache[slot].name = entry ? strdup(entry->pw_name) : NULL;
+	return cache[slot].name;
+}
+
+/* The length of the UTF-8 sequence at `text` if it may be printed, else 0. */
+static size_t printable_length(const unsigned char *text)
+{
+	uint32_t code = text[0];
+	size_t length = code < 0x80 ? 1 : code < 0xe0 ? 2 : code < 0xf0 ? 3 : 4;
+	static const uint32_t least[] = { 0, 0x20, 0xa0, 0x800, 0x10000 };
+
+	if ((code >= 0x80 && code < 0xc2) || code > 0xf4)
+		return 0;
+	if (length > 1)
+		code &= 0x7fu >> length;
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (text[i] & 0x3f);
+	}
+	if (code < least[length] || code == 0x7f || code == '\\' || code > 0x10ffff ||
+	    (code >= 0xd800 && code < 0xe000))
+		return 0;
+	return length;
+}
+
+/* Line and paragraph separators and the marks that reverse the direction of writing
+ * change how the rest of the line looks. */
+static bool is_layout(const unsigned char *text, size_t length)
+{
+	return length == 3 && text[0] == 0xe2 &&
+	       ((text[1] == 0x80 && (text[2] >= 0xa8 && text[2] <= 0xae)) ||
+		(text[1] == 0x81 && (text[2] >= 0xa6 && text[2] <= 0xa9)));
+}
+
+void ps_printable(const char *from, char *to, size_t size)
+{
+	const unsigned char *text = (const unsigned char *)from;
+	size_t used = 0;
+
+	while (*text) {
+		size_t length = printable_length(text);
+
+		if (length && !is_layout(text, length)) {
+			if (used + length >= size)
+				break;
+			memcpy(to + used, text, length);
+			used += length;
+			text += length;
+		} else {
+			if (used + 4 >= size)
+				break;
+			snprintf(to + used, 5, "\\x%02x", *text++);
+			used += 4;
+		}
+	}
+	to[used] = '\0';
+}

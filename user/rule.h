@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One rule, and its text. Pure: no I/O, no kernel, no allocation besides the
+ * strings that a rule owns.
+ */
+#ifndef PORTSTEER_RULE_H
+#define PORTSTEER_RULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+enum ps_mode { PS_MODE_STEER, PS_MODE_BIND, PS_MODE_CONNECT };
+enum ps_on_miss { PS_MISS_REFUSE, PS_MISS_PASS };
+
+/* Longest --name, in bytes without NUL. */
+enum { PS_NAME_MAX = 64 };
+
+/* Who may receive the traffic. flags: enum ps_owner_flags of bpf/abi.h; 0 means
+ * "not given". cgroup: normalised path below the cgroup2 root with a leading
+ * slash ("/system.slice/web.service", "/" for the root), owned; NULL if none. */
+struct ps_owner_spec {
+	uint32_t flags;
+	uint32_t uid;
+	char *cgroup;
+};
+
+/* A front address: family 0 (any, length 0), 4 or 6; addr in network byte order,
+ * IPv4 in the first four bytes; no bits beyond len are set. */
+struct ps_prefix {
+	uint8_t family;
+	uint8_t len;
+	uint8_t addr[16];
+};
+
+/* A rule. Ports are in host byte order. front..front_last leads to target..
+ * target + (front_last - front). */
+struct ps_rule {
+	struct ps_prefix prefix;
+	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t front, front_last, target;
+	enum ps_mode mode;
+	enum ps_on_miss on_miss;
+	struct ps_owner_spec owner;
+	char *name; /* owned; NULL if none */
+	uint32_t id; /* index of its hit counters; set by ps_plan_build */
+};
+
+/* Parse "[ADDR[/LEN]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]". Sets prefix, proto
+ * and ports of *rule, the rest to zero; *rule is untouched on failure (-EINVAL,
+ * status PS_EXIT_USAGE, message names the text and the reason). */
+int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error);
+
+/* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
+ * (target is then 0). */
+int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error);
+
+/* The canonical text: "80:8080/tcp", "10.0.0.0/8:1-9:1001-1009/tcp",
+ * "[2001:db8::]/32:80:8080/tcp"; a host address is without its length. */
+enum { PS_RULE_TEXT = 128 };
+void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
+
+/* Only the address and the front ports: "80", "10.0.0.0/8:1-9". */
+void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
+
+/* Normalise a cgroup path: "system.slice/x", "/system.slice/x/" -> "/system.slice/x".
+ * -EINVAL (PS_EXIT_USAGE) for "..", ".", control characters, an empty string, more
+ * than PS_CGROUP_DEPTH components, or PS_CGROUP_PATH - 1 bytes or more.
+ * *path is allocated. */
+int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error);
+
+/* Check a --name: not empty, at most PS_NAME_MAX bytes of printable UTF-8 without
+ * control characters. 0 or -EINVAL (PS_EXIT_USAGE). */
+int ps_name_check(const char *name, struct ps_error *error);
+
+const char *ps_mode_name(enum ps_mode mode); /* "steer", "bind", "connect" */
+const char *ps_on_miss_name(enum ps_on_miss on_miss); /* "refuse", "pass" */
+const char *ps_proto_name(uint8_t proto); /* "tcp", "udp" */
+
+bool ps_owner_equal(const struct ps_owner_spec *a, const struct ps_owner_spec *b);
+bool ps_prefix_equal(const struct ps_prefix *a, const struct ps_prefix *b);
+/* Same match, target, mode, miss policy, owner and name; the id does not count. */
+bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
+/* Same address, protocol and an overlap of the front ports. */
+bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b);
+/* Order for output: protocol, front port, longest prefix first, address. */
+int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b);
+
+/* Copy, with strings. 0 or -ENOMEM (*to is then untouched). */
+int ps_rule_copy(const struct ps_rule *from, struct ps_rule *to);
+/* Free the strings; NULL is fine; the struct itself is the caller's. */
+void ps_rule_clear(struct ps_rule *rule);
+
+#endif

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "tables.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "bpffs.h"
+#include "kmap.h"
+#include "util.h"
+
+const char *const ps_instance_pin[PS_INST_FDS] = {
+	[PS_INST_FILTER] = "filter",	   [PS_INST_FRONTS] = "fronts",
+	[PS_INST_FRONTS_MORE] = "fronts_more", [PS_INST_HITS] = "hits",
+	[PS_INST_HITS_MORE] = "hits_more", [PS_INST_LISTENERS] = "listeners",
+	[PS_INST_LISTENERS_MORE] = "listeners_more", [PS_INST_OVERFLOW] = "overflow",
+	[PS_INST_PREFIXES] = "prefixes",
+};
+
+enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4 };
+
+void ps_tables_close(struct ps_tables *tables)
+{
+	for (int i = 0; i < PS_INST_FDS; i++)
+		ps_close(&tables->fd[i]);
+	for (int i = 0; i < PS_TARGET_CHUNKS; i++) {
+		ps_close(&tables->listeners[i]);
+		ps_close(&tables->events[i]);
+	}
+	if (tables->filter)
+		munmap(tables->filter, FILTER_SIZE);
+	*tables = (struct ps_tables)PS_TABLES_NONE;
+}
+
+/* The chunks of listeners and events that exist; chunk 0 always does. */
+static int open_chunks(struct ps_tables *t)
+{
+	struct ps_chunk_key key = { .instance = t->index };
+
+	for (uint32_t k = 0; k < PS_TARGET_CHUNKS; k++) {
+		int fd = k ? ps_inner_open(t->fd[PS_INST_LISTENERS_MORE], &k) :
+			     dup(t->fd[PS_INST_LISTENERS]);
+
+		if (fd == -ENOENT)
+			return 0;
+		if (fd < 0)
+			return fd;
+		t->listeners[k] = fd;
+		key.chunk = k;
+		fd = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+		if (fd < 0)
+			return fd;
+		t->events[k] = fd;
+	}
+	return 0;
+}
+
+static int open_pins(struct ps_tables *t, char path[PS_PATH])
+{
+	for (int i = 0; i < PS_INST_FDS; i++) {
+		ps_bpffs_path(path, "ns-%" PRIu64 "/%s", t->cookie, ps_instance_pin[i]);
+		t->fd[i] = ps_bpffs_open(path);
+		if (t->fd[i] < 0)
+			return t->fd[i];
+	}
+	t->filter = mmap(NULL, FILTER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 t->fd[PS_INST_FILTER], 0);
+	if (t->filter == MAP_FAILED) {
+		t->filter = NULL;
+		return -errno;
+	}
+	return open_chunks(t);
+}
+
+int ps_tables_open(const struct ps_host *host, uint64_t cookie, uint32_t index,
+		   struct ps_tables *tables, struct ps_error *error)
+{
+	struct ps_tables t = PS_TABLES_NONE;
+	char path[PS_PATH] = "";
+	int ret;
+
+	t.host = host;
+	t.cookie = cookie;
+	t.index = index;
+	t.instance = &host->instances[index];
+	ret = open_pins(&t, path);
+	if (ret) {
+		ps_tables_close(&t);
+		return ps_fail(error, PS_EXIT_FAILED, -ret,
+			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "
+			       "unload', then add the rules again",
+			       path, strerror(-ret));
+	}
+	*tables = t;
+	return 0;
+}
+
+/* Put a new array of `entries` into a shared map of maps. */
+static int register_array(int outer, const void *key, const char *name, uint32_t value_size,
+			  uint32_t entries, uint32_t flags)
+{
+	_cleanup_close_ int fd = ps_map_make(BPF_MAP_TYPE_ARRAY, name, sizeof(__u32), value_size,
+					     entries, BPF_F_INNER_MAP | flags);
+
+	if (fd < 0)
+		return fd;
+	return bpf_map_update_elem(outer, key, &fd, 0) ? -errno : 0;
+}
+
+int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners, int overflow)
+{
+	struct ps_chunk_key chunk = { .instance = index };
+	int ret;
+
+	ret = register_array(host->fd[PS_HOST_ADMITS], &index, "admits_in", sizeof(struct ps_admit),
+			     2 * FIRST_ADMITS, 0);
+	if (!ret)
+		ret = register_array(host->fd[PS_HOST_OWNERS], &index, "owners_in",
+				     sizeof(struct ps_owner), 2 * FIRST_OWNERS, 0);
+	if (!ret)
+		ret = register_array(host->fd[PS_HOST_EVENTS], &chunk, "events_in",
+				     sizeof(struct ps_events), PS_TARGET_CHUNK(0),
+				     BPF_F_MMAPABLE);
+	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_SOCKETS], &chunk, &listeners, 0))
+		ret = -errno;
+	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_OVERFLOWS], &index, &overflow, 0))
+		ret = -errno;
+	return ret;
+}
+
+static int forget(int map, const void *key)
+{
+	__u32 id;
+
+	/* Deleting waits for readers, looking does not. */
+	if (bpf_map_lookup_elem(map, key, &id))
+		return errno == ENOENT ? 0 : -errno;
+	return bpf_map_delete_elem(map, key) && errno != ENOENT ? -errno : 0;
+}
+
+int ps_tables_unregister(const struct ps_host *host, uint32_t index)
+{
+	struct ps_chunk_key chunk = { .instance = index };
+	int ret = forget(host->fd[PS_HOST_ADMITS], &index);
+
+	if (!ret)
+		ret = forget(host->fd[PS_HOST_OWNERS], &index);
+	if (!ret)
+		ret = forget(host->fd[PS_HOST_OVERFLOWS], &index);
+	for (chunk.chunk = 0; !ret && chunk.chunk < PS_TARGET_CHUNKS; chunk.chunk++) {
+		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
+		if (!ret)
+			ret = forget(host->fd[PS_HOST_SOCKETS], &chunk);
+	}
+	return ret;
+}
+
+/* Replace an instance's array by one with room for `need` entries in each half,
+ * and the same contents. */
+static int grow_array(int outer, uint32_t index, const char *name, uint32_t value_size,
+		      uint32_t need)
+{
+	_cleanup_close_ int old = ps_inner_open(outer, &index), new = -1;
+	_cleanup_free_ void *values = NULL;
+	uint32_t have, want;
+	int ret;
+
+	if (old < 0)
+		return old;
+	ret = ps_map_entries(old, &have);
+	if (ret || have >= 2 * need)
+		return ret;
+	for (want = have; want < 2 * need;)
+		want *= 2;
+	values = calloc(have, value_size);
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < have; i++) {
+		if (bpf_map_lookup_elem(old, &i, (char *)values + (size_t)i * value_size))
+			return -errno;
+	}
+	new = ps_map_make(BPF_MAP_TYPE_ARRAY, name, sizeof(__u32), value_size, want,
+			  BPF_F_INNER_MAP);
+	if (new < 0)
+		return new;
+	ret = ps_array_write(new, 0, 1, values, value_size, have);
+	if (ret)
+		return ret;
+	return bpf_map_update_elem(outer, &index, &new, 0) ? -errno : 0;
+}
+
+/* Add target chunk k. The listeners' entry comes last: it is what says that the
+ * chunk exists. */
+static int add_target_chunk(struct ps_tables *t, uint32_t k)
+{
+	struct ps_chunk_key key = { .instance = t->index, .chunk = k };
+	_cleanup_close_ int listeners = -1;
+	int ret;
+
+	ret = register_array(t->host->fd[PS_HOST_EVENTS], &key, "events_in",
+			     sizeof(struct ps_events), PS_TARGET_CHUNK(k), BPF_F_MMAPABLE);
+	if (ret)
+		return ret;
+	listeners = ps_map_make(BPF_MAP_TYPE_SOCKMAP, "listeners_in", sizeof(__u32), sizeof(__u64),
+				PS_TARGET_CHUNK(k) * PS_SLOTS, 0);
+	if (listeners < 0)
+		return listeners;
+	if (bpf_map_update_elem(t->host->fd[PS_HOST_SOCKETS], &key, &listeners, 0) ||
+	    bpf_map_update_elem(t->fd[PS_INST_LISTENERS_MORE], &k, &listeners, 0))
+		return -errno;
+	t->events[k] = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+	if (t->events[k] < 0)
+		return t->events[k];
+	t->listeners[k] = listeners;
+	listeners = -1;
+	return 0;
+}
+
+/* Fill the keys first .. first + count - 1 of an outer map with new arrays,
+ * where it has none. */
+static int add_chunks(int outer, uint32_t first, uint32_t count, enum bpf_map_type type,
+		      const char *name, uint32_t value_size, uint32_t entries)
+{
+	_cleanup_free_ uint32_t *keys = calloc(count + 1, sizeof(*keys));
+	_cleanup_free_ int *fds = calloc(count + 1, sizeof(*fds));
+	uint32_t made = 0;
+	int ret = 0;
+
+	if (!keys || !fds)
+		return -ENOMEM;
+	for (uint32_t key = first; key < first + count && !ret; key++) {
+		__u32 id;
+
+		if (!bpf_map_lookup_elem(outer, &key, &id))
+			continue;
+		keys[made] = key;
+		fds[made] = ps_map_make(type, name, sizeof(__u32), value_size, entries, 0);
+		if (fds[made] < 0)
+			ret = fds[made];
+		else
+			made++;
+	}
+	if (!ret)
+		ret = ps_outer_write(outer, keys, fds, made);
+	while (made)
+		close(fds[--made]);
+	return ret;
+}
+
+static int reserve_fronts(struct ps_tables *t, uint64_t word)
+{
+	uint32_t log2 = PS_WORD_LOG2(word), chunks = 1;
+
+	if (log2 <= PS_FRONT_SMALL_LOG2)
+		return 0;
+	if (log2 > PS_FRONT_CHUNK_LOG2)
+		chunks = 1u << (log2 - PS_FRONT_CHUNK_LOG2);
+	return add_chunks(t->fd[PS_INST_FRONTS_MORE], PS_WORD_HALF(word) * PS_FRONT_CHUNKS, chunks,
+			  BPF_MAP_TYPE_ARRAY, "fronts_in", sizeof(struct ps_bucket),
+			  PS_FRONT_CHUNK);
+}
+
+static int reserve_hits(struct ps_tables *t, uint32_t rules)
+{
+	if (rules <= PS_HITS_SMALL)
+		return 0;
+	return add_chunks(t->fd[PS_INST_HITS_MORE], 0,
+			  (rules - PS_HITS_SMALL + PS_HITS_CHUNK - 1) / PS_HITS_CHUNK,
+			  BPF_MAP_TYPE_PERCPU_ARRAY, "hits_in", sizeof(struct ps_hits),
+			  PS_HITS_CHUNK);
+}
+
+int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan)
+{
+	const struct ps_host *host = tables->host;
+	int ret = reserve_fronts(tables, plan->word);
+
+	if (!ret)
+		ret = reserve_hits(tables, plan->rule_ids);
+	for (uint32_t k = 1; !ret && k < plan->target_chunks; k++) {
+		if (tables->listeners[k] < 0)
+			ret = add_target_chunk(tables, k);
+	}
+	if (!ret)
+		ret = grow_array(host->fd[PS_HOST_ADMITS], tables->index, "admits_in",
+				 sizeof(struct ps_admit), (uint32_t)plan->admit_count);
+	if (!ret)
+		ret = grow_array(host->fd[PS_HOST_OWNERS], tables->index, "owners_in",
+				 sizeof(struct ps_owner), (uint32_t)plan->owner_count);
+	return ret;
+}
+
+static int store_fronts(struct ps_tables *t, const struct ps_plan *plan)
+{
+	uint32_t half = PS_WORD_HALF(plan->word), log2 = PS_WORD_LOG2(plan->word);
+	uint32_t count = 1u << log2;
+	int ret = 0;
+
+	if (log2 <= PS_FRONT_SMALL_LOG2)
+		return ps_array_write(t->fd[PS_INST_FRONTS], half * PS_FRONT_SMALL, 1,
+				      plan->buckets, sizeof(struct ps_bucket), count);
+	for (uint32_t first = 0; first < count && !ret; first += PS_FRONT_CHUNK) {
+		uint32_t key = half * PS_FRONT_CHUNKS + first / PS_FRONT_CHUNK;
+		uint32_t part = count < PS_FRONT_CHUNK ? count : PS_FRONT_CHUNK;
+		_cleanup_close_ int fd = ps_inner_open(t->fd[PS_INST_FRONTS_MORE], &key);
+
+		ret = fd < 0 ? fd :
+			       ps_array_write(fd, 0, 1, plan->buckets + first,
+					      sizeof(struct ps_bucket), part);
+	}
+	return ret;
+}
+
+static int store_inner(int outer, uint32_t index, uint32_t half, const void *values,
+		       uint32_t value_size, size_t count)
+{
+	_cleanup_close_ int fd = ps_inner_open(outer, &index);
+
+	if (fd < 0)
+		return fd;
+	return ps_array_write(fd, half, 2, values, value_size, (uint32_t)count);
+}
+
+static int store_prefixes(struct ps_tables *t, const struct ps_plan *plan)
+{
+	for (size_t i = 0; i < plan->prefix_count; i++) {
+		const struct ps_prefix_entry *e = &plan->prefixes[i];
+
+		if (bpf_map_update_elem(t->fd[PS_INST_PREFIXES], &e->key, &e->value, 0))
+			return -errno;
+	}
+	return 0;
+}
+
+/* Empty the slots of a target id that nobody uses: whoever had it before may
+ * still listen, and must not get the next one's connections. */
+static int clear_target(struct ps_tables *t, uint32_t target)
+{
+	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
+	struct ps_overflow_key more = { .target = target };
+	struct ps_events events, none = {};
+
+	if (bpf_map_lookup_elem(t->events[k], &index, &events))
+		return -errno;
+	for (uint32_t n = 0; n < PS_SLOTS; n++) {
+		uint32_t slot = index * PS_SLOTS + n;
+
+		if (bpf_map_delete_elem(t->listeners[k], &slot) && errno != ENOENT &&
+		    errno != EINVAL)
+			return -errno;
+	}
+	for (more.n = 0; more.n < PS_OVERFLOW && more.n < events.overflow; more.n++) {
+		if (bpf_map_delete_elem(t->fd[PS_INST_OVERFLOW], &more) && errno != ENOENT)
+			return -errno;
+	}
+	return bpf_map_update_elem(t->events[k], &index, &none, 0) ? -errno : 0;
+}
+
+static int clear_targets(struct ps_tables *t, const struct ps_plan *plan)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < plan->state.target_count && !ret; i++) {
+		if (plan->state.targets[i].fresh)
+			ret = clear_target(t, plan->state.targets[i].id);
+	}
+	return ret;
+}
+
+/* The map and index of a rule's hits: a descriptor to close. */
+static int open_hits(const struct ps_tables *t, uint32_t rule, uint32_t *index)
+{
+	uint32_t chunk;
+
+	if (rule < PS_HITS_SMALL) {
+		*index = rule;
+		return dup(t->fd[PS_INST_HITS]);
+	}
+	chunk = (rule - PS_HITS_SMALL) / PS_HITS_CHUNK;
+	*index = (rule - PS_HITS_SMALL) % PS_HITS_CHUNK;
+	return ps_inner_open(t->fd[PS_INST_HITS_MORE], &chunk);
+}
+
+/* Zero the hits of the rules whose id the state before did not use. */
+static int clear_hits(struct ps_tables *t, const struct ps_plan *plan,
+		      const struct ps_state *before)
+{
+	_cleanup_free_ unsigned char *used = calloc(plan->rule_ids + 1, 1);
+	_cleanup_free_ struct ps_hits *zero = NULL;
+	int cpus = libbpf_num_possible_cpus();
+
+	if (cpus < 0)
+		return cpus;
+	zero = calloc((size_t)cpus, sizeof(*zero));
+	if (!used || !zero)
+		return -ENOMEM;
+	for (size_t i = 0; i < before->rules.count; i++) {
+		if (before->rules.rules[i].id < plan->rule_ids)
+			used[before->rules.rules[i].id] = 1;
+	}
+	for (size_t i = 0; i < plan->state.rules.count; i++) {
+		uint32_t id = plan->state.rules.rules[i].id, index;
+		_cleanup_close_ int fd = -1;
+
+		if (used[id])
+			continue;
+		fd = open_hits(t, id, &index);
+		if (fd < 0)
+			return fd;
+		if (bpf_map_update_elem(fd, &index, zero, 0))
+			return -errno;
+	}
+	return 0;
+}
+
+int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
+		    const struct ps_state *before)
+{
+	const struct ps_host *host = tables->host;
+	uint32_t half = PS_WORD_HALF(plan->word);
+	int ret = store_fronts(tables, plan);
+
+	if (!ret)
+		ret = store_prefixes(tables, plan);
+	if (!ret)
+		ret = clear_targets(tables, plan);
+	if (!ret)
+		ret = clear_hits(tables, plan, before);
+	if (!ret)
+		ret = store_inner(host->fd[PS_HOST_OWNERS], tables->index, half, plan->owners,
+				  sizeof(struct ps_owner), plan->owner_count);
+	if (!ret)
+		ret = store_inner(host->fd[PS_HOST_ADMITS], tables->index, half, plan->admits,
+				  sizeof(struct ps_admit), plan->admit_count);
+	return ret;
+}
+
+int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation)
+{
+	int fd = tables->fd[PS_INST_PREFIXES];
+	struct ps_prefix_key last, key;
+	bool first = true;
+
+	while (!bpf_map_get_next_key(fd, first ? NULL : &last, &key)) {
+		if (key.generation == generation) {
+			last = key;
+			first = false;
+		} else if (bpf_map_delete_elem(fd, &key) && errno != ENOENT) {
+			return -errno;
+		}
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
+int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events)
+{
+	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
+
+	if (k >= PS_TARGET_CHUNKS || tables->events[k] < 0)
+		return -ENOENT;
+	return bpf_map_lookup_elem(tables->events[k], &index, events) ? -errno : 0;
+}
+
+int ps_tables_hits(const struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct ps_hits *each = NULL;
+	_cleanup_close_ int fd = -1;
+	uint32_t index;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, sizeof(*each));
+	fd = open_hits(tables, rule, &index);
+	if (!each || fd < 0)
+		return each ? fd : -ENOMEM;
+	if (bpf_map_lookup_elem(fd, &index, each))
+		return -errno;
+	*sum = (struct ps_hits){};
+	for (int i = 0; i < cpus; i++) {
+		sum->steered += each[i].steered;
+		sum->missed += each[i].missed;
+		sum->family += each[i].family;
+		if (each[i].last > sum->last)
+			sum->last = each[i].last;
+	}
+	return 0;
+}

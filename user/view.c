@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What commands show, read without the lock. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "anchor.h"
+#include "bpffs.h"
+#include "cgroup.h"
+#include "instance.h"
+#include "kmap.h"
+#include "lifecycle.h"
+#include "memory.h"
+#include "tables.h"
+#include "util.h"
+
+/* A ruleset may be replaced while it is read: then read again. */
+enum { READ_TRIES = 100 };
+
+void ps_view_clear(struct ps_view *view)
+{
+	ps_state_clear(&view->state);
+	free(view->stats);
+	free(view->listeners);
+	*view = (struct ps_view){};
+}
+
+static int read_state(const struct ps_tables *t, struct ps_state *state)
+{
+	int ret = -ESRCH;
+
+	for (int i = 0; i < READ_TRIES; i++) {
+		uint64_t word = ps_fetch(&t->instance->active);
+
+		if (!word)
+			return -ESRCH;
+		ret = ps_read_state(t->cookie, PS_WORD_GEN(word), state);
+		if (!ret || ps_fetch(&t->instance->active) == word)
+			return ret;
+	}
+	return ret;
+}
+
+/*
+ * The kernel counts `last` in jiffies, which sk_lookup programs read for free.
+ * The coarse clock's resolution is one jiffy (kernel/time/posix-timers.c), and
+ * jiffies start 300 seconds before they wrap 32 bits (INITIAL_JIFFIES).
+ */
+static double since_jiffies(uint64_t last)
+{
+	struct timespec tick, now;
+	double hz, present;
+
+	if (!last || clock_getres(CLOCK_MONOTONIC_COARSE, &tick) ||
+	    clock_gettime(CLOCK_MONOTONIC, &now) || !tick.tv_nsec)
+		return -1;
+	hz = 1e9 / (double)tick.tv_nsec;
+	present = (double)(uint32_t)(-300 * (int)(hz + 0.5)) +
+		  ((double)now.tv_sec + (double)now.tv_nsec / 1e9) * hz;
+	return present > (double)last ? (present - (double)last) / hz : 0;
+}
+
+static int by_port_owner(const struct ps_target *target, uint16_t port,
+			 const struct ps_owner_spec *owner)
+{
+	return target->port == port && ps_owner_equal(&target->owner, owner);
+}
+
+/* The first target of a port: they are sorted by it. */
+static size_t first_of_port(const struct ps_state *state, uint16_t port)
+{
+	size_t low = 0, high = state->target_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (state->targets[middle].port < port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Add up what happened to the listeners of a rule's targets. */
+static int add_events(const struct ps_tables *t, const struct ps_state *state,
+		      const struct ps_rule *rule, struct ps_rule_stats *stats)
+{
+	for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front); n++) {
+		uint16_t port = (uint16_t)(rule->target + n);
+
+		for (size_t i = first_of_port(state, port);
+		     i < state->target_count && state->targets[i].port == port; i++) {
+			struct ps_events events;
+			int ret;
+
+			if (!by_port_owner(&state->targets[i], port, &rule->owner))
+				continue;
+			ret = ps_tables_events(t, state->targets[i].id, &events);
+			if (ret)
+				return ret;
+			stats->admitted += events.admitted;
+			stats->denied += events.denied;
+			stats->error += events.error;
+			break;
+		}
+	}
+	return 0;
+}
+
+static int read_stats(const struct ps_tables *t, struct ps_view *view)
+{
+	const struct ps_ruleset *rules = &view->state.rules;
+	int ret = 0;
+
+	view->stats = calloc(rules->count + 1, sizeof(*view->stats));
+	if (!view->stats)
+		return -ENOMEM;
+	for (size_t i = 0; i < rules->count && !ret; i++) {
+		const struct ps_rule *rule = &rules->rules[i];
+		struct ps_rule_stats *s = &view->stats[i];
+		struct ps_hits hits;
+
+		ret = ps_tables_hits(t, rule->id, &hits);
+		if (ret)
+			break;
+		s->steered = hits.steered;
+		s->missed = hits.missed;
+		s->family = hits.family;
+		s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family : 0;
+		s->last_hit = since_jiffies(hits.last);
+		ret = add_events(t, &view->state, rule, s);
+	}
+	return ret;
+}
+
+static int add_listener(struct ps_view *view, size_t *room, uint32_t target, uint64_t cookie)
+{
+	for (size_t i = view->listener_count; i && view->listeners[i - 1].target == target; i--) {
+		/* Found by listen() and by the scan at the same moment. */
+		if (view->listeners[i - 1].cookie == cookie)
+			return 0;
+	}
+	if (view->listener_count == *room) {
+		size_t more = *room ? *room * 2 : 64;
+		void *grown = realloc(view->listeners, more * sizeof(*view->listeners));
+
+		if (!grown)
+			return -ENOMEM;
+		view->listeners = grown;
+		*room = more;
+	}
+	view->listeners[view->listener_count++] =
+		(struct ps_listener){ .target = target, .cookie = cookie };
+	return 0;
+}
+
+/* The sockets in a target's slots; the kernel shows them as cookies. */
+static int read_target(const struct ps_tables *t, uint32_t target, struct ps_view *view,
+		       size_t *room)
+{
+	uint32_t k = PS_TARGET_CHUNK_OF(target);
+	struct ps_overflow_key more = { .target = target };
+	struct ps_events events;
+	__u64 cookie;
+	int ret = ps_tables_events(t, target, &events);
+
+	for (uint32_t n = 0; n < PS_SLOTS && !ret; n++) {
+		uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+
+		if (!bpf_map_lookup_elem(t->listeners[k], &slot, &cookie))
+			ret = add_listener(view, room, target, cookie);
+	}
+	for (; !ret && more.n < PS_OVERFLOW && more.n < events.overflow; more.n++) {
+		if (!bpf_map_lookup_elem(t->fd[PS_INST_OVERFLOW], &more, &cookie))
+			ret = add_listener(view, room, target, cookie);
+	}
+	return ret;
+}
+
+static int compare_listeners(const void *a, const void *b)
+{
+	const struct ps_listener *x = a, *y = b;
+
+	if (x->target != y->target)
+		return x->target < y->target ? -1 : 1;
+	return (x->cookie > y->cookie) - (x->cookie < y->cookie);
+}
+
+static int read_listeners(const struct ps_tables *t, struct ps_view *view)
+{
+	size_t room = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < view->state.target_count && !ret; i++)
+		ret = read_target(t, view->state.targets[i].id, view, &room);
+	if (view->listener_count)
+		qsort(view->listeners, view->listener_count, sizeof(*view->listeners),
+		      compare_listeners);
+	return ret;
+}
+
+int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
+{
+	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
+	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
+	int ret, index;
+
+	libbpf_set_print(NULL);
+	*view = (struct ps_view){};
+	ret = ps_host_open(&host, error);
+	if (ret)
+		return ret;
+	index = ps_find_loaded(&host, netns->cookie);
+	if (index >= 0)
+		ret = ps_tables_open(&host, netns->cookie, (uint32_t)index, &tables, error);
+	if (ret)
+		return ret;
+	ret = index < 0 ? index : read_state(&tables, &view->state);
+	if (!ret)
+		ret = read_stats(&tables, view);
+	if (!ret)
+		ret = read_listeners(&tables, view);
+	if (!ret)
+		return 0;
+	ps_view_clear(view);
+	if (ret == -ESRCH)
+		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
+			       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer "
+			       "add'",
+			       netns->label);
+	return ps_fail_kernel(error, ret, "read the rules in force");
+}
+
+void ps_host_info_clear(struct ps_host_info *info)
+{
+	for (size_t i = 0; i < info->anchor_count; i++)
+		free(info->anchors[i]);
+	free(info->anchors);
+	free(info->instances);
+	*info = (struct ps_host_info){};
+}
+
+struct counting {
+	const struct ps_host *host;
+	struct ps_host_info *info;
+};
+
+static int read_instance(uint64_t cookie, uint32_t index, void *data)
+{
+	struct counting *c = data;
+	uint64_t word = ps_fetch(&c->host->instances[index].active);
+	struct ps_instance_info *i = &c->info->instances[c->info->instance_count];
+	struct ps_state state = {};
+
+	if (!word) {
+		c->info->leftovers++;
+		return 0;
+	}
+	i->cookie = cookie;
+	i->generation = PS_WORD_GEN(word);
+	if (!ps_read_state(cookie, i->generation, &state))
+		i->rules = state.rules.count;
+	else
+		c->info->leftovers++;
+	ps_state_clear(&state);
+	ps_is_dead(cookie, &i->netns_inode);
+	if (ps_fetch(&c->host->instances[index].pending) != word)
+		c->info->leftovers++;
+	c->info->instance_count++;
+	return 0;
+}
+
+static int count_leftover(const char *name, void *data)
+{
+	struct counting *c = data;
+	char *end;
+	uint64_t cookie;
+
+	if (!strcmp(name, "host"))
+		return 0;
+	cookie = strncmp(name, "ns-", 3) ? 0 : strtoull(name + 3, &end, 10);
+	if (!cookie || *end || !c->host->instances || ps_host_find(c->host, cookie) < 0)
+		c->info->leftovers++;
+	return 0;
+}
+
+static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
+{
+	struct counting c = { .host = host, .info = info };
+	struct ps_anchors anchors = {};
+	int ret;
+
+	info->instances = calloc(PS_MAX_INSTANCES, sizeof(*info->instances));
+	if (!info->instances)
+		return -ENOMEM;
+	ret = ps_host_each(host, read_instance, &c);
+	if (!ret && ps_anchors_read(&anchors) == 0) {
+		info->anchors = anchors.paths;
+		info->anchor_count = anchors.count;
+	}
+	info->loaded = true;
+	return ret;
+}
+
+int ps_host_info_read(struct ps_host_info *info, struct ps_error *error)
+{
+	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
+	struct counting c = { .host = &host, .info = info };
+	int ret;
+
+	libbpf_set_print(NULL);
+	*info = (struct ps_host_info){};
+	if (ps_bpffs_mounted())
+		strcpy(info->bpffs, PS_BPFFS);
+	if (ps_cgroup2_mount(info->cgroup2, NULL))
+		info->cgroup2[0] = '\0';
+	ret = ps_host_open(&host, error);
+	if (ret == 0)
+		ret = read_loaded(&host, info);
+	else if (ret == -ESRCH)
+		ret = 0;
+	else
+		return ret;
+	if (ret)
+		return ps_fail_kernel(error, ret, "read what is loaded");
+	ps_bpffs_each(PS_STATE, count_leftover, &c);
+	info->memory = ps_memory();
+	return 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The few kernel-internal types that the BPF programs read, with no more of
+ * their fields than that. Offsets are relocated at load time from the running
+ * kernel's BTF (CO-RE), so only names and types matter here. README.md beside
+ * this file says how to add one.
+ */
+#ifndef PORTSTEER_VMLINUX_H
+#define PORTSTEER_VMLINUX_H
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* linux/kernfs.h; `parent` became `__parent` in 6.15. */
+struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
+};
+struct kernfs_node___v615 {
+	struct kernfs_node *__parent;
+};
+
+/* linux/cgroup-defs.h; level is 0 for the root. */
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+};
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+/* linux/uidgid_types.h */
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+/* net/sock.h */
+struct sock_common {
+	__u16 skc_num; /* local port, host byte order */
+	volatile unsigned char skc_state;
+};
+struct sock {
+	struct sock_common __sk_common;
+	struct sock_cgroup_data sk_cgrp_data;
+	kuid_t sk_uid;
+};
+struct tcp_sock {
+	int copied_seq; /* never read: a struct must not be empty */
+};
+
+/* linux/bpf.h, net/ipv4/tcp_ipv4.c */
+struct bpf_iter_meta {
+	__u64 session_id;
+};
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
+
+#pragma clang attribute pop
+
+/* net/tcp_states.h */
+enum { TCP_LISTEN_STATE = 10 };
+
+#endif
