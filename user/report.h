@@ -7,6 +7,7 @@
 #define PORTSTEER_REPORT_H
 
 #include "listeners.h"
+#include "text.h"
 
 struct ps_report {
 	const struct ps_netns *netns;
@@ -39,9 +40,5 @@ const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket 
 
 /* A user's name, or NULL for a uid without one; remembered for the whole process. */
 const char *ps_user_name(uint32_t uid);
-
-/* Copy text of unknown origin, cut to size: control characters, backslashes and what
- * is not UTF-8 as \xNN. */
-void ps_printable(const char *from, char *to, size_t size);
 
 #endif

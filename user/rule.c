@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "rule.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bpf_types.h"
+#include "text.h"
+
+#define FORM "[ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp]"
+
+/* A rule's text being taken apart. */
+struct reader {
+	const char *text; /* as the user wrote it, for messages */
+	struct ps_rule rule;
+	uint16_t target_last;
+	struct ps_error *error;
+};
+
+static int bad(const struct reader *r, const char *why)
+{
+	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL, "bad rule '%s': %s", r->text, why);
+}
+
+/* 1 .. 65535 in plain decimal, or 0. */
+static uint16_t port_number(const char *text)
+{
+	unsigned long value = 0;
+
+	if (*text < '1' || *text > '9')
+		return 0;
+	for (; *text >= '0' && *text <= '9'; text++) {
+		value = value * 10 + (unsigned long)(*text - '0');
+		if (value > UINT16_MAX)
+			return 0;
+	}
+	return *text ? 0 : (uint16_t)value;
+}
+
+static int bad_port(const struct reader *r, const char *port)
+{
+	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+		       "bad rule '%s': '%s' is not a port; use a number from 1 to 65535", r->text,
+		       port);
+}
+
+/* "80" or "80-89"; changes `field`. */
+static int read_ports(struct reader *r, char *field, uint16_t *first, uint16_t *last)
+{
+	char *dash = *field ? strchr(field + 1, '-') : NULL;
+
+	if (dash)
+		*dash++ = '\0';
+	*first = port_number(field);
+	if (!*first)
+		return bad_port(r, field);
+	*last = dash ? port_number(dash) : *first;
+	if (!*last)
+		return bad_port(r, dash);
+	if (*last < *first)
+		return bad(r, "the range ends before it begins; write the lower port first");
+	return 0;
+}
+
+static bool is_mapped(const struct ps_prefix *prefix)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return prefix->family == 6 && prefix->len >= 96 &&
+	       !memcmp(prefix->addr, mapped, sizeof(mapped));
+}
+
+static bool has_host_bits(const struct ps_prefix *prefix)
+{
+	unsigned int bytes = prefix->family == 4 ? 4 : 16;
+
+	for (unsigned int bit = prefix->len; bit < 8 * bytes; bit++) {
+		if (prefix->addr[bit / 8] & 0x80 >> bit % 8)
+			return true;
+	}
+	return false;
+}
+
+static int read_length(struct reader *r, const char *text, uint8_t most, uint8_t *len)
+{
+	unsigned int value = 0;
+
+	for (const char *c = text; *c; c++) {
+		if (*c < '0' || *c > '9' || (value = value * 10 + (unsigned int)(*c - '0')) > most)
+			return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+				       "bad rule '%s': '/%s' is not a prefix length; use 0 to %u",
+				       r->text, text, most);
+	}
+	if (!*text)
+		return bad(r, "the prefix length after '/' is missing");
+	*len = (uint8_t)value;
+	return 0;
+}
+
+/* Bits beyond the length are a mistake in one of the two; say what either meant. */
+static int refuse_host_bits(const struct reader *r, const struct ps_prefix *prefix)
+{
+	struct ps_rule meant = { .prefix = *prefix, .proto = IPPROTO_TCP, .front = 1 };
+	unsigned int bytes = prefix->family == 4 ? 4 : 16;
+	char text[PS_RULE_TEXT];
+
+	for (unsigned int bit = prefix->len; bit < 8 * bytes; bit++)
+		meant.prefix.addr[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+	meant.front_last = meant.front;
+	ps_rule_format_front(&meant, text);
+	text[strlen(text) - strlen(":1")] = '\0';
+	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+		       "bad rule '%s': the address has host bits set beyond /%u; write %s, or the "
+		       "address without a length",
+		       r->text, prefix->len, text);
+}
+
+/* "10.0.0.0" or "2001:db8::" (without brackets), and the length or NULL. */
+static int read_prefix(struct reader *r, const char *addr, const char *len)
+{
+	struct ps_prefix prefix = { .family = strchr(addr, ':') ? 6 : 4 };
+	int ret;
+
+	if (inet_pton(prefix.family == 4 ? AF_INET : AF_INET6, addr, prefix.addr) != 1)
+		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+			       "bad rule '%s': '%s' is not an IP address; write " FORM
+			       ", an IPv6 address in brackets",
+			       r->text, addr);
+	prefix.len = prefix.family == 4 ? 32 : 128;
+	ret = len ? read_length(r, len, prefix.len, &prefix.len) : 0;
+	if (ret)
+		return ret;
+	if (is_mapped(&prefix))
+		return bad(r, "connections to an IPv4-mapped address are IPv4; write the IPv4 "
+			      "address");
+	if (has_host_bits(&prefix))
+		return refuse_host_bits(r, &prefix);
+	r->rule.prefix = prefix;
+	return 0;
+}
+
+/* Take "[ADDR]/LEN:" or "ADDR/LEN:" off the front of *rest. */
+static int read_address(struct reader *r, char **rest)
+{
+	char *text = *rest, *end, *len, *addr = text;
+
+	if (*text == '[') {
+		addr = text + 1;
+		end = strchr(addr, ']');
+		if (!end)
+			return bad(r, "the ']' after the IPv6 address is missing");
+		*end++ = '\0';
+		if (!strchr(addr, ':'))
+			return bad(r, "only IPv6 addresses are written in brackets");
+	} else {
+		end = text + strcspn(text, ":/");
+		/* Without a dot the first field is a port. */
+		if (!memchr(text, '.', (size_t)(end - text)))
+			return 0;
+	}
+	len = *end == '/' ? end + 1 : NULL;
+	*rest = strchr(end, ':');
+	if (!*rest || (*end != ':' && *end != '/'))
+		return bad(r, "after the address comes a ':' and the port; write " FORM);
+	*end = '\0';
+	*(*rest)++ = '\0';
+	return read_prefix(r, addr, len);
+}
+
+/* Take "/tcp" off the end of what follows the address. */
+static int read_proto(struct reader *r, char *rest)
+{
+	char *slash = strchr(rest, '/');
+
+	r->rule.proto = IPPROTO_TCP;
+	if (!slash)
+		return 0;
+	*slash++ = '\0';
+	if (!strcmp(slash, "udp"))
+		r->rule.proto = IPPROTO_UDP;
+	else if (strcmp(slash, "tcp"))
+		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+			       "bad rule '%s': unknown protocol '%s'; use tcp", r->text, slash);
+	return 0;
+}
+
+static int read_pairs(struct reader *r, char *rest, bool key)
+{
+	char *target = strchr(rest, ':');
+	int ret;
+
+	if (!target && !key)
+		return bad(r, "the target port is missing; write PORT:TARGET, as in 80:8080");
+	if (target)
+		*target++ = '\0';
+	if (target && strchr(target, ':'))
+		return bad(r, "too many ':'; write " FORM ", an IPv6 address in brackets");
+	ret = read_ports(r, rest, &r->rule.front, &r->rule.front_last);
+	if (ret || !target)
+		return ret;
+	ret = read_ports(r, target, &r->rule.target, &r->target_last);
+	if (ret)
+		return ret;
+	if (r->rule.front_last - r->rule.front != r->target_last - r->rule.target)
+		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+			       "bad rule '%s': %d front ports but %d target ports; give ranges of "
+			       "equal length",
+			       r->text, r->rule.front_last - r->rule.front + 1,
+			       r->target_last - r->rule.target + 1);
+	return 0;
+}
+
+static int parse(const char *text, bool key, struct ps_rule *rule, struct ps_error *error)
+{
+	struct reader r = { .text = text, .error = error };
+	char copy[PS_RULE_TEXT], *rest = copy;
+	int ret;
+
+	if (!*text)
+		return bad(&r, "it is empty; write " FORM);
+	if (strlen(text) >= sizeof(copy))
+		return bad(&r, "it is too long; write " FORM);
+	strcpy(copy, text);
+	ret = read_address(&r, &rest);
+	if (!ret)
+		ret = read_proto(&r, rest);
+	if (!ret)
+		ret = read_pairs(&r, rest, key);
+	if (!ret)
+		*rule = r.rule;
+	return ret;
+}
+
+int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error)
+{
+	return parse(text, false, rule, error);
+}
+
+int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)
+{
+	return parse(text, true, rule, error);
+}
+
+static size_t format_ports(char *text, size_t size, uint16_t first, uint16_t last)
+{
+	return (size_t)(first == last ? snprintf(text, size, "%u", first) :
+					snprintf(text, size, "%u-%u", first, last));
+}
+
+static size_t format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT])
+{
+	const struct ps_prefix *prefix = &rule->prefix;
+	char addr[INET6_ADDRSTRLEN], len[8] = "";
+	size_t used = 0;
+
+	if (prefix->family) {
+		inet_ntop(prefix->family == 4 ? AF_INET : AF_INET6, prefix->addr, addr,
+			  sizeof(addr));
+		if (prefix->len < (prefix->family == 4 ? 32 : 128))
+			snprintf(len, sizeof(len), "/%u", prefix->len);
+		used = (size_t)snprintf(text, PS_RULE_TEXT,
+					prefix->family == 4 ? "%s%s:" : "[%s]%s:", addr, len);
+	}
+	return used + format_ports(text + used, PS_RULE_TEXT - used, rule->front,
+				   rule->front_last);
+}
+
+void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT])
+{
+	format_front(rule, text);
+}
+
+void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT])
+{
+	size_t used = format_front(rule, text);
+
+	if (rule->target) {
+		text[used++] = ':';
+		used += format_ports(text + used, PS_RULE_TEXT - used, rule->target,
+				     (uint16_t)(rule->target + rule->front_last - rule->front));
+	}
+	snprintf(text + used, PS_RULE_TEXT - used, "/%s", ps_proto_name(rule->proto));
+}
+
+static int bad_cgroup(const char *text, struct ps_error *error, const char *why)
+{
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL, "bad cgroup '%.200s': %s", text, why);
+}
+
+/* One component of a path, `size` bytes. */
+static const char *component_fault(const char *text, size_t size)
+{
+	if (size == 1 && text[0] == '.')
+		return "'.' is not allowed in the path; leave it out";
+	if (size == 2 && text[0] == '.' && text[1] == '.')
+		return "'..' is not allowed in the path; write the path from the cgroup2 root";
+	if (size > 255)
+		return "a name in it is longer than 255 bytes; give an existing path";
+	for (size_t i = 0; i < size; i++) {
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return "it has a control character; give a path without";
+	}
+	return NULL;
+}
+
+int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error)
+{
+	char out[PS_CGROUP_PATH];
+	size_t used = 0, depth = 0;
+	const char *from = text;
+
+	if (!*text)
+		return bad_cgroup(text, error, "it is empty; give a path below the cgroup2 root");
+	while (*(from += strspn(from, "/"))) {
+		size_t size = strcspn(from, "/");
+		const char *fault = component_fault(from, size);
+
+		if (fault)
+			return bad_cgroup(text, error, fault);
+		if (++depth > PS_CGROUP_DEPTH)
+			return bad_cgroup(text, error,
+					  "it has more than 16 levels; name a cgroup further up");
+		if (used + 1 + size >= sizeof(out) - 1)
+			return bad_cgroup(text, error,
+					  "it is longer than 1022 bytes; name a cgroup further up");
+		out[used++] = '/';
+		memcpy(out + used, from, size);
+		used += size;
+		from += size;
+	}
+	if (!used)
+		out[used++] = '/';
+	*path = strndup(out, used);
+	return *path ? 0 : ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+}
+
+int ps_name_check(const char *name, struct ps_error *error)
+{
+	size_t length;
+
+	if (!*name)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "bad --name: it is empty; give a word or leave --name out");
+	if (strlen(name) > PS_NAME_MAX)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "bad --name '%.80s...': it is longer than %d bytes; shorten it", name,
+			       PS_NAME_MAX);
+	for (const char *c = name; *c; c += length) {
+		length = ps_printable_length(c);
+		if (!length)
+			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+				       "bad --name '%s': it has a control character or is not UTF-8; "
+				       "use printable text",
+				       name);
+	}
+	return 0;
+}
+
+const char *ps_mode_name(enum ps_mode mode)
+{
+	return mode == PS_MODE_STEER ? "steer" : mode == PS_MODE_BIND ? "bind" : "connect";
+}
+
+const char *ps_on_miss_name(enum ps_on_miss on_miss)
+{
+	return on_miss == PS_MISS_PASS ? "pass" : "refuse";
+}
+
+const char *ps_proto_name(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? "udp" : "tcp";
+}
+
+static bool text_equal(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+bool ps_owner_equal(const struct ps_owner_spec *a, const struct ps_owner_spec *b)
+{
+	return a->flags == b->flags && (!(a->flags & PS_OWNER_USER) || a->uid == b->uid) &&
+	       (!(a->flags & PS_OWNER_CGROUP) || text_equal(a->cgroup, b->cgroup));
+}
+
+bool ps_prefix_equal(const struct ps_prefix *a, const struct ps_prefix *b)
+{
+	return a->family == b->family && a->len == b->len &&
+	       !memcmp(a->addr, b->addr, sizeof(a->addr));
+}
+
+bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)
+{
+	return ps_prefix_equal(&a->prefix, &b->prefix) && a->proto == b->proto &&
+	       a->front == b->front && a->front_last == b->front_last && a->target == b->target &&
+	       a->mode == b->mode && a->on_miss == b->on_miss &&
+	       ps_owner_equal(&a->owner, &b->owner) && text_equal(a->name, b->name);
+}
+
+bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b)
+{
+	return a->proto == b->proto && ps_prefix_equal(&a->prefix, &b->prefix) &&
+	       a->front <= b->front_last && b->front <= a->front_last;
+}
+
+int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b)
+{
+	if (a->proto != b->proto)
+		return a->proto < b->proto ? -1 : 1;
+	if (a->front != b->front)
+		return a->front < b->front ? -1 : 1;
+	if (a->prefix.len != b->prefix.len)
+		return a->prefix.len > b->prefix.len ? -1 : 1;
+	if (a->prefix.family != b->prefix.family)
+		return a->prefix.family > b->prefix.family ? -1 : 1;
+	return memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr));
+}
+
+int ps_rule_copy(const struct ps_rule *from, struct ps_rule *to)
+{
+	struct ps_rule copy = *from;
+
+	copy.name = from->name ? strdup(from->name) : NULL;
+	copy.owner.cgroup = from->owner.cgroup ? strdup(from->owner.cgroup) : NULL;
+	if (!copy.name != !from->name || !copy.owner.cgroup != !from->owner.cgroup) {
+		ps_rule_clear(&copy);
+		return -ENOMEM;
+	}
+	*to = copy;
+	return 0;
+}
+
+void ps_rule_clear(struct ps_rule *rule)
+{
+	if (!rule)
+		return;
+	free(rule->name);
+	free(rule->owner.cgroup);
+	rule->name = rule->owner.cgroup = NULL;
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The saved form of a ruleset. It lives as long as the kernel it was written on,
+ * so numbers are in this machine's order.
+ *
+ *   header | rules | targets | strings
+ *
+ * Strings are offsets into the last part, which begins and ends with a NUL; 0 is
+ * "none". Equal cgroup paths of neighbours are stored once.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "plan.h"
+#include "util.h"
+
+#define MAGIC 0x52545350u /* "PSTR" */
+enum { VERSION = 1, MAX_TARGETS = 1 << 21 };
+
+struct saved_header {
+	uint32_t magic, version;
+	uint32_t crc; /* of everything after this field */
+	uint32_t rules, targets, strings; /* counts, and bytes of strings */
+	uint32_t generation, rule_cursor, target_cursor;
+};
+
+struct saved_owner {
+	uint32_t flags, uid, cgroup;
+};
+
+struct saved_rule {
+	uint8_t family, len, proto, mode, on_miss, reserved;
+	uint16_t front, front_last, target;
+	uint8_t addr[16];
+	struct saved_owner owner;
+	uint32_t name, id;
+};
+
+struct saved_target {
+	uint16_t port, reserved;
+	uint32_t id;
+	struct saved_owner owner;
+};
+
+_Static_assert(sizeof(struct saved_header) == 36, "saved form");
+_Static_assert(sizeof(struct saved_rule) == 48, "saved form");
+_Static_assert(sizeof(struct saved_target) == 20, "saved form");
+
+/* Strings that are being written. */
+struct strings {
+	char *bytes;
+	size_t used, size;
+	const char *last; /* the cgroup written last, and where */
+	uint32_t last_at;
+};
+
+static uint32_t put(struct strings *s, const char *text)
+{
+	uint32_t at = (uint32_t)s->used;
+
+	if (!text)
+		return 0;
+	memcpy(s->bytes + s->used, text, strlen(text) + 1);
+	s->used += strlen(text) + 1;
+	return at;
+}
+
+static struct saved_owner put_owner(struct strings *s, const struct ps_owner_spec *owner)
+{
+	struct saved_owner saved = { .flags = owner->flags, .uid = owner->uid };
+
+	if (owner->cgroup && (!s->last || strcmp(s->last, owner->cgroup))) {
+		s->last_at = put(s, owner->cgroup);
+		s->last = owner->cgroup;
+	}
+	saved.cgroup = owner->cgroup ? s->last_at : 0;
+	return saved;
+}
+
+/* Bytes that the strings take at most. */
+static size_t strings_size(const struct ps_state *state)
+{
+	size_t size = 2;
+
+	for (size_t i = 0; i < state->rules.count; i++) {
+		const struct ps_rule *rule = &state->rules.rules[i];
+
+		size += rule->name ? strlen(rule->name) + 1 : 0;
+		size += rule->owner.cgroup ? strlen(rule->owner.cgroup) + 1 : 0;
+	}
+	for (size_t i = 0; i < state->target_count; i++) {
+		const char *cgroup = state->targets[i].owner.cgroup;
+
+		size += cgroup ? strlen(cgroup) + 1 : 0;
+	}
+	return size;
+}
+
+static void put_rule(struct saved_rule *to, const struct ps_rule *from, struct strings *s)
+{
+	*to = (struct saved_rule){
+		.family = from->prefix.family,
+		.len = from->prefix.len,
+		.proto = from->proto,
+		.mode = (uint8_t)from->mode,
+		.on_miss = (uint8_t)from->on_miss,
+		.front = from->front,
+		.front_last = from->front_last,
+		.target = from->target,
+		.owner = put_owner(s, &from->owner),
+		.name = put(s, from->name),
+		.id = from->id,
+	};
+	memcpy(to->addr, from->prefix.addr, sizeof(to->addr));
+}
+
+static uint32_t checksum(const struct saved_header *header, size_t size)
+{
+	size_t skip = offsetof(struct saved_header, crc) + sizeof(header->crc);
+
+	return (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)header + skip, size - skip);
+}
+
+int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
+{
+	size_t fixed = sizeof(struct saved_header) +
+		       state->rules.count * sizeof(struct saved_rule) +
+		       state->target_count * sizeof(struct saved_target);
+	struct strings s = { .used = 1, .size = strings_size(state) };
+	struct saved_header *header;
+	struct saved_rule *rules;
+	struct saved_target *targets;
+
+	if (state->rules.count > PS_MAX_RULES || state->target_count > MAX_TARGETS ||
+	    s.size > UINT32_MAX)
+		return -E2BIG;
+	header = calloc(1, fixed + s.size);
+	if (!header)
+		return -ENOMEM;
+	rules = (struct saved_rule *)(header + 1);
+	targets = (struct saved_target *)(rules + state->rules.count);
+	s.bytes = (char *)(targets + state->target_count);
+	for (size_t i = 0; i < state->rules.count; i++)
+		put_rule(&rules[i], &state->rules.rules[i], &s);
+	for (size_t i = 0; i < state->target_count; i++)
+		targets[i] = (struct saved_target){
+			.port = state->targets[i].port,
+			.id = state->targets[i].id,
+			.owner = put_owner(&s, &state->targets[i].owner),
+		};
+	*header = (struct saved_header){
+		.magic = MAGIC,
+		.version = VERSION,
+		.rules = (uint32_t)state->rules.count,
+		.targets = (uint32_t)state->target_count,
+		.strings = (uint32_t)s.used,
+		.generation = state->generation,
+		.rule_cursor = state->rule_cursor,
+		.target_cursor = state->target_cursor,
+	};
+	*size = fixed + s.used;
+	header->crc = checksum(header, *size);
+	*data = header;
+	return 0;
+}
+
+/* What is being read, all parts checked to be inside. */
+struct saved {
+	struct saved_header header;
+	const char *rules, *targets, *strings;
+};
+
+static int take_apart(const void *data, size_t size, struct saved *saved)
+{
+	struct saved_header *h = &saved->header;
+	uint64_t want;
+
+	if (size < sizeof(*h))
+		return -EBADMSG;
+	memcpy(h, data, sizeof(*h));
+	if (h->magic != MAGIC || h->version != VERSION || h->rules > PS_MAX_RULES ||
+	    h->targets > MAX_TARGETS || !h->strings)
+		return -EBADMSG;
+	want = sizeof(*h) + (uint64_t)h->rules * sizeof(struct saved_rule) +
+	       (uint64_t)h->targets * sizeof(struct saved_target) + h->strings;
+	if (want != size || checksum(data, size) != h->crc)
+		return -EBADMSG;
+	saved->rules = (const char *)data + sizeof(*h);
+	saved->targets = saved->rules + h->rules * sizeof(struct saved_rule);
+	saved->strings = saved->targets + h->targets * sizeof(struct saved_target);
+	return saved->strings[0] || saved->strings[h->strings - 1] ? -EBADMSG : 0;
+}
+
+static int take_string(const struct saved *saved, uint32_t at, char **text)
+{
+	*text = NULL;
+	if (!at)
+		return 0;
+	if (at >= saved->header.strings)
+		return -EBADMSG;
+	*text = strdup(saved->strings + at);
+	return *text ? 0 : -ENOMEM;
+}
+
+static int take_owner(const struct saved *saved, const struct saved_owner *from,
+		      struct ps_owner_spec *to)
+{
+	if (from->flags & ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY) ||
+	    !(from->flags & PS_OWNER_CGROUP) != !from->cgroup)
+		return -EBADMSG;
+	to->flags = from->flags;
+	to->uid = from->uid;
+	return take_string(saved, from->cgroup, &to->cgroup);
+}
+
+static bool is_valid(const struct saved_rule *r)
+{
+	uint8_t most = r->family == 4 ? 32 : r->family == 6 ? 128 : 0;
+
+	return (!r->family || r->family == 4 || r->family == 6) && r->len <= most && r->front &&
+	       r->target && r->front_last >= r->front &&
+	       r->target + (r->front_last - r->front) <= UINT16_MAX &&
+	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
+	       r->id < PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS;
+}
+
+static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
+{
+	struct saved_rule from;
+	int ret;
+
+	memcpy(&from, saved->rules + i * sizeof(from), sizeof(from));
+	if (!is_valid(&from))
+		return -EBADMSG;
+	to->prefix.family = from.family;
+	to->prefix.len = from.len;
+	memcpy(to->prefix.addr, from.addr, sizeof(from.addr));
+	to->proto = from.proto;
+	to->mode = (enum ps_mode)from.mode;
+	to->on_miss = (enum ps_on_miss)from.on_miss;
+	to->front = from.front;
+	to->front_last = from.front_last;
+	to->target = from.target;
+	to->id = from.id;
+	ret = take_owner(saved, &from.owner, &to->owner);
+	return ret ? ret : take_string(saved, from.name, &to->name);
+}
+
+static int take_target(const struct saved *saved, size_t i, struct ps_target *to)
+{
+	struct saved_target from;
+
+	memcpy(&from, saved->targets + i * sizeof(from), sizeof(from));
+	if (!from.port || PS_TARGET_CHUNK_OF(from.id) >= PS_TARGET_CHUNKS ||
+	    PS_TARGET_INDEX_OF(from.id) >= PS_TARGET_CHUNK(PS_TARGET_CHUNK_OF(from.id)))
+		return -EBADMSG;
+	to->port = from.port;
+	to->id = from.id;
+	return take_owner(saved, &from.owner, &to->owner);
+}
+
+static int take_all(const struct saved *saved, struct ps_state *state)
+{
+	const struct saved_header *h = &saved->header;
+	int ret = 0;
+
+	state->rules.rules = calloc(h->rules + 1, sizeof(*state->rules.rules));
+	state->targets = calloc(h->targets + 1, sizeof(*state->targets));
+	if (!state->rules.rules || !state->targets)
+		return -ENOMEM;
+	state->rules.capacity = h->rules + 1;
+	/* Counted before it is read, so that what a failure leaves is freed. */
+	while (!ret && state->rules.count < h->rules) {
+		size_t i = state->rules.count++;
+
+		ret = take_rule(saved, i, &state->rules.rules[i]);
+	}
+	while (!ret && state->target_count < h->targets) {
+		size_t i = state->target_count++;
+
+		ret = take_target(saved, i, &state->targets[i]);
+	}
+	state->generation = h->generation;
+	state->rule_cursor = h->rule_cursor;
+	state->target_cursor = h->target_cursor;
+	return ret;
+}
+
+int ps_state_decode(const void *data, size_t size, struct ps_state *state)
+{
+	struct ps_state read = {};
+	struct saved saved;
+	int ret = take_apart(data, size, &saved);
+
+	if (!ret)
+		ret = take_all(&saved, &read);
+	if (ret)
+		ps_state_clear(&read);
+	else
+		*state = read;
+	return ret;
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "targets.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bpf_types.h"
+#include "util.h"
+
+int ps_owner_compare(const struct ps_owner_spec *a, const struct ps_owner_spec *b)
+{
+	if (a->flags != b->flags)
+		return a->flags < b->flags ? -1 : 1;
+	if (a->flags & PS_OWNER_USER && a->uid != b->uid)
+		return a->uid < b->uid ? -1 : 1;
+	return a->flags & PS_OWNER_CGROUP ? strcmp(a->cgroup, b->cgroup) : 0;
+}
+
+void ps_targets_clear(struct ps_targets *targets)
+{
+	free(targets->owners);
+	free(targets->owner_of);
+	free(targets->pairs);
+	*targets = (struct ps_targets){};
+}
+
+static size_t hash_owner(const struct ps_owner_spec *owner)
+{
+	uint64_t hash = 0xcbf29ce484222325u ^ owner->flags;
+
+	if (owner->flags & PS_OWNER_USER)
+		hash = (hash ^ owner->uid) * 0x100000001b3u;
+	if (owner->flags & PS_OWNER_CGROUP) {
+		for (const char *c = owner->cgroup; *c; c++)
+			hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+	}
+	return (size_t)(hash ^ hash >> 32);
+}
+
+/* Number the owners in the order in which they are met. */
+static int number_owners(const struct ps_rule *const *rules, size_t count,
+			 struct ps_targets *targets)
+{
+	_cleanup_free_ uint32_t *table = NULL; /* index of an owner plus one */
+	size_t size = 16;
+
+	while (size < 2 * count)
+		size *= 2;
+	table = calloc(size, sizeof(*table));
+	if (!table)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const struct ps_owner_spec *owner = &rules[i]->owner;
+		size_t at = hash_owner(owner) & (size - 1);
+
+		while (table[at] && !ps_owner_equal(targets->owners[table[at] - 1], owner))
+			at = (at + 1) & (size - 1);
+		if (!table[at]) {
+			targets->owners[targets->owner_count] = owner;
+			table[at] = ++targets->owner_count;
+		}
+		targets->owner_of[i] = table[at] - 1;
+	}
+	return 0;
+}
+
+struct numbered {
+	const struct ps_owner_spec *owner;
+	uint32_t number;
+};
+
+static int compare_numbered(const void *a, const void *b)
+{
+	const struct numbered *x = a, *y = b;
+
+	return ps_owner_compare(x->owner, y->owner);
+}
+
+/* Renumber them in their own order. */
+static int sort_owners(struct ps_targets *targets, size_t rules)
+{
+	_cleanup_free_ struct numbered *order = calloc(targets->owner_count + 1, sizeof(*order));
+	_cleanup_free_ uint32_t *number = calloc(targets->owner_count + 1, sizeof(*number));
+
+	if (!order || !number)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < targets->owner_count; i++)
+		order[i] = (struct numbered){ targets->owners[i], i };
+	qsort(order, targets->owner_count, sizeof(*order), compare_numbered);
+	for (uint32_t i = 0; i < targets->owner_count; i++) {
+		targets->owners[i] = order[i].owner;
+		number[order[i].number] = i;
+	}
+	for (size_t i = 0; i < rules; i++)
+		targets->owner_of[i] = number[targets->owner_of[i]];
+	return 0;
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int collect_pairs(const struct ps_rule *const *rules, size_t count,
+			 struct ps_targets *targets)
+{
+	size_t total = 0, kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += (size_t)(rules[i]->front_last - rules[i]->front) + 1;
+	targets->pairs = calloc(total + 1, sizeof(*targets->pairs));
+	if (!targets->pairs)
+		return -ENOMEM;
+	total = 0;
+	for (size_t i = 0; i < count; i++) {
+		for (uint32_t n = 0; n <= (uint32_t)(rules[i]->front_last - rules[i]->front); n++)
+			targets->pairs[total++] =
+				PS_PAIR(rules[i]->target + n, targets->owner_of[i]);
+	}
+	qsort(targets->pairs, total, sizeof(*targets->pairs), compare_pairs);
+	for (size_t i = 0; i < total; i++) {
+		if (!kept || targets->pairs[i] != targets->pairs[kept - 1])
+			targets->pairs[kept++] = targets->pairs[i];
+	}
+	targets->pair_count = kept;
+	return 0;
+}
+
+int ps_targets_collect(const struct ps_rule *const *rules, size_t count,
+		       struct ps_targets *targets)
+{
+	struct ps_targets t = {
+		.owners = calloc(count + 1, sizeof(*t.owners)),
+		.owner_of = calloc(count + 1, sizeof(*t.owner_of)),
+	};
+	int ret = t.owners && t.owner_of ? 0 : -ENOMEM;
+
+	if (!ret)
+		ret = number_owners(rules, count, &t);
+	if (!ret)
+		ret = sort_owners(&t, count);
+	if (!ret)
+		ret = collect_pairs(rules, count, &t);
+	if (ret)
+		ps_targets_clear(&t);
+	else
+		*targets = t;
+	return ret;
+}
+
+size_t ps_targets_find(const struct ps_targets *targets, uint64_t pair)
+{
+	const uint64_t *found = bsearch(&pair, targets->pairs, targets->pair_count,
+					sizeof(pair), compare_pairs);
+
+	return (size_t)(found - targets->pairs);
+}
