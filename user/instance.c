@@ -36,7 +36,6 @@ static int begin_writer(struct writer *w, bool load, struct ps_error *error)
 {
 	int ret;
 
-	libbpf_set_print(NULL);
 	w->lock = ps_bpffs_lock(error);
 	if (w->lock < 0)
 		return w->lock;

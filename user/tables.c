@@ -31,6 +31,7 @@ void ps_tables_close(struct ps_tables *tables)
 		ps_close(&tables->listeners[i]);
 		ps_close(&tables->events[i]);
 	}
+	ps_close(&tables->hits);
 	if (tables->filter)
 		munmap(tables->filter, FILTER_SIZE);
 	*tables = (struct ps_tables)PS_TABLES_NONE;
@@ -371,18 +372,26 @@ static int clear_targets(struct ps_tables *t, const struct ps_plan *plan)
 	return ret;
 }
 
-/* The map and index of a rule's hits: a descriptor to close. */
-static int open_hits(const struct ps_tables *t, uint32_t rule, uint32_t *index)
+/* The map and index of a rule's hits. The descriptor stays the tables'. */
+static int find_hits(struct ps_tables *t, uint32_t rule, uint32_t *index)
 {
 	uint32_t chunk;
+	int fd;
 
-	if (rule < PS_HITS_SMALL) {
-		*index = rule;
-		return dup(t->fd[PS_INST_HITS]);
-	}
+	*index = rule;
+	if (rule < PS_HITS_SMALL)
+		return t->fd[PS_INST_HITS];
 	chunk = (rule - PS_HITS_SMALL) / PS_HITS_CHUNK;
 	*index = (rule - PS_HITS_SMALL) % PS_HITS_CHUNK;
-	return ps_inner_open(t->fd[PS_INST_HITS_MORE], &chunk);
+	if (t->hits >= 0 && t->hits_chunk == chunk)
+		return t->hits;
+	fd = ps_inner_open(t->fd[PS_INST_HITS_MORE], &chunk);
+	if (fd < 0)
+		return fd;
+	ps_close(&t->hits);
+	t->hits = fd;
+	t->hits_chunk = chunk;
+	return fd;
 }
 
 /* Zero the hits of the rules whose id the state before did not use. */
@@ -404,11 +413,11 @@ static int clear_hits(struct ps_tables *t, const struct ps_plan *plan,
 	}
 	for (size_t i = 0; i < plan->state.rules.count; i++) {
 		uint32_t id = plan->state.rules.rules[i].id, index;
-		_cleanup_close_ int fd = -1;
+		int fd;
 
 		if (used[id])
 			continue;
-		fd = open_hits(t, id, &index);
+		fd = find_hits(t, id, &index);
 		if (fd < 0)
 			return fd;
 		if (bpf_map_update_elem(fd, &index, zero, 0))
@@ -465,17 +474,16 @@ int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_
 	return bpf_map_lookup_elem(tables->events[k], &index, events) ? -errno : 0;
 }
 
-int ps_tables_hits(const struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
+int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = libbpf_num_possible_cpus(), fd;
 	_cleanup_free_ struct ps_hits *each = NULL;
-	_cleanup_close_ int fd = -1;
 	uint32_t index;
 
 	if (cpus < 0)
 		return cpus;
 	each = calloc((size_t)cpus, sizeof(*each));
-	fd = open_hits(tables, rule, &index);
+	fd = find_hits(tables, rule, &index);
 	if (!each || fd < 0)
 		return each ? fd : -ENOMEM;
 	if (bpf_map_lookup_elem(fd, &index, each))

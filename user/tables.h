@@ -34,12 +34,15 @@ struct ps_tables {
 	uint32_t *filter; /* mapped, one bit for each port */
 	int fd[PS_INST_FDS];
 	int listeners[PS_TARGET_CHUNKS], events[PS_TARGET_CHUNKS]; /* -1: no such chunk */
+	int hits; /* the chunk of hits that was opened last, or -1 */
+	uint32_t hits_chunk;
 };
 #define PS_TABLES_NONE                                                                             \
 	{                                                                                          \
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
 		.listeners = { -1, -1, -1, -1, -1, -1, -1, -1 },                                   \
 		.events = { -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
+		.hits = -1,                                                                        \
 	}
 
 /* Open instance `index`; -ENOENT or -EPROTO with a message. */
@@ -64,6 +67,6 @@ int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation);
 /* A target's events and listeners' cookies. */
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events);
 /* Sum of a rule's hits over all CPUs; last is the latest. */
-int ps_tables_hits(const struct ps_tables *tables, uint32_t rule, struct ps_hits *sum);
+int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum);
 
 #endif

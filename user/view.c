@@ -112,7 +112,7 @@ static int add_events(const struct ps_tables *t, const struct ps_state *state,
 	return 0;
 }
 
-static int read_stats(const struct ps_tables *t, struct ps_view *view)
+static int read_stats(struct ps_tables *t, struct ps_view *view)
 {
 	const struct ps_ruleset *rules = &view->state.rules;
 	int ret = 0;
@@ -210,7 +210,6 @@ int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct 
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
 	int ret, index;
 
-	libbpf_set_print(NULL);
 	*view = (struct ps_view){};
 	ret = ps_host_open(&host, error);
 	if (ret)
@@ -313,7 +312,6 @@ int ps_host_info_read(struct ps_host_info *info, struct ps_error *error)
 	struct counting c = { .host = &host, .info = info };
 	int ret;
 
-	libbpf_set_print(NULL);
 	*info = (struct ps_host_info){};
 	if (ps_bpffs_mounted())
 		strcpy(info->bpffs, PS_BPFFS);

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* portsteer add */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "render.h"
+#include "report.h"
+#include "rules_file.h"
+#include "util.h"
+
+enum { TOLD_ONE_BY_ONE = 16 };
+
+/* An add under way. */
+struct adding {
+	const struct ps_cli *cli;
+	struct ps_rule_list list;
+	unsigned char *inferred; /* for each rule: its owner is not the user's word */
+};
+
+static void clear(struct adding *a)
+{
+	ps_rule_list_clear(&a->list);
+	free(a->inferred);
+}
+
+static int refuse_two_users(const struct ps_rule *rule, uint32_t one, uint32_t other,
+			    struct ps_error *error)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: users %u and %u both listen on its target; choose with "
+		       "--user, or with --cgroup",
+		       text, one, other);
+}
+
+/* The uid that listens on the rule's target now, alone. */
+static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
+		       struct ps_error *error)
+{
+	uint16_t last = ps_rule_target_last(rule);
+	char text[PS_RULE_TEXT];
+	bool found = false;
+
+	for (size_t i = ps_sockets_from(sockets, rule->target);
+	     i < sockets->count && sockets->items[i].port <= last; i++) {
+		uint32_t uid = sockets->items[i].uid;
+
+		if (found && uid != rule->owner.uid)
+			return refuse_two_users(rule, rule->owner.uid, uid, error);
+		rule->owner.uid = uid;
+		found = true;
+	}
+	rule->owner.flags = PS_OWNER_USER;
+	if (found)
+		return 0;
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: nobody listens on port %u now who could be it; give "
+		       "--user, --cgroup or --any-user, or start the server first",
+		       text, rule->target);
+}
+
+/* Give an owner to the rules that have none. */
+static int infer_owners(struct adding *a, struct ps_error *error)
+{
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	struct ps_sockets sockets = {};
+	bool any = false;
+	int ret;
+
+	a->inferred = calloc(a->list.count + 1, 1);
+	if (!a->inferred || !ports)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	for (size_t i = 0; i < a->list.count; i++) {
+		const struct ps_rule *rule = &a->list.rules[i];
+
+		a->inferred[i] = !rule->owner.flags;
+		any = any || a->inferred[i];
+		if (a->inferred[i])
+			ps_ports_add(ports, rule->target, ps_rule_target_last(rule));
+	}
+	ret = any ? ps_sockets_read(&a->cli->netns, ports, &sockets, error) : 0;
+	for (size_t i = 0; i < a->list.count && !ret; i++) {
+		if (a->inferred[i])
+			ret = infer_owner(&sockets, &a->list.rules[i], error);
+	}
+	ps_sockets_clear(&sockets);
+	return ret;
+}
+
+static int add_all(struct ps_ruleset *rules, void *data, struct ps_error *error)
+{
+	const struct adding *a = data;
+
+	return ps_ruleset_add(rules, a->list.rules, a->list.count, error);
+}
+
+static int read_rules(struct adding *a, struct ps_error *error)
+{
+	const struct ps_cli *cli = a->cli;
+	const char *file = cli->values.of[PS_OPT_FILE];
+	int ret;
+
+	if (!cli->arg_count && !file)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "'portsteer add' needs a rule; give one as in 'portsteer add 80:8080 "
+			       "--user www-data'");
+	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, &cli->values, error);
+	if (!ret && file)
+		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
+	return ret ? ret : infer_owners(a, error);
+}
+
+static void tell_inferred(const struct ps_rule *rule)
+{
+	const char *user = ps_user_name(rule->owner.uid);
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	printf("owner of %s: user %s%s(uid %u), who listens on port %u now\n", text,
+	       user ? user : "", user ? " " : "", rule->owner.uid, rule->target);
+}
+
+static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
+	size_t listeners = report ? ps_report_count(report, rule) : 0;
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	printf("added %s for %s", text, owner);
+	if (listeners)
+		printf(": %zu listener%s\n", listeners, listeners == 1 ? "" : "s");
+	else
+		puts(report ? ": no listener yet" : "");
+}
+
+/* What was done, and what will happen. */
+static void tell_text(const struct adding *a)
+{
+	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
+	struct ps_report report = {};
+	bool read;
+
+	for (size_t i = 0; i < a->list.count; i++) {
+		if (a->inferred[i])
+			tell_inferred(&a->list.rules[i]);
+	}
+	if (a->list.count > TOLD_ONE_BY_ONE) {
+		printf("added %zu rules\n", a->list.count);
+		return;
+	}
+	read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL);
+	for (size_t i = 0; i < a->list.count; i++)
+		tell_added(read ? &report : NULL, &a->list.rules[i]);
+	ps_report_clear(&report);
+}
+
+int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
+{
+	__attribute__((cleanup(clear))) struct adding a = { .cli = cli };
+	int ret = read_rules(&a, error);
+
+	if (!ret && a.list.count)
+		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);
+	if (ret)
+		return ret;
+	if (cli->json)
+		printf("{\"added\":%zu,\"removed\":0}\n", a.list.count);
+	else if (!cli->quiet)
+		tell_text(&a);
+	return 0;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* portsteer load, unload */
+#include <stdio.h>
+
+#include "cli.h"
+
+static int tell(const struct ps_cli *cli, bool changed, const char *done, const char *nothing)
+{
+	if (cli->json)
+		printf("{\"changed\":%s}\n", changed ? "true" : "false");
+	else if (!cli->quiet)
+		printf("%s network namespace %s\n", changed ? done : nothing, cli->netns.label);
+	return 0;
+}
+
+int ps_cmd_load(struct ps_cli *cli, struct ps_error *error)
+{
+	bool changed;
+	int ret = ps_instance_load(&cli->netns, &changed, error);
+
+	return ret ? ret : tell(cli, changed, "loaded in", "already loaded in");
+}
+
+int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error)
+{
+	bool changed;
+	int ret = ps_instance_unload(&cli->netns, &changed, error);
+
+	return ret ? ret : tell(cli, changed, "unloaded from", "nothing is loaded in");
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The command table, and the way from argv to a command and to an exit status. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "cli.h"
+#include "netns.h"
+#include "render.h"
+
+#define ADD_OPTIONS                                                                                \
+	(PS_BIT(PS_OPT_USER) | PS_BIT(PS_OPT_CGROUP) | PS_BIT(PS_OPT_ANY_USER) |                   \
+	 PS_BIT(PS_OPT_ON_MISS) | PS_BIT(PS_OPT_NAME) | PS_BIT(PS_OPT_MODE) | PS_BIT(PS_OPT_FILE))
+
+static const char add_details[] =
+	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp]. Connections to PORT go to\n"
+	"the owner's process that listens on TARGET, and to nobody else's. Without an owner\n"
+	"option, the user who listens on TARGET now becomes the owner. All rules of one command\n"
+	"come into force together, or none does.\n"
+	"\n"
+	"  portsteer add 80:8080 443:8443 --user www-data\n"
+	"  portsteer add 80:8080 --cgroup system.slice/web.service --name web\n"
+	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
+	"  portsteer add -f rules.txt\n";
+static const char del_details[] =
+	"RULE is written as 'portsteer list' shows it; the target may be left out. Connections\n"
+	"that are open go on. All rules of one command are deleted, or none is.\n"
+	"\n"
+	"  portsteer del 80 443\n"
+	"  portsteer del 10.0.0.1:80:8080/tcp\n";
+
+const struct ps_command ps_commands[] = {
+	{ "load", "", 0, false, true, "load the programs, without rules",
+	  "'portsteer add' does this by itself. Loading twice is no error.\n", ps_cmd_load },
+	{ "unload", "", 0, false, true, "remove all rules and programs of this namespace",
+	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
+	{ "add", "RULE...", ADD_OPTIONS, true, true, "add rules", add_details, ps_cmd_add },
+	{ "del", "RULE...", 0, true, true, "delete rules", del_details, ps_cmd_del },
+	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
+	{ "list", "", 0, false, true, "show the rules and who listens behind them", NULL,
+	  ps_cmd_list },
+	{ "stats", "", 0, false, true, "show the rules' counters", NULL, ps_cmd_stats },
+	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
+	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },
+	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL,
+	  ps_cmd_help },
+};
+const size_t ps_command_count = PS_ARRAY_SIZE(ps_commands);
+
+const struct ps_command *ps_command_find(const char *name)
+{
+	for (size_t i = 0; i < ps_command_count; i++) {
+		if (!strcmp(ps_commands[i].name, name))
+			return &ps_commands[i];
+	}
+	return NULL;
+}
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_DEBUG ? 0 : vfprintf(stderr, format, args);
+}
+
+static int choose_color(struct ps_cli *cli, struct ps_error *error)
+{
+	const char *value = cli->values.of[PS_OPT_COLOR], *no_color = getenv("NO_COLOR");
+
+	if (!value || !strcmp(value, "auto"))
+		cli->color = isatty(STDOUT_FILENO) && !(no_color && *no_color);
+	else if (!strcmp(value, "always"))
+		cli->color = true;
+	else if (strcmp(value, "never"))
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "unknown --color '%.100s'; use auto, always or never", value);
+	return 0;
+}
+
+/* The first word that is no option is the command; its options are known then. */
+static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *error)
+{
+	uint32_t globals = PS_BIT(PS_OPT_GLOBALS) - 1, all = PS_BIT(PS_OPTIONS) - 1;
+	size_t count = (size_t)argc - 1, rest;
+	struct ps_values ignored = {};
+	char **words = argv + 1;
+	_cleanup_free_ char **copy = calloc(count + 1, sizeof(*copy));
+	int ret;
+
+	if (!copy)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	memcpy(copy, words, count * sizeof(*copy));
+	if (!ps_options_parse(copy, count, all, &ignored, &rest, NULL) && rest)
+		cli->command = ps_command_find(copy[0]);
+	ret = ps_options_parse(words, count,
+			       globals | (cli->command ? cli->command->options : 0), &cli->values,
+			       &rest, error);
+	cli->json = cli->values.of[PS_OPT_JSON];
+	cli->quiet = cli->values.of[PS_OPT_QUIET];
+	cli->verbose = cli->values.of[PS_OPT_VERBOSE];
+	if (ret)
+		return ret;
+	if (rest && !cli->command)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "unknown command '%.100s'; see 'portsteer help' for those there are",
+			       words[0]);
+	cli->args = words + (rest ? 1 : 0);
+	cli->arg_count = rest ? rest - 1 : 0;
+	return choose_color(cli, error);
+}
+
+static int check_use(const struct ps_cli *cli, struct ps_error *error)
+{
+	if (!cli->command)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "no command is given; see 'portsteer help'");
+	if (cli->arg_count && !cli->command->takes_args)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "'portsteer %s' takes no '%.100s'; leave it out", cli->command->name,
+			       cli->args[0]);
+	/* State is root's alone: say it before something less clear fails. */
+	if (cli->command->needs_root && geteuid())
+		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
+			       "'portsteer %s' needs root: it works on the kernel's programs; run it "
+			       "with sudo or as root",
+			       cli->command->name);
+	return 0;
+}
+
+static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error)
+{
+	int ret = parse(cli, argc, argv, error);
+
+	if (ret)
+		return ret;
+	if (cli->values.of[PS_OPT_VERSION])
+		return ps_cmd_version(cli, error);
+	if (cli->values.of[PS_OPT_HELP]) {
+		if (cli->command)
+			ps_help_command(cli->command);
+		else
+			ps_help_general();
+		return 0;
+	}
+	ret = check_use(cli, error);
+	libbpf_set_print(cli->verbose ? print_libbpf : NULL);
+	if (!ret && cli->command->needs_root)
+		ret = ps_netns_open(cli->values.of[PS_OPT_NETNS], &cli->netns, error);
+	return ret ? ret : cli->command->run(cli, error);
+}
+
+int main(int argc, char **argv)
+{
+	struct ps_cli cli = { .netns = PS_NETNS_NONE };
+	struct ps_error error = { .status = PS_EXIT_FAILED, .message = "it failed" };
+	int ret = run(&cli, argc, argv, &error);
+
+	ps_netns_close(&cli.netns);
+	if (!ret && (fflush(stdout) || ferror(stdout)))
+		ret = ps_fail(&error, PS_EXIT_FAILED, EIO,
+			      "cannot write the output: %s; what was asked for is done",
+			      strerror(errno));
+	if (!ret)
+		return PS_EXIT_OK;
+	fprintf(stderr, "portsteer: %s\n", error.message);
+	if (cli.json)
+		ps_json_error(&error);
+	return (int)error.status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* How what the commands found is written: text for people, JSON for programs. */
+#ifndef PORTSTEER_RENDER_H
+#define PORTSTEER_RENDER_H
+
+#include "cli.h"
+#include "report.h"
+#include "util.h"
+
+void ps_text_list(const struct ps_cli *cli, const struct ps_report *report);
+void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report);
+void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info);
+
+/* "user www-data and cgroup /web.slice" */
+enum { PS_OWNER_TEXT = 2400 };
+void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT]);
+
+/* 0 or -ENOMEM with a message. Each writes one line. */
+int ps_json_list(const struct ps_report *report, struct ps_error *error);
+int ps_json_stats(const struct ps_report *report, struct ps_error *error);
+int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
+void ps_json_error(const struct ps_error *error);
+
+#endif

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "render.h"
+
+#ifndef PORTSTEER_VERSION
+#define PORTSTEER_VERSION "unknown"
+#endif
+
+static void put(struct json_object *object, const char *key, struct json_object *value)
+{
+	json_object_object_add(object, key, value);
+}
+
+/* Text of unknown origin, or null. JSON must be UTF-8; what is not is escaped as in
+ * the text output. */
+static void put_text(struct json_object *object, const char *key, const char *text)
+{
+	char safe[4 * PS_CGROUP_PATH];
+
+	if (text)
+		ps_printable(text, safe, sizeof(safe));
+	put(object, key, text ? json_object_new_string(safe) : NULL);
+}
+
+static void put_number(struct json_object *object, const char *key, uint64_t value)
+{
+	put(object, key, json_object_new_uint64(value));
+}
+
+static int print(struct json_object *object, struct ps_error *error)
+{
+	const char *text = json_object_to_json_string_ext(
+		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	int ret = text ? 0 : -ENOMEM;
+
+	if (text)
+		puts(text);
+	json_object_put(object);
+	return ret ? ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some") : 0;
+}
+
+static struct json_object *range_json(uint16_t first, uint16_t last)
+{
+	struct json_object *range = json_object_new_object();
+
+	put_number(range, "first", first);
+	put_number(range, "last", last);
+	return range;
+}
+
+static struct json_object *owner_json(const struct ps_owner_spec *owner)
+{
+	struct json_object *object = json_object_new_object();
+	bool user = owner->flags & PS_OWNER_USER;
+
+	put(object, "uid", user ? json_object_new_int64(owner->uid) : NULL);
+	put_text(object, "user", user ? ps_user_name(owner->uid) : NULL);
+	put_text(object, "cgroup", owner->flags & PS_OWNER_CGROUP ? owner->cgroup : NULL);
+	put(object, "any", json_object_new_boolean(!!(owner->flags & PS_OWNER_ANY)));
+	return object;
+}
+
+static struct json_object *processes_json(const struct ps_socket *socket)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (uint32_t i = 0; i < socket->process_count; i++) {
+		struct json_object *process = json_object_new_object();
+
+		put_number(process, "pid", (uint64_t)socket->processes[i].pid);
+		put_text(process, "name", socket->processes[i].name);
+		json_object_array_add(array, process);
+	}
+	return array;
+}
+
+static struct json_object *socket_json(const struct ps_socket *socket)
+{
+	struct json_object *object = json_object_new_object();
+	char address[PS_ADDRESS_TEXT];
+
+	ps_socket_address(socket, address);
+	put_text(object, "address", address);
+	put_number(object, "port", socket->port);
+	put_text(object, "family", ps_socket_family(socket));
+	put_number(object, "uid", socket->uid);
+	put_text(object, "user", ps_user_name(socket->uid));
+	put(object, "processes", processes_json(socket));
+	put_number(object, "cookie", socket->cookie);
+	return object;
+}
+
+/* The sockets that are admitted, or those that are not, with the reason. */
+static struct json_object *sockets_json(const struct ps_report *report,
+					const struct ps_rule *rule, bool admitted)
+{
+	struct json_object *array = json_object_new_array();
+	struct ps_range range = ps_report_range(report, rule);
+
+	for (size_t i = range.first; i < range.end; i++) {
+		const struct ps_socket *socket = &report->sockets.items[i];
+		struct json_object *object;
+
+		if (ps_report_admitted(report, rule, socket) != admitted)
+			continue;
+		object = socket_json(socket);
+		if (!admitted)
+			put_text(object, "reason", ps_report_reason(rule, socket));
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
+/* "10.0.0.0/8", or null. */
+static void put_address(struct json_object *object, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format_front(rule, text);
+	*strrchr(text, ':') = '\0';
+	put_text(object, "address", text);
+}
+
+static struct json_object *rule_json(const struct ps_report *report, const struct ps_rule *rule)
+{
+	struct json_object *object = json_object_new_object();
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	put_text(object, "rule", text);
+	if (rule->prefix.family)
+		put_address(object, rule);
+	else
+		put(object, "address", NULL);
+	put_text(object, "protocol", ps_proto_name(rule->proto));
+	put(object, "front", range_json(rule->front, rule->front_last));
+	put(object, "target", range_json(rule->target, ps_rule_target_last(rule)));
+	put_text(object, "mode", ps_mode_name(rule->mode));
+	put_text(object, "on_miss", ps_on_miss_name(rule->on_miss));
+	put(object, "owner", owner_json(&rule->owner));
+	put_text(object, "name", rule->name);
+	put(object, "listeners", sockets_json(report, rule, true));
+	put(object, "not_admitted", sockets_json(report, rule, false));
+	return object;
+}
+
+static struct json_object *head_json(const struct ps_report *report)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *netns = json_object_new_object();
+
+	put_number(netns, "cookie", report->netns->cookie);
+	put_text(netns, "name", report->netns->label);
+	put(object, "netns", netns);
+	put_number(object, "generation", report->view.state.generation);
+	return object;
+}
+
+int ps_json_list(const struct ps_report *report, struct ps_error *error)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	struct json_object *object = head_json(report), *array = json_object_new_array();
+
+	for (size_t i = 0; i < rules->count; i++)
+		json_object_array_add(array, rule_json(report, &rules->rules[i]));
+	put(object, "rules", array);
+	return print(object, error);
+}
+
+static struct json_object *stats_json(const struct ps_rule *rule, const struct ps_rule_stats *s)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *counters = json_object_new_object();
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	put_text(object, "rule", text);
+	put_text(object, "name", rule->name);
+	put_number(counters, "steered", s->steered);
+	put_number(counters, "missed", s->missed);
+	put_number(counters, "refused", s->refused);
+	put_number(counters, "family", s->family);
+	put_number(counters, "denied", s->denied);
+	put_number(counters, "error", s->error);
+	put_number(counters, "admitted", s->admitted);
+	put(object, "counters", counters);
+	put(object, "last_hit", s->last_hit < 0 ? NULL : json_object_new_double(s->last_hit));
+	return object;
+}
+
+int ps_json_stats(const struct ps_report *report, struct ps_error *error)
+{
+	const struct ps_view *view = &report->view;
+	struct json_object *object = head_json(report), *array = json_object_new_array();
+
+	for (size_t i = 0; i < view->state.rules.count; i++)
+		json_object_array_add(array,
+				      stats_json(&view->state.rules.rules[i], &view->stats[i]));
+	put(object, "rules", array);
+	return print(object, error);
+}
+
+static struct json_object *instance_json(const struct ps_instance_info *instance)
+{
+	struct json_object *object = json_object_new_object();
+
+	put_number(object, "cookie", instance->cookie);
+	put_number(object, "generation", instance->generation);
+	put_number(object, "rules", instance->rules);
+	put_number(object, "netns_inode", instance->netns_inode);
+	put(object, "alive", json_object_new_boolean(instance->netns_inode != 0));
+	return object;
+}
+
+int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *anchors = json_object_new_array();
+	struct json_object *instances = json_object_new_array();
+	char path[4 * PS_CGROUP_PATH];
+
+	put(object, "loaded", json_object_new_boolean(info->loaded));
+	put_number(object, "abi", PORTSTEER_ABI);
+	put_text(object, "version", PORTSTEER_VERSION);
+	put_text(object, "bpffs", *info->bpffs ? info->bpffs : NULL);
+	put_text(object, "cgroup2", *info->cgroup2 ? info->cgroup2 : NULL);
+	for (size_t i = 0; i < info->anchor_count; i++) {
+		ps_printable(info->anchors[i], path, sizeof(path));
+		json_object_array_add(anchors, json_object_new_string(path));
+	}
+	put(object, "sock_ops", anchors);
+	put_number(object, "memory", info->memory);
+	put_number(object, "leftovers", info->leftovers);
+	for (size_t i = 0; i < info->instance_count; i++)
+		json_object_array_add(instances, instance_json(&info->instances[i]));
+	put(object, "instances", instances);
+	return print(object, error);
+}
+
+void ps_json_error(const struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *inner = json_object_new_object();
+
+	put_number(inner, "status", error->status);
+	put(inner, "message", json_object_new_string(error->message));
+	put(object, "error", inner);
+	print(object, NULL);
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <inttypes.h>
+#include <string.h>
+
+#include "render.h"
+#include "table.h"
+
+static void name_user(uint32_t uid, char text[256])
+{
+	const char *name = ps_user_name(uid);
+
+	if (name)
+		ps_printable(name, text, 256);
+	else
+		snprintf(text, 256, "%u", uid);
+}
+
+void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
+{
+	char user[256], cgroup[PS_OWNER_TEXT - 300];
+
+	if (owner->flags & PS_OWNER_ANY) {
+		strcpy(text, "any user");
+		return;
+	}
+	text[0] = '\0';
+	if (owner->flags & PS_OWNER_USER) {
+		name_user(owner->uid, user);
+		snprintf(text, PS_OWNER_TEXT, "user %s%s", user,
+			 owner->flags & PS_OWNER_CGROUP ? " in " : "");
+	}
+	if (owner->flags & PS_OWNER_CGROUP) {
+		size_t used = strlen(text);
+
+		ps_printable(owner->cgroup, cgroup, sizeof(cgroup));
+		snprintf(text + used, PS_OWNER_TEXT - used, "cgroup %s", cgroup);
+	}
+}
+
+/* "127.0.0.1:8080 www-data nginx[77,78]" */
+static void listener_text(const struct ps_socket *socket, char text[1024])
+{
+	char address[PS_ADDRESS_TEXT], user[256], name[4 * PS_COMM + 1];
+	size_t used;
+
+	ps_socket_address(socket, address);
+	name_user(socket->uid, user);
+	used = (size_t)snprintf(text, 1024, socket->family == 6 ? "[%s]:%u %s" : "%s:%u %s",
+				address, socket->port, user);
+	for (uint32_t i = 0; i < socket->process_count && used < 900; i++) {
+		const struct ps_process *p = &socket->processes[i];
+		bool same = i && !strcmp(p->name, socket->processes[i - 1].name);
+
+		ps_printable(p->name, name, sizeof(name));
+		if (same)
+			used += (size_t)snprintf(text + used - 1, 1024 - used, ",%d]", p->pid) - 1;
+		else
+			used += (size_t)snprintf(text + used, 1024 - used, " %s[%d]", name, p->pid);
+	}
+}
+
+/* The columns before the listeners; empty in a rule's further lines. */
+static void add_rule(struct ps_table *table, const struct ps_rule *rule, bool names)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], name[4 * PS_NAME_MAX + 1];
+
+	if (!rule) {
+		for (int i = 0; i < 4 + names; i++)
+			ps_table_add(table, "");
+		return;
+	}
+	ps_rule_format(rule, text);
+	ps_table_add(table, text);
+	ps_table_add(table, ps_mode_name(rule->mode));
+	ps_owner_text(&rule->owner, owner);
+	ps_table_add(table, owner);
+	ps_table_add(table, ps_on_miss_name(rule->on_miss));
+	if (names) {
+		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
+		ps_table_add(table, name);
+	}
+}
+
+/* The rule's own line shows the first of them; admitted ones come first. */
+static void add_listeners(struct ps_table *table, const struct ps_report *report,
+			  const struct ps_rule *rule, bool names)
+{
+	struct ps_range range = ps_report_range(report, rule);
+	size_t admitted = ps_report_count(report, rule), lines = !admitted;
+	char text[1024];
+
+	if (!admitted)
+		ps_table_add(table, "no listener yet");
+	for (int others = !admitted; others <= 1; others++) {
+		for (size_t i = range.first; i < range.end; i++) {
+			const struct ps_socket *socket = &report->sockets.items[i];
+
+			if (ps_report_admitted(report, rule, socket) == others)
+				continue;
+			if (lines++)
+				add_rule(table, NULL, names);
+			listener_text(socket, text);
+			if (others)
+				ps_table_addf(table, "%s (not admitted: %s)", text,
+					      ps_report_reason(rule, socket));
+			else
+				ps_table_add(table, text);
+		}
+	}
+}
+
+static bool any_name(const struct ps_ruleset *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->rules[i].name)
+			return true;
+	}
+	return false;
+}
+
+void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	bool names = any_name(rules);
+	struct ps_table table = { .columns = names ? 6 : 5,
+				  .heads = { "RULE", "MODE", "OWNER", "ON MISS",
+					     names ? "NAME" : "LISTENERS", "LISTENERS" } };
+
+	for (size_t i = 0; i < rules->count; i++) {
+		add_rule(&table, &rules->rules[i], names);
+		add_listeners(&table, report, &rules->rules[i], names);
+	}
+	if (rules->count)
+		ps_table_print(&table, cli->color);
+	else
+		puts("no rules; 'portsteer add' makes one");
+}
+
+static void add_last_hit(struct ps_table *table, double seconds)
+{
+	if (seconds < 0)
+		ps_table_add(table, "never");
+	else if (seconds < 120)
+		ps_table_addf(table, "%.0f s ago", seconds);
+	else if (seconds < 7200)
+		ps_table_addf(table, "%.0f min ago", seconds / 60);
+	else if (seconds < 172800)
+		ps_table_addf(table, "%.0f h ago", seconds / 3600);
+	else
+		ps_table_addf(table, "%.0f days ago", seconds / 86400);
+}
+
+void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	struct ps_table table = {
+		.columns = 9,
+		.heads = { "RULE", "STEERED", "MISSED", "REFUSED", "FAMILY", "DENIED", "ERROR",
+			   "ADMITTED", "LAST HIT" },
+		.right = { false, true, true, true, true, true, true, true, true },
+	};
+	char text[PS_RULE_TEXT];
+
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct ps_rule_stats *s = &report->view.stats[i];
+		const uint64_t counters[] = { s->steered, s->missed, s->refused, s->family,
+					      s->denied,  s->error,  s->admitted };
+
+		ps_rule_format(&rules->rules[i], text);
+		ps_table_add(&table, text);
+		for (size_t c = 0; c < PS_ARRAY_SIZE(counters); c++)
+			ps_table_addf(&table, "%" PRIu64, counters[c]);
+		add_last_hit(&table, s->last_hit);
+	}
+	if (rules->count)
+		ps_table_print(&table, cli->color);
+	else
+		puts("no rules; 'portsteer add' makes one");
+}
+
+static void print_anchors(const struct ps_host_info *info)
+{
+	char path[4 * PS_CGROUP_PATH];
+
+	printf("listen hook:    ");
+	if (!info->anchor_count)
+		printf("nowhere: no rule needs it");
+	for (size_t i = 0; i < info->anchor_count; i++) {
+		ps_printable(info->anchors[i], path, sizeof(path));
+		printf("%scgroup %s", i ? ", " : "", path);
+	}
+	putchar('\n');
+}
+
+static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)
+{
+	struct ps_table table = {
+		.columns = 4,
+		.heads = { "NETNS COOKIE", "INODE", "RULES", "GENERATION" },
+		.right = { true, true, true, true },
+	};
+
+	for (size_t i = 0; i < info->instance_count; i++) {
+		const struct ps_instance_info *instance = &info->instances[i];
+
+		ps_table_addf(&table, "%" PRIu64, instance->cookie);
+		if (instance->netns_inode)
+			ps_table_addf(&table, "%u", instance->netns_inode);
+		else
+			ps_table_add(&table, "gone");
+		ps_table_addf(&table, "%zu", instance->rules);
+		ps_table_addf(&table, "%u", instance->generation);
+	}
+	if (info->instance_count) {
+		putchar('\n');
+		ps_table_print(&table, cli->color);
+	}
+}
+
+void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
+{
+	printf("loaded:         %s\n", info->loaded ? "yes" : "no");
+	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
+	printf("cgroup2:        %s\n", *info->cgroup2 ? info->cgroup2 : "not mounted");
+	if (info->loaded)
+		print_anchors(info);
+	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);
+	if (info->leftovers)
+		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
+		       "the next change removes them\n",
+		       info->leftovers);
+	print_instances(cli, info);
+}
