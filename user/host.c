@@ -107,7 +107,7 @@ static int pin_host(struct host_bpf *skel)
 	int ret = 0;
 
 	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
-		ps_bpffs_path(path, "host.tmp/%s", ps_host_pin[i]);
+		ps_bpffs_path(path, "host-tmp/%s", ps_host_pin[i]);
 		ret = ps_bpffs_pin(fds[i], path);
 	}
 	return ret;
@@ -119,7 +119,7 @@ static int publish_host(struct host_bpf *skel)
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret;
 
-	ps_bpffs_path(temporary, "host.tmp");
+	ps_bpffs_path(temporary, "host-tmp");
 	ps_bpffs_path(final, "host");
 	ret = ps_bpffs_remove(temporary);
 	if (ret)
@@ -176,7 +176,7 @@ int ps_host_remove(void)
 
 	/* Out of sight at one instant; what a kill leaves is not taken for loaded. */
 	ps_bpffs_path(path, "host");
-	ps_bpffs_path(temporary, "host.tmp");
+	ps_bpffs_path(temporary, "host-tmp");
 	ret = ps_bpffs_remove(temporary);
 	if (ret)
 		return ret;

@@ -243,8 +243,8 @@ static int remove_stale_state(const char *name, void *data)
 	const struct stale *stale = data;
 	char path[PS_PATH], keep[32];
 
-	snprintf(keep, sizeof(keep), "rules.%" PRIu32, stale->generation);
-	if (strncmp(name, "rules.", 6) || !strcmp(name, keep))
+	snprintf(keep, sizeof(keep), "rules-%" PRIu32, stale->generation);
+	if (strncmp(name, "rules-", 6) || !strcmp(name, keep))
 		return 0;
 	if (snprintf(path, sizeof(path), "%s/%s", stale->folder, name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;

@@ -44,7 +44,7 @@ int ps_save_state(uint64_t cookie, const struct ps_state *state)
 	*(__u64 *)map = size;
 	memcpy((char *)map + sizeof(__u64), data, size);
 	munmap(map, size + sizeof(__u64));
-	ps_bpffs_path(path, FOLDER "/rules.%" PRIu32, cookie, state->generation);
+	ps_bpffs_path(path, FOLDER "/rules-%" PRIu32, cookie, state->generation);
 	return ps_bpffs_pin(fd, path);
 }
 
@@ -57,7 +57,7 @@ int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
 	void *map;
 	int ret;
 
-	ps_bpffs_path(path, FOLDER "/rules.%" PRIu32, cookie, generation);
+	ps_bpffs_path(path, FOLDER "/rules-%" PRIu32, cookie, generation);
 	fd = ps_bpffs_open(path);
 	if (fd < 0)
 		return fd;

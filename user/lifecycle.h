@@ -26,7 +26,7 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
 /* Remove the shared objects if no instance is left; *host is then closed. */
 int ps_drop_host_if_unused(struct ps_host *host);
 
-/* Save a state as the pin rules.GENERATION of an instance, and read it. */
+/* Save a state as the pin rules-GENERATION of an instance, and read it. */
 int ps_save_state(uint64_t cookie, const struct ps_state *state);
 int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
 
