@@ -74,20 +74,31 @@ static bool still_there(int fd)
 	       a.st_dev == b.st_dev;
 }
 
+static int distrust(struct ps_error *error)
+{
+	return ps_fail(error, PS_EXIT_FAILED, EPERM,
+		       "%s is not root's alone, so what it holds cannot be trusted; remove it and "
+		       "load again",
+		       PS_STATE);
+}
+
+int ps_bpffs_check(struct ps_error *error)
+{
+	struct stat st;
+
+	if (lstat(PS_STATE, &st))
+		return errno == ENOENT ? 0 : ps_fail_kernel(error, errno, "look at " PS_STATE);
+	return !S_ISDIR(st.st_mode) || st.st_uid || st.st_mode & 077 ? distrust(error) : 0;
+}
+
 static int check_folder(int fd, struct ps_error *error)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return ps_fail_kernel(error, errno, "look at " PS_STATE);
-	if (st.st_uid != 0 || (st.st_mode & 077)) {
-		if (st.st_uid == 0 && !fchmod(fd, 0700))
-			return 0;
-		return ps_fail(error, PS_EXIT_FAILED, EPERM,
-			       "%s is not root's alone, so what it holds cannot be trusted; remove "
-			       "it and load again",
-			       PS_STATE);
-	}
+	if (st.st_uid || (st.st_mode & 077 && fchmod(fd, 0700)))
+		return distrust(error);
 	return 0;
 }
 

@@ -22,6 +22,10 @@ bool ps_bpffs_mounted(void);
  * releases. */
 int ps_bpffs_lock(struct ps_error *error);
 
+/* Before reading: is our folder, if it is there, root's and closed to others? On a
+ * bpffs that everyone may write to, anyone could have made it. */
+int ps_bpffs_check(struct ps_error *error);
+
 /* The whole path of a pin; `format` is relative to the state folder. */
 void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

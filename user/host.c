@@ -65,8 +65,10 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 	struct ps_host opened = PS_HOST_NONE;
 	char path[PS_PATH];
 	struct stat st;
-	int ret = 0;
+	int ret = ps_bpffs_check(error);
 
+	if (ret)
+		return ret;
 	ps_bpffs_path(path, "host");
 	if (stat(path, &st)) {
 		if (errno == EACCES || errno == EPERM)

@@ -39,6 +39,8 @@ struct ps_view {
 	size_t listener_count;
 };
 void ps_view_clear(struct ps_view *view);
+/* Is the socket one of the target's listeners? */
+bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie);
 
 /* 0; -ESRCH (PS_EXIT_NOT_LOADED) without an instance. Takes no lock. */
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error);

@@ -19,6 +19,25 @@ void ps_state_clear(struct ps_state *state)
 	*state = (struct ps_state){};
 }
 
+static int compare_targets(const void *left, const void *right)
+{
+	const struct ps_target *a = left, *b = right;
+
+	if (a->port != b->port)
+		return a->port < b->port ? -1 : 1;
+	return ps_owner_compare(&a->owner, &b->owner);
+}
+
+const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
+					const struct ps_owner_spec *owner)
+{
+	const struct ps_target key = { .port = port, .owner = *owner };
+
+	return state->target_count ? bsearch(&key, state->targets, state->target_count,
+					     sizeof(key), compare_targets) :
+				     NULL;
+}
+
 void ps_plan_clear(struct ps_plan *plan)
 {
 	ps_state_clear(&plan->state);
@@ -140,13 +159,6 @@ static int give_rule_ids(struct ps_plan *plan, const struct ps_state *before,
 	}
 	plan->state.rule_cursor = ids.cursor;
 	return 0;
-}
-
-static int compare_targets(const struct ps_target *a, const struct ps_target *b)
-{
-	if (a->port != b->port)
-		return a->port < b->port ? -1 : 1;
-	return ps_owner_compare(&a->owner, &b->owner);
 }
 
 /* The targets in order, each with its id if the state before had it. */

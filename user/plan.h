@@ -29,6 +29,10 @@ struct ps_state {
 };
 void ps_state_clear(struct ps_state *state);
 
+/* The target of a port and owner, or NULL. */
+const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
+					const struct ps_owner_spec *owner);
+
 /* Write and read the saved form: versioned, bounded, with a checksum. decode
  * trusts nothing: -EBADMSG for anything that encode did not write. */
 int ps_state_encode(const struct ps_state *state, void **data, size_t *size);

@@ -31,6 +31,15 @@ static void put_number(struct json_object *object, const char *key, uint64_t val
 	put(object, key, json_object_new_uint64(value));
 }
 
+/* To milliseconds; null for "never". */
+static void put_seconds(struct json_object *object, const char *key, double seconds)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.3f", seconds);
+	put(object, key, seconds < 0 ? NULL : json_object_new_double_s(seconds, text));
+}
+
 static int print(struct json_object *object, struct ps_error *error)
 {
 	const char *text = json_object_to_json_string_ext(
@@ -188,7 +197,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_number(counters, "error", s->error);
 	put_number(counters, "admitted", s->admitted);
 	put(object, "counters", counters);
-	put(object, "last_hit", s->last_hit < 0 ? NULL : json_object_new_double(s->last_hit));
+	put_seconds(object, "last_hit", s->last_hit);
 	return object;
 }
 

@@ -56,48 +56,13 @@ struct ps_range ps_report_range(const struct ps_report *report, const struct ps_
 	return range;
 }
 
-/* Targets are sorted by port, with few owners each. */
-static const struct ps_target *find_target(const struct ps_state *state, uint16_t port,
-					   const struct ps_owner_spec *owner)
-{
-	size_t low = 0, high = state->target_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (state->targets[middle].port < port)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < state->target_count && state->targets[low].port == port; low++) {
-		if (ps_owner_equal(&state->targets[low].owner, owner))
-			return &state->targets[low];
-	}
-	return NULL;
-}
-
-static int compare_listeners(const void *left, const void *right)
-{
-	const struct ps_listener *a = left, *b = right;
-
-	if (a->target != b->target)
-		return a->target < b->target ? -1 : 1;
-	return (a->cookie > b->cookie) - (a->cookie < b->cookie);
-}
-
 bool ps_report_admitted(const struct ps_report *report, const struct ps_rule *rule,
 			const struct ps_socket *socket)
 {
 	const struct ps_target *target =
-		find_target(&report->view.state, socket->port, &rule->owner);
-	struct ps_listener key;
+		ps_state_target(&report->view.state, socket->port, &rule->owner);
 
-	if (!target || !report->view.listener_count)
-		return false;
-	key = (struct ps_listener){ .target = target->id, .cookie = socket->cookie };
-	return bsearch(&key, report->view.listeners, report->view.listener_count, sizeof(key),
-		       compare_listeners);
+	return target && ps_view_has(&report->view, target->id, socket->cookie);
 }
 
 size_t ps_report_count(const struct ps_report *report, const struct ps_rule *rule)

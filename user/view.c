@@ -64,52 +64,23 @@ static double since_jiffies(uint64_t last)
 	return present > (double)last ? (present - (double)last) / hz : 0;
 }
 
-static int by_port_owner(const struct ps_target *target, uint16_t port,
-			 const struct ps_owner_spec *owner)
-{
-	return target->port == port && ps_owner_equal(&target->owner, owner);
-}
-
-/* The first target of a port: they are sorted by it. */
-static size_t first_of_port(const struct ps_state *state, uint16_t port)
-{
-	size_t low = 0, high = state->target_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (state->targets[middle].port < port)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Add up what happened to the listeners of a rule's targets. */
 static int add_events(const struct ps_tables *t, const struct ps_state *state,
 		      const struct ps_rule *rule, struct ps_rule_stats *stats)
 {
-	for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front); n++) {
-		uint16_t port = (uint16_t)(rule->target + n);
+	int ret = 0;
 
-		for (size_t i = first_of_port(state, port);
-		     i < state->target_count && state->targets[i].port == port; i++) {
-			struct ps_events events;
-			int ret;
+	for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front) && !ret; n++) {
+		const struct ps_target *target =
+			ps_state_target(state, (uint16_t)(rule->target + n), &rule->owner);
+		struct ps_events events = {};
 
-			if (!by_port_owner(&state->targets[i], port, &rule->owner))
-				continue;
-			ret = ps_tables_events(t, state->targets[i].id, &events);
-			if (ret)
-				return ret;
-			stats->admitted += events.admitted;
-			stats->denied += events.denied;
-			stats->error += events.error;
-			break;
-		}
+		ret = target ? ps_tables_events(t, target->id, &events) : -EBADMSG;
+		stats->admitted += events.admitted;
+		stats->denied += events.denied;
+		stats->error += events.error;
 	}
-	return 0;
+	return ret;
 }
 
 static int read_stats(struct ps_tables *t, struct ps_view *view)
@@ -202,6 +173,14 @@ static int read_listeners(const struct ps_tables *t, struct ps_view *view)
 		qsort(view->listeners, view->listener_count, sizeof(*view->listeners),
 		      compare_listeners);
 	return ret;
+}
+
+bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
+{
+	const struct ps_listener key = { .target = target, .cookie = cookie };
+
+	return view->listener_count && bsearch(&key, view->listeners, view->listener_count,
+					       sizeof(key), compare_listeners);
 }
 
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# portsteer. `make help` lists the targets; V=1 shows the commands.
+
+VERSION := 0.1.0
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+B := build
+
+# The last of the names that is installed, /usr/sbin being searched too: clang's
+# tools may be there with a version only, and bpftool is not in a user's PATH.
+find_tool = $(lastword $(foreach name,$(1),$(firstword $(wildcard \
+	$(addsuffix /$(name),$(subst :, ,$(PATH)) /usr/local/sbin /usr/sbin /sbin)))))
+LLVM_STRIP ?= $(call find_tool,llvm-strip-14 llvm-strip-15 llvm-strip-16 llvm-strip-17 \
+	llvm-strip-18 llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm-strip)
+BPFTOOL ?= $(call find_tool,bpftool)
+
+# --- flags
+
+machine := $(shell uname -m)
+ARCH ?= $(patsubst riscv%,riscv,$(patsubst s390%,s390,$(patsubst ppc%,powerpc,$(patsubst \
+	aarch64%,arm64,$(patsubst x86_64,x86,$(patsubst i%86,x86,$(machine)))))))
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibpf \
+	-idirafter /usr/include/$(MULTIARCH) -Wall -Wextra -Werror
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wformat=2 -Wundef -Wvla -Wcast-align -Wpointer-arith \
+	-Wwrite-strings
+CFLAGS ?= -O2 -g
+# As sources write it, so that theirs is no other definition.
+COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' -I$(B) -Iuser -I. \
+	$(WARNINGS) -MMD -MP
+HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
+HARDENING_LD := -pie -Wl,-z,relro,-z,now
+SANITISE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDLIBS := -lbpf -lelf -lz -ljson-c
+
+# --- files
+
+BPF_NAMES := host instance
+SKELETONS := $(BPF_NAMES:%=$(B)/%.skel.h)
+
+# The core does no I/O and is tested alone, also under the sanitisers.
+CORE := error text rule ruleset targets plan state
+USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
+LIBRARY := $(filter-out main cmd_%,$(USER))
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
+TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c))
+BATS := $(sort $(wildcard tests/e2e/*.bats))
+
+UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%)
+ASAN_PROGRAMS := $(UNIT:%=$(B)/unit-asan/%)
+BPF_PROGRAMS := $(BPF_TESTS:%=$(B)/bpf/%)
+TOOL_PROGRAMS := $(TOOLS:%=$(B)/tools/%)
+
+ifeq ($(V),1)
+Q :=
+say := @:
+else
+Q := @
+say := @printf '  %-8s %s\n'
+MAKEFLAGS += --no-print-directory
+endif
+# A build started from a recipe uses every CPU, unless make was told how many.
+submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.DEFAULT_GOAL := all
+.PHONY: all tests demo test bench lint check-docs install uninstall clean help
+
+all: $(B)/portsteer ## build build/portsteer (the default)
+
+# --- the BPF objects and their skeletons
+
+$(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
+	$(say) BPF $@
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(LLVM_STRIP) -g $@
+
+$(B)/%.skel.h: $(B)/%.bpf.o
+	$(say) SKELETON $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# --- the program
+
+$(B)/user/%.o: user/%.c Makefile | $(B)/.tools $(SKELETONS)
+	$(say) CC $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(HARDENING) $(CFLAGS) -c $< -o $@
+
+$(B)/portsteer: $(USER:%=$(B)/user/%.o)
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(HARDENING_LD) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+# --- the tests
+
+$(B)/user-asan/%.o: user/%.c Makefile | $(B)/.tools
+	$(say) CC $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(SANITISE) -O1 -g -c $< -o $@
+
+$(B)/unit/%: tests/unit/%.c $(CORE:%=$(B)/user/%.o) Makefile
+	$(say) TEST $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(HARDENING) $(CFLAGS) -MF $@.d \
+		$(HARDENING_LD) $(filter %.c %.o,$^) -lcmocka -lz -o $@
+
+$(B)/unit-asan/%: tests/unit/%.c $(CORE:%=$(B)/user-asan/%.o) Makefile
+	$(say) TEST $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(SANITISE) -O1 -g -MF $@.d \
+		$(filter %.c %.o,$^) -lcmocka -lz -o $@
+
+# An archive, so that a test is linked with no more than it uses.
+$(B)/libportsteer.a: $(LIBRARY:%=$(B)/user/%.o)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/bpf/%: tests/bpf/%.c $(B)/libportsteer.a Makefile
+	$(say) TEST $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/bpf $(HARDENING) $(CFLAGS) -MF $@.d \
+		$(HARDENING_LD) $(filter %.c %.a,$^) -lcmocka $(LDLIBS) -pthread -o $@
+
+$(B)/tools/%: tests/tools/%.c Makefile | $(B)/.tools
+	$(say) TOOL $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(HARDENING) $(CFLAGS) -MF $@.d $(HARDENING_LD) $< \
+		-Wl,--as-needed $(LDLIBS) -pthread -o $@
+
+tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
+
+# --- what people type
+
+# Packages first: the build needs them, so it is a make of its own.
+test: ## install what is missing, build, and run every test
+	$(Q)scripts/deps test
+	$(Q)$(submake) tests
+	$(Q)scripts/test
+
+demo: ## a web server of an ordinary user answers on port 80
+	$(Q)scripts/deps demo
+	$(Q)$(submake) all
+	$(Q)scripts/demo
+
+bench: ## print the figures: lookup, memory, commands, nginx
+	$(Q)scripts/deps test
+	$(Q)$(submake) tests
+	$(Q)scripts/bench-figures
+
+lint: ## formatting, static analysis, shell scripts
+	$(Q)scripts/deps lint
+	$(Q)$(submake) $(SKELETONS)
+	$(Q)scripts/lint
+
+check-docs: all
+	$(Q)scripts/check-docs
+
+install: all ## install below DESTDIR and PREFIX
+	$(say) INSTALL $(DESTDIR)$(SBINDIR)/portsteer
+	$(Q)install -D -s -m 0755 $(B)/portsteer $(DESTDIR)$(SBINDIR)/portsteer
+	$(say) INSTALL $(DESTDIR)$(MANDIR)/man8/portsteer.8
+	$(Q)install -D -m 0644 man/portsteer.8 $(DESTDIR)$(MANDIR)/man8/portsteer.8
+	$(say) INSTALL $(DESTDIR)$(COMPLETIONDIR)/portsteer
+	$(Q)install -D -m 0644 completions/portsteer.bash $(DESTDIR)$(COMPLETIONDIR)/portsteer
+
+uninstall: ## remove what install installed
+	$(say) REMOVE $(DESTDIR)$(SBINDIR)/portsteer
+	$(Q)rm -f $(DESTDIR)$(SBINDIR)/portsteer $(DESTDIR)$(MANDIR)/man8/portsteer.8 \
+		$(DESTDIR)$(COMPLETIONDIR)/portsteer
+
+clean: ## remove build/
+	$(say) CLEAN $(B)
+	$(Q)rm -rf $(B)
+
+help: ## show this
+	@echo "Targets of portsteer $(VERSION):"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+		while IFS='|' read -r target text; do printf '%-18s%s\n' "$$target" "$$text"; done
+	@echo "Variables: V=1, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
+
+# --- internal
+
+# Nothing is installed here, but what is missing has a name.
+$(B)/.tools: Makefile
+	$(Q)mkdir -p $(B)
+	$(Q)scripts/deps --check build '$(CC)' '$(CLANG)' '$(LLVM_STRIP)' '$(BPFTOOL)'
+	$(Q)touch $@
+
+-include $(wildcard $(B)/*.d $(B)/*/*.d)

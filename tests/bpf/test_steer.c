@@ -1,0 +1,756 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What ps1_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
+ * verdict, the socket and the counter that each must give. The tables in the
+ * kernel are laid out and stored by the same code that the commands use; only
+ * the listeners are put into the sockmaps by hand. TAP on stdout; needs root.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "host.skel.h"
+#include "instance.skel.h"
+#include "plan.h"
+#include "tables.h"
+
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+
+enum { INSTANCE = 5, MAX_SOCKETS = 256, EPHEMERAL = 50000 };
+
+/* --- TAP --- */
+
+static int tests, failures;
+
+__attribute__((format(printf, 3, 4))) static void report(bool good, const char *name,
+							 const char *why, ...)
+{
+	va_list args;
+
+	printf("%s %d - %s\n", good ? "ok" : "not ok", ++tests, name);
+	if (good)
+		return;
+	failures++;
+	printf("# ");
+	va_start(args, why);
+	vprintf(why, args);
+	va_end(args);
+	printf("\n");
+}
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	printf("Bail out! %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* --- the kernel side --- */
+
+static struct host_bpf *host_skel;
+static struct instance_bpf *skel;
+static struct ps_host host = PS_HOST_NONE;
+static struct ps_tables tables = PS_TABLES_NONE;
+static struct ps_plan plan;
+
+static void *map_memory(int fd, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		die("mmap");
+	return p;
+}
+
+static void load_host(void)
+{
+	host_skel = host_bpf__open_and_load();
+	if (!host_skel)
+		die("load the shared programs");
+	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps1_instances);
+	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps1_netns);
+	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps1_admits);
+	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps1_owners);
+	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps1_sockets);
+	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps1_events);
+	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps1_overflows);
+	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
+				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
+}
+
+static void load_instance(void)
+{
+	skel = instance_bpf__open();
+	if (!skel)
+		die("open the instance's program");
+	skel->rodata->instance = INSTANCE;
+	if (bpf_map__reuse_fd(skel->maps.ps1_instances, host.fd[PS_HOST_INSTANCES]) ||
+	    bpf_map__reuse_fd(skel->maps.ps1_events, host.fd[PS_HOST_EVENTS]) ||
+	    instance_bpf__load(skel))
+		die("load the instance's program");
+}
+
+static void open_tables(void)
+{
+	struct ps_chunk_key key = { .instance = INSTANCE };
+	__u32 id;
+
+	tables.host = &host;
+	tables.index = INSTANCE;
+	tables.instance = &host.instances[INSTANCE];
+	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.ps1_filter);
+	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps1_fronts);
+	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps1_fronts_more);
+	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps1_hits);
+	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps1_hits_more);
+	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps1_listeners);
+	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps1_listeners_more);
+	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps1_overflow);
+	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps1_prefixes);
+	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 65536 / 8);
+	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
+			       tables.fd[PS_INST_OVERFLOW]))
+		die("register the instance");
+	if (bpf_map_lookup_elem(host.fd[PS_HOST_EVENTS], &key, &id))
+		die("look up the events");
+	tables.events[0] = bpf_map_get_fd_by_id(id);
+	tables.listeners[0] = tables.fd[PS_INST_LISTENERS];
+}
+
+__attribute__((noreturn)) static void die_of(const struct ps_error *error)
+{
+	printf("Bail out! %s\n", error->message);
+	exit(1);
+}
+
+/* A rule as in `add`; "pass" in front of it is --on-miss pass. */
+static struct ps_rule rule_of(const char *text)
+{
+	struct ps_error error = {};
+	struct ps_rule rule = {};
+	bool pass = !strncmp(text, "pass ", 5);
+
+	if (ps_rule_parse(pass ? text + 5 : text, &rule, &error))
+		die_of(&error);
+	rule.owner.flags = PS_OWNER_ANY;
+	rule.on_miss = pass ? PS_MISS_PASS : PS_MISS_REFUSE;
+	return rule;
+}
+
+static void add_rules(struct ps_ruleset *set, const struct ps_rule *rules, size_t count)
+{
+	struct ps_error error = {};
+
+	if (ps_ruleset_add(set, rules, count, &error))
+		die_of(&error);
+}
+
+static void add_rule(struct ps_ruleset *set, const char *text)
+{
+	struct ps_rule rule = rule_of(text);
+
+	add_rules(set, &rule, 1);
+}
+
+/* Store a ruleset beside the one in force; commit() puts it in force. */
+static void prepare(const struct ps_ruleset *rules)
+{
+	struct ps_error error = {};
+	struct ps_plan next = {};
+
+	if (!plan.word)
+		plan.state.generation = 1;
+	if (ps_plan_build(rules, &plan.state, plan.word ? plan.word : PS_WORD(1, 0, 0, 1), &next,
+			  &error))
+		die_of(&error);
+	if (ps_tables_reserve(&tables, &next) || ps_tables_store(&tables, &next, &plan.state))
+		die("store the tables");
+	ps_plan_clear(&plan);
+	plan = next;
+	for (int i = 0; i < 65536 / 32; i++)
+		tables.filter[i] |= plan.filter[i];
+}
+
+static void commit(void)
+{
+	ps_store(&tables.instance->active, plan.word);
+	for (int i = 0; i < 65536 / 32; i++)
+		tables.filter[i] = plan.filter[i];
+	if (ps_tables_sweep(&tables, plan.state.generation))
+		die("sweep");
+}
+
+/* --- listeners --- */
+
+static struct listener {
+	char name[32];
+	int fd;
+	uint64_t cookie;
+} sockets[MAX_SOCKETS];
+static size_t socket_count;
+
+/* kind: '4', '6' (IPv6 only) or 'd' (dual stack). On a port of the kernel's choice:
+ * the program never looks at it. */
+static struct listener *listen_as(const char *name, char kind)
+{
+	struct listener *l = &sockets[socket_count++];
+	int family = kind == '4' ? AF_INET : AF_INET6, v6only = kind == '6';
+	socklen_t size = sizeof(l->cookie);
+
+	snprintf(l->name, sizeof(l->name), "%s", name);
+	l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (l->fd < 0)
+		die("socket");
+	if (family == AF_INET6 &&
+	    setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)))
+		die("IPV6_V6ONLY");
+	if (listen(l->fd, 1) || getsockopt(l->fd, SOL_SOCKET, SO_COOKIE, &l->cookie, &size))
+		die("listen");
+	return l;
+}
+
+static uint32_t target_of(uint16_t port)
+{
+	for (size_t i = 0; i < plan.state.target_count; i++) {
+		if (plan.state.targets[i].port == port)
+			return plan.state.targets[i].id;
+	}
+	printf("Bail out! no target on port %u\n", port);
+	exit(1);
+}
+
+static void put_slot(uint16_t port, uint32_t n, struct listener *l)
+{
+	uint32_t target = target_of(port);
+	uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+	uint64_t fd = (uint64_t)l->fd;
+
+	if (bpf_map_update_elem(tables.listeners[PS_TARGET_CHUNK_OF(target)], &slot, &fd,
+				BPF_NOEXIST))
+		die("put a listener into its slot");
+}
+
+static void put_overflow(uint16_t port, uint32_t n, struct listener *l)
+{
+	struct ps_overflow_key key = { .target = target_of(port), .n = n };
+	uint32_t index = PS_TARGET_INDEX_OF(key.target);
+	int events = tables.events[PS_TARGET_CHUNK_OF(key.target)];
+	struct ps_events e;
+	uint64_t fd = (uint64_t)l->fd;
+
+	if (bpf_map_update_elem(tables.fd[PS_INST_OVERFLOW], &key, &fd, BPF_NOEXIST) ||
+	    bpf_map_lookup_elem(events, &index, &e))
+		die("put a listener into the overflow");
+	e.overflow = n + 1;
+	if (bpf_map_update_elem(events, &index, &e, 0))
+		die("count the overflow");
+}
+
+static const char *name_of(uint64_t cookie)
+{
+	if (!cookie)
+		return "-";
+	for (size_t i = 0; i < socket_count; i++) {
+		if (sockets[i].cookie == cookie)
+			return sockets[i].name;
+	}
+	return "(unknown)";
+}
+
+/* --- one decision --- */
+
+/* What is counted, if anything; the order is that of `counted` below. */
+enum hit { NOTHING, STEERED, MISSED, FAMILY };
+
+struct row {
+	const char *name;
+	int proto;
+	const char *local; /* address that the client aims at */
+	uint16_t port;
+	int verdict;
+	const char *socket; /* a listener's name, "-" for the normal lookup */
+	const char *rule; /* whose counter grows */
+	enum hit hit;
+};
+
+static int run(const struct row *row, uint64_t *cookie)
+{
+	struct bpf_sk_lookup ctx = { .protocol = (__u32)row->proto, .local_port = row->port };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+		    .ctx_out = &ctx, .ctx_size_out = sizeof(ctx), .repeat = 1);
+
+	ctx.remote_port = htons(EPHEMERAL);
+	if (strchr(row->local, ':')) {
+		ctx.family = AF_INET6;
+		inet_pton(AF_INET6, row->local, ctx.local_ip6);
+		inet_pton(AF_INET6, "2001:db8:ffff::2", ctx.remote_ip6);
+	} else {
+		ctx.family = AF_INET;
+		inet_pton(AF_INET, row->local, &ctx.local_ip4);
+		inet_pton(AF_INET, "203.0.113.2", &ctx.remote_ip4);
+	}
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps1_steer), &opts))
+		die("BPF_PROG_TEST_RUN");
+	*cookie = ctx.cookie;
+	return (int)opts.retval;
+}
+
+static const struct ps_rule *rule_called(const char *text)
+{
+	char formatted[PS_RULE_TEXT];
+
+	for (size_t i = 0; text && i < plan.state.rules.count; i++) {
+		ps_rule_format(&plan.state.rules.rules[i], formatted);
+		if (!strcmp(formatted, text))
+			return &plan.state.rules.rules[i];
+	}
+	return NULL;
+}
+
+/* Hits of one rule, and of all rules together (the first 1000: enough for the
+ * tables here, and fast). */
+static void read_hits(const struct ps_rule *rule, struct ps_hits *one, struct ps_hits *all)
+{
+	struct ps_hits hits;
+
+	*one = *all = (struct ps_hits){};
+	for (size_t i = 0; i < plan.state.rules.count && i < 1000; i++) {
+		const struct ps_rule *r = &plan.state.rules.rules[i];
+
+		if (ps_tables_hits(&tables, r->id, &hits))
+			die("read the hits");
+		all->steered += hits.steered;
+		all->missed += hits.missed;
+		all->family += hits.family;
+		if (r == rule)
+			*one = hits;
+	}
+}
+
+static bool counted(const struct row *row, const struct ps_hits *before,
+		    const struct ps_hits *after)
+{
+	return after->steered - before->steered == (row->hit == STEERED) &&
+	       after->missed - before->missed == (row->hit == MISSED) &&
+	       after->family - before->family == (row->hit == FAMILY);
+}
+
+static void check(const char *table, const struct row *row)
+{
+	const struct ps_rule *rule = rule_called(row->rule);
+	struct ps_hits one, all, one_after, all_after;
+	const char *verdict[] = { "drop", "pass" };
+	uint64_t cookie;
+	char name[256];
+	int ret;
+
+	snprintf(name, sizeof(name), "%s: %s", table, row->name);
+	if (row->rule && !rule) {
+		report(false, name, "there is no rule %s", row->rule);
+		return;
+	}
+	read_hits(rule, &one, &all);
+	ret = run(row, &cookie);
+	read_hits(rule, &one_after, &all_after);
+	if (ret != row->verdict || strcmp(name_of(cookie), row->socket))
+		report(false, name, "%s port %u: %s to %s, should be %s to %s", row->local,
+		       row->port, verdict[ret & 1], name_of(cookie), verdict[row->verdict],
+		       row->socket);
+	else if (!counted(row, &all, &all_after) || (rule && !counted(row, &one, &one_after)))
+		report(false, name,
+		       "%s port %u: rule %s counted steered +%llu missed +%llu family +%llu, all "
+		       "rules +%llu +%llu +%llu",
+		       row->local, row->port, row->rule ? row->rule : "(none)",
+		       one_after.steered - one.steered, one_after.missed - one.missed,
+		       one_after.family - one.family, all_after.steered - all.steered,
+		       all_after.missed - all.missed, all_after.family - all.family);
+	else
+		report(true, name, "-");
+}
+
+static void check_all(const char *table, const struct row *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		check(table, &rows[i]);
+}
+#define CHECK(table, rows) check_all(table, rows, sizeof(rows) / sizeof((rows)[0]))
+
+#define TCP IPPROTO_TCP
+#define UDP IPPROTO_UDP
+#define PASS SK_PASS
+#define DROP SK_DROP
+
+/* --- tables --- */
+
+static const struct row nothing_loaded[] = {
+	{ "a port that a rule will have", TCP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING },
+	{ "IPv6", TCP, "2001:db8::1", 80, PASS, "-", NULL, NOTHING },
+	{ "port 0", TCP, "192.0.2.1", 0, PASS, "-", NULL, NOTHING },
+	{ "port 65535", TCP, "192.0.2.1", 65535, PASS, "-", NULL, NOTHING },
+};
+
+static const char *const small_rules[] = {
+	"80:8080",	"81:8081",  "82:8082", "83:8083",    "pass 84:8084",
+	"pass 85:8085", "443:8443", "1:7001",  "65535:7002", "1000-1010:9000-9010",
+};
+
+static const struct row small[] = {
+	{ "IPv4 listener, IPv4 client", TCP, "192.0.2.1", 80, PASS, "web4", "80:8080/tcp",
+	  STEERED },
+	{ "any local address", TCP, "127.0.0.1", 80, PASS, "web4", "80:8080/tcp", STEERED },
+	{ "IPv4 listener, IPv6 client", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
+	{ "IPv6-only listener, IPv6 client", TCP, "2001:db8::1", 81, PASS, "only6", "81:8081/tcp",
+	  STEERED },
+	{ "IPv6-only listener, IPv4 client", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp",
+	  FAMILY },
+	{ "dual-stack listener, IPv4 client", TCP, "192.0.2.1", 82, PASS, "dual", "82:8082/tcp",
+	  STEERED },
+	{ "dual-stack listener, IPv6 client", TCP, "::1", 82, PASS, "dual", "82:8082/tcp",
+	  STEERED },
+	{ "no listener: refuse", TCP, "192.0.2.1", 83, DROP, "-", "83:8083/tcp", MISSED },
+	{ "no listener, IPv6: refuse", TCP, "::1", 83, DROP, "-", "83:8083/tcp", MISSED },
+	{ "no listener: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", MISSED },
+	{ "the other family's listener: pass", TCP, "::1", 85, PASS, "-", "85:8085/tcp", FAMILY },
+	{ "pass does not matter when there is one", TCP, "127.0.0.1", 85, PASS, "pass4",
+	  "85:8085/tcp", STEERED },
+	{ "one listener for each family: IPv4", TCP, "192.0.2.1", 443, PASS, "tls4", "443:8443/tcp",
+	  STEERED },
+	{ "one listener for each family: IPv6", TCP, "2001:db8::1", 443, PASS, "tls6",
+	  "443:8443/tcp", STEERED },
+	{ "lowest port", TCP, "192.0.2.1", 1, PASS, "low", "1:7001/tcp", STEERED },
+	{ "highest port", TCP, "192.0.2.1", 65535, PASS, "high", "65535:7002/tcp", STEERED },
+	{ "first of a range", TCP, "192.0.2.1", 1000, PASS, "first", "1000-1010:9000-9010/tcp",
+	  STEERED },
+	{ "middle of a range", TCP, "192.0.2.1", 1005, PASS, "middle", "1000-1010:9000-9010/tcp",
+	  STEERED },
+	{ "last of a range", TCP, "192.0.2.1", 1010, PASS, "last", "1000-1010:9000-9010/tcp",
+	  STEERED },
+	{ "in a range, no listener", TCP, "192.0.2.1", 1004, DROP, "-", "1000-1010:9000-9010/tcp",
+	  MISSED },
+	{ "below a range", TCP, "192.0.2.1", 999, PASS, "-", NULL, NOTHING },
+	{ "above a range", TCP, "192.0.2.1", 1011, PASS, "-", NULL, NOTHING },
+	{ "UDP to a TCP rule's port", UDP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING },
+	{ "UDP, IPv6", UDP, "::1", 80, PASS, "-", NULL, NOTHING },
+	{ "UDP to a port without listener", UDP, "192.0.2.1", 83, PASS, "-", NULL, NOTHING },
+	{ "the port below", TCP, "192.0.2.1", 79, PASS, "-", NULL, NOTHING },
+	{ "the port above the last", TCP, "192.0.2.1", 86, PASS, "-", NULL, NOTHING },
+	{ "a target port", TCP, "192.0.2.1", 8080, PASS, "-", NULL, NOTHING },
+	{ "port 0", TCP, "192.0.2.1", 0, PASS, "-", NULL, NOTHING },
+	{ "65536 - 80", TCP, "192.0.2.1", 65456, PASS, "-", NULL, NOTHING },
+	{ "80 with its bytes swapped", TCP, "192.0.2.1", 0x5000, PASS, "-", NULL, NOTHING },
+};
+
+static const char *const prefix_rules[] = {
+	"80:8001",
+	"10.0.0.0/8:80:8002",
+	"10.1.0.0/16:80:8003",
+	"10.1.2.3:80:8004",
+	"[2001:db8::]/32:80:8005",
+	"[2001:db8::1]:80:8006",
+	"172.16.0.0/12:81:8002",
+	"pass 172.16.5.0/24:81:8007",
+	"[::]/0:82:8005",
+	"0.0.0.0/0:83:8002",
+	"128.0.0.0/1:84:8002",
+};
+
+static const struct row prefix[] = {
+	{ "no prefix matches: the rule without address", TCP, "192.0.2.1", 80, PASS, "s1",
+	  "80:8001/tcp", STEERED },
+	{ "/8", TCP, "10.200.0.1", 80, PASS, "s2", "10.0.0.0/8:80:8002/tcp", STEERED },
+	{ "/8, its first address", TCP, "10.0.0.0", 80, PASS, "s2", "10.0.0.0/8:80:8002/tcp",
+	  STEERED },
+	{ "/8, its last address", TCP, "10.255.255.255", 80, PASS, "s2", "10.0.0.0/8:80:8002/tcp",
+	  STEERED },
+	{ "just before the /8", TCP, "9.255.255.255", 80, PASS, "s1", "80:8001/tcp", STEERED },
+	{ "just after the /8", TCP, "11.0.0.0", 80, PASS, "s1", "80:8001/tcp", STEERED },
+	{ "/16 inside the /8", TCP, "10.1.9.9", 80, PASS, "s3", "10.1.0.0/16:80:8003/tcp",
+	  STEERED },
+	{ "/32 inside the /16", TCP, "10.1.2.3", 80, DROP, "-", "10.1.2.3:80:8004/tcp", MISSED },
+	{ "beside the /32", TCP, "10.1.2.2", 80, PASS, "s3", "10.1.0.0/16:80:8003/tcp", STEERED },
+	{ "IPv6 /32", TCP, "2001:db8:5::5", 80, PASS, "s5", "[2001:db8::]/32:80:8005/tcp",
+	  STEERED },
+	{ "IPv6 host", TCP, "2001:db8::1", 80, PASS, "s6", "[2001:db8::1]:80:8006/tcp", STEERED },
+	{ "IPv6, no prefix matches", TCP, "2001:db9::1", 80, DROP, "-", "80:8001/tcp", FAMILY },
+	{ "a v6 address that begins like 10.0.0.0/8", TCP, "a00::1", 80, DROP, "-", "80:8001/tcp",
+	  FAMILY },
+	{ "a v4 address that begins like 2001:db8::/32", TCP, "32.1.13.184", 80, PASS, "s1",
+	  "80:8001/tcp", STEERED },
+	{ "only prefix rules, one matches", TCP, "172.31.0.1", 81, PASS, "s2",
+	  "172.16.0.0/12:81:8002/tcp", STEERED },
+	{ "only prefix rules, none matches", TCP, "172.32.0.1", 81, PASS, "-", NULL, NOTHING },
+	{ "only v4 prefix rules, v6 client", TCP, "::1", 81, PASS, "-", NULL, NOTHING },
+	{ "a miss of the longest is a miss, its own policy", TCP, "172.16.5.9", 81, PASS, "-",
+	  "172.16.5.0/24:81:8007/tcp", MISSED },
+	{ "::/0, IPv6", TCP, "2001:db8:ffff::1", 82, PASS, "s5", "[::]/0:82:8005/tcp", STEERED },
+	{ "::/0 is not for IPv4", TCP, "192.0.2.1", 82, PASS, "-", NULL, NOTHING },
+	{ "0.0.0.0/0, IPv4", TCP, "192.0.2.1", 83, PASS, "s2", "0.0.0.0/0:83:8002/tcp", STEERED },
+	{ "0.0.0.0/0 is not for IPv6", TCP, "::1", 83, PASS, "-", NULL, NOTHING },
+	{ "/1, inside", TCP, "128.0.0.1", 84, PASS, "s2", "128.0.0.0/1:84:8002/tcp", STEERED },
+	{ "/1, outside", TCP, "127.255.255.255", 84, PASS, "-", NULL, NOTHING },
+	{ "a prefix rule's address, another port", TCP, "10.1.2.3", 85, PASS, "-", NULL, NOTHING },
+	{ "UDP", UDP, "10.1.2.3", 80, PASS, "-", NULL, NOTHING },
+	{ "a port of the ruleset before", TCP, "192.0.2.1", 443, PASS, "-", NULL, NOTHING },
+};
+
+/* Counted by a rule that the plan no longer knows. */
+static const struct row before_swap[] = {
+	{ "an old prefix", TCP, "10.200.0.1", 80, PASS, "s2", NULL, NOTHING },
+	{ "an old port", TCP, "172.31.0.1", 81, PASS, "s2", NULL, NOTHING },
+	{ "a port to come", TCP, "192.0.2.1", 90, PASS, "-", NULL, NOTHING },
+};
+
+static const struct row after_swap[] = {
+	{ "a rule that stayed", TCP, "192.0.2.1", 80, PASS, "s1", "80:8001/tcp", STEERED },
+	{ "a prefix that went", TCP, "10.200.0.1", 80, PASS, "s1", "80:8001/tcp", STEERED },
+	{ "a v6 prefix that went", TCP, "2001:db8::1", 80, DROP, "-", "80:8001/tcp", FAMILY },
+	{ "a port that went", TCP, "172.31.0.1", 81, PASS, "-", NULL, NOTHING },
+	{ "a port that came", TCP, "172.31.0.1", 90, DROP, "-", "90:8090/tcp", MISSED },
+};
+
+static const struct row overflowing[] = {
+	{ "all slots are IPv6-only: IPv4 found beyond", TCP, "192.0.2.1", 80, PASS, "far4",
+	  "80:8080/tcp", STEERED },
+	{ "IPv6 found in the slots", TCP, "::1", 80, PASS, "near6", "80:8080/tcp", STEERED },
+	{ "only beyond the slots", TCP, "192.0.2.1", 81, PASS, "only-far", "81:8081/tcp", STEERED },
+	{ "only beyond the slots, other family", TCP, "::1", 81, DROP, "-", "81:8081/tcp", FAMILY },
+	{ "the last of 128", TCP, "192.0.2.1", 82, PASS, "last-far", "82:8082/tcp", STEERED },
+};
+
+static const struct row big[] = {
+	{ "first of 30000", TCP, "192.0.2.1", 1, PASS, "b1", "1-30000:30001-60000/tcp", STEERED },
+	{ "middle of 30000", TCP, "192.0.2.1", 15000, PASS, "b15000", "1-30000:30001-60000/tcp",
+	  STEERED },
+	{ "last of 30000", TCP, "192.0.2.1", 30000, PASS, "b30000", "1-30000:30001-60000/tcp",
+	  STEERED },
+	{ "one without a listener", TCP, "192.0.2.1", 29999, DROP, "-", "1-30000:30001-60000/tcp",
+	  MISSED },
+	{ "other family", TCP, "::1", 15000, DROP, "-", "1-30000:30001-60000/tcp", FAMILY },
+	{ "just above", TCP, "192.0.2.1", 30001, PASS, "-", NULL, NOTHING },
+	{ "a single rule, early", TCP, "192.0.2.1", 60001, PASS, "s61000", "60001:61000/tcp",
+	  STEERED },
+	{ "a single rule, late", TCP, "192.0.2.1", 60700, PASS, "s61000", "60700:61000/tcp",
+	  STEERED },
+	{ "just above the singles", TCP, "192.0.2.1", 60701, PASS, "-", NULL, NOTHING },
+	{ "port 0", TCP, "192.0.2.1", 0, PASS, "-", NULL, NOTHING },
+	{ "a prefix rule of a port in the range", TCP, "10.0.0.1", 15000, PASS, "s61000",
+	  "10.0.0.0/8:15000:61000/tcp", STEERED },
+};
+
+/* --- what happens --- */
+
+static void use_rules(const char *const *texts, size_t count)
+{
+	struct ps_ruleset rules = {};
+
+	for (size_t i = 0; i < count; i++)
+		add_rule(&rules, texts[i]);
+	prepare(&rules);
+	ps_ruleset_clear(&rules);
+}
+#define USE(texts) use_rules(texts, sizeof(texts) / sizeof((texts)[0]))
+
+static void test_small(void)
+{
+	USE(small_rules);
+	put_slot(8080, 0, listen_as("web4", '4'));
+	put_slot(8081, 0, listen_as("only6", '6'));
+	put_slot(8082, 3, listen_as("dual", 'd')); /* not the first slot */
+	put_slot(8085, 1, listen_as("pass4", '4'));
+	put_slot(8443, 0, listen_as("tls6", '6'));
+	put_slot(8443, 1, listen_as("tls4", '4'));
+	put_slot(7001, 0, listen_as("low", '4'));
+	put_slot(7002, 0, listen_as("high", '4'));
+	put_slot(9000, 0, listen_as("first", '4'));
+	put_slot(9005, 0, listen_as("middle", '4'));
+	put_slot(9010, 0, listen_as("last", '4'));
+	CHECK("prepared, not in force", nothing_loaded);
+	commit();
+	CHECK("small", small);
+}
+
+/* A listener that closes leaves its slot; the next one goes on. */
+static void test_close(void)
+{
+	static const struct row before = { "two listeners: the first slot",
+					   TCP,
+					   "192.0.2.1",
+					   83,
+					   PASS,
+					   "one",
+					   "83:8083/tcp",
+					   STEERED };
+	static const struct row after = { "the first closed: the second",
+					  TCP,
+					  "192.0.2.1",
+					  83,
+					  PASS,
+					  "two",
+					  "83:8083/tcp",
+					  STEERED };
+	static const struct row none = { "both closed", TCP, "192.0.2.1",   83,
+					 DROP,		"-", "83:8083/tcp", MISSED };
+	struct listener *one = listen_as("one", '4'), *two = listen_as("two", '4');
+
+	put_slot(8083, 0, one);
+	put_slot(8083, 2, two);
+	check("close", &before);
+	close(one->fd);
+	check("close", &after);
+	close(two->fd);
+	check("close", &none);
+}
+
+static void test_prefixes(void)
+{
+	static const char *const swapped[] = { "80:8001", "90:8090" };
+
+	USE(prefix_rules);
+	put_slot(8001, 0, listen_as("s1", '4'));
+	put_slot(8002, 0, listen_as("s2", '4'));
+	put_slot(8003, 0, listen_as("s3", '4'));
+	put_slot(8005, 0, listen_as("s5", '6'));
+	put_slot(8006, 0, listen_as("s6", 'd'));
+	commit();
+	CHECK("prefixes", prefix);
+	USE(swapped);
+	/* Stored, but not in force: the old rules still answer, all of them. */
+	CHECK("a swap is prepared", before_swap);
+	commit();
+	CHECK("a swap is made", after_swap);
+}
+
+static void test_overflow(void)
+{
+	static const char *const rules[] = { "80:8080", "81:8081", "82:8082" };
+
+	USE(rules);
+	for (uint32_t n = 0; n < PS_SLOTS; n++)
+		put_slot(8080, n, listen_as("near6", '6'));
+	for (uint32_t n = 0; n < 5; n++)
+		put_overflow(8080, n, listen_as("far6", '6'));
+	put_overflow(8080, 5, listen_as("far4", '4'));
+	put_overflow(8081, 0, listen_as("only-far", '4'));
+	put_overflow(8082, PS_OVERFLOW - 1, listen_as("last-far", '4'));
+	commit();
+	CHECK("overflow", overflowing);
+}
+
+static void test_big(void)
+{
+	struct ps_ruleset rules = {};
+	char text[64];
+
+	add_rule(&rules, "1-30000:30001-60000");
+	add_rule(&rules, "10.0.0.0/8:15000:61000");
+	for (int port = 60001; port <= 60700; port++) {
+		snprintf(text, sizeof(text), "%d:61000", port);
+		add_rule(&rules, text);
+	}
+	prepare(&rules);
+	ps_ruleset_clear(&rules);
+	put_slot(30001, 0, listen_as("b1", '4'));
+	put_slot(45000, 1, listen_as("b15000", '4'));
+	put_slot(60000, 3, listen_as("b30000", '4'));
+	put_slot(61000, 0, listen_as("s61000", '4'));
+	commit();
+	CHECK("big", big);
+}
+
+/* 65,534 rules: every front port but the target's own. */
+static void use_every_port(void)
+{
+	struct ps_rule *rules = calloc(65536, sizeof(*rules));
+	struct ps_ruleset set = {};
+	size_t count = 0;
+	char text[64];
+
+	if (!rules)
+		die("calloc");
+	for (int port = 1; port < 65536; port++) {
+		if (port == 8080)
+			continue;
+		snprintf(text, sizeof(text), "%d:8080", port);
+		rules[count++] = rule_of(text);
+	}
+	add_rules(&set, rules, count);
+	prepare(&set);
+	ps_ruleset_clear(&set);
+	free(rules);
+}
+
+static void test_every_port(void)
+{
+	struct row row = { "", TCP, "192.0.2.1", 0, PASS, "every", NULL, STEERED };
+	unsigned long wrong = 0;
+	uint64_t cookie;
+
+	use_every_port();
+	put_slot(8080, 0, listen_as("every", '4'));
+	commit();
+	for (uint32_t port = 0; port < 65536; port++) {
+		bool front = port && port != 8080;
+
+		row.port = (uint16_t)port;
+		if (run(&row, &cookie) != PASS || strcmp(name_of(cookie), front ? "every" : "-"))
+			wrong++;
+	}
+	report(!wrong, "every port: 65534 rules", "%lu ports went wrong", wrong);
+}
+
+static void test_unload(void)
+{
+	ps_store(&tables.instance->active, 0);
+	CHECK("the word is 0", nothing_loaded);
+}
+
+static void own_netns(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd;
+
+	if (unshare(CLONE_NEWNET))
+		die("make a network namespace (root is needed)");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		die("lo");
+	close(fd);
+}
+
+int main(void)
+{
+	if (geteuid()) {
+		printf("1..0 # SKIP needs root\n");
+		return 0;
+	}
+	setlinebuf(stdout);
+	libbpf_set_print(NULL);
+	own_netns();
+	load_host();
+	load_instance();
+	open_tables();
+	CHECK("nothing loaded", nothing_loaded);
+	test_small();
+	test_close();
+	test_prefixes();
+	test_overflow();
+	test_big();
+	test_every_port();
+	test_unload();
+	printf("1..%d\n", tests);
+	return failures ? 1 : 0;
+}

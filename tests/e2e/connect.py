@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Make many connections and say what became of them.
+
+connect.py [--procs N] [--count N | --until FILE] ADDRESS PORT
+prints "ok N refused N broken N names A=N,B=N": answered; not even connected; connected but
+not answered; and how many answers each server gave. With --until it goes on until FILE
+exists. Each process stays on a CPU of its own.
+"""
+import argparse
+import collections
+import os
+import pickle
+import socket
+
+
+def once(address, tally):
+    try:
+        sock = socket.create_connection(address, timeout=10)
+    except OSError:
+        tally["refused"] += 1
+        return
+    try:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        reply = b""
+        while got := sock.recv(4096):
+            reply += got
+        name = reply.split(b"\r\n\r\n", 1)[1].split()[0].decode()
+        tally["ok"] += 1
+        tally["name " + name] += 1
+    except (OSError, IndexError):
+        tally["broken"] += 1
+    finally:
+        sock.close()
+
+
+def run(args, number, count):
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+    tally = collections.Counter()
+    done = 0
+    while not os.path.exists(args.until) if args.until else done < count:
+        once((args.address, args.port), tally)
+        done += 1
+    return tally
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--procs", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--until")
+    parser.add_argument("address")
+    parser.add_argument("port", type=int)
+    args = parser.parse_args()
+    readers = []
+    for number in range(args.procs):
+        share = args.count // args.procs + (number < args.count % args.procs)
+        ends = os.pipe()
+        if not os.fork():
+            os.write(ends[1], pickle.dumps(run(args, number, share)))
+            os._exit(0)
+        os.close(ends[1])
+        readers.append(os.fdopen(ends[0], "rb"))
+    tally = collections.Counter()
+    for reader in readers:
+        tally += pickle.loads(reader.read())
+    names = ",".join(f"{k[5:]}={tally[k]}" for k in sorted(tally) if k.startswith("name "))
+    print(f"ok {tally['ok']} refused {tally['refused']} broken {tally['broken']} names {names}")
+
+
+main()

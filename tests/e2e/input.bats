@@ -1,0 +1,386 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Bad input: a message on one line that names what is wrong, the right exit status, and a
+# kernel that is as it was. Every command is given once with rules loaded, and once more
+# with --json.
+
+load lib
+
+setup_file() { setup_env; }
+setup()
+{
+	setup_test
+	portsteer -q add 80:8080 10.0.0.0/8:443:8443 --user ps-web --name first
+}
+teardown() { teardown_test; }
+
+# one_bad STATUS PATTERN ARGS...: $RUN is what runs portsteer, if not empty.
+one_bad()
+{
+	local wanted=$1 pattern=$2 status=0 before after
+	shift 2
+	before=$(kernel_state)
+	"${RUN[@]}" "$PORTSTEER" "$@" >"$PS_TEST_DIR/stdout" 2>"$PS_TEST_DIR/stderr" \
+		</dev/null || status=$?
+	after=$(kernel_state)
+	if [ $status != "$wanted" ]; then
+		echo "portsteer $*: exit status $status, should be $wanted" >&2
+		cat "$PS_TEST_DIR/stderr" >&2
+		return 1
+	fi
+	if [ "$(wc -l <"$PS_TEST_DIR/stderr")" != 1 ]; then
+		echo "portsteer $*: not one line on stderr:" >&2
+		cat "$PS_TEST_DIR/stderr" >&2
+		return 1
+	fi
+	MESSAGE=$(<"$PS_TEST_DIR/stderr")
+	assert_match "$MESSAGE" "^portsteer: .*[:;] "
+	assert_match "$MESSAGE" "$pattern"
+	if LC_ALL=C grep -q '[[:cntrl:]]' <<<"$MESSAGE"; then
+		echo "portsteer $*: a control character in: $MESSAGE" >&2
+		return 1
+	fi
+	assert_equal "$after" "$before"
+}
+
+# bad STATUS PATTERN ARGS...
+bad()
+{
+	one_bad "$@"
+	assert_equal "$(<"$PS_TEST_DIR/stdout")" ""
+	local plain=${MESSAGE#portsteer: }
+	one_bad "$@" --json
+	assert_equal "$(jsonget error.status error.message <"$PS_TEST_DIR/stdout")" \
+		"$1"$'\n'"$plain"
+}
+RUN=()
+
+@test "ports that are none" {
+	local rule
+	for rule in 0:8080 80:0 65536:8080 80:65536 -1:8080 80:-1 99999999999:80 80x:8080 \
+		80:8o80 '80: 8080' ' 80:8080' 0x50:8080 080808:80 1e3:80 +80:8080 80:+8080; do
+		bad 2 "bad rule '.*'" add "$rule" --user ps-web
+	done
+	bad 2 "'0' is not a port; use a number from 1 to 65535" add 0:8080 --user ps-web
+	bad 2 "'65536' is not a port" add 65536:8080 --user ps-web
+	bad 2 "'-1:8080'" add -1:8080 --user ps-web
+}
+
+@test "rules that are none" {
+	local rule
+	for rule in 80 80: :80 : '' :: 80:8080:9090 80:8080:9090:1 80:8080/ 80:8080/tcp/tcp \
+		80-:8080 -80:8080 80--81:8080 80-81-82:8080 80,81:8080 'a b'; do
+		bad 2 "bad rule '" add "$rule" --user ps-web
+	done
+	bad 2 "'80'" add 80 --user ps-web
+	bad 2 "'80:'" add 80: --user ps-web
+	bad 2 "'80:8080:9090'" add 80:8080:9090 --user ps-web
+	bad 2 "needs a rule" add --user ps-web
+}
+
+@test "ranges of unequal length, or from high to low" {
+	bad 2 "11 front ports but 10 target ports" add 10-20:1000-1009 --user ps-web
+	bad 2 "2 front ports but 1 target port" add 90-91:9090 --user ps-web
+	bad 2 "1 front ports? but 2 target" add 90:9090-9091 --user ps-web
+	bad 2 "'99-90:1000-1009'" add 99-90:1000-1009 --user ps-web
+	bad 2 "'1-2:65535-65536'" add 1-2:65535-65536 --user ps-web
+}
+
+@test "rules that overlap: the error names both" {
+	bad 1 "80:9090/tcp.*80:8080/tcp" add 80:9090 --user ps-web
+	bad 1 "70-90:7070-7090/tcp.*80:8080/tcp" add 70-90:7070-7090 --user ps-web
+	bad 1 "10.0.0.0/8:443:9443/tcp.*10.0.0.0/8:443:8443/tcp" add 10.0.0.0/8:443:9443 \
+		--user ps-web
+	# also among those of one command; none is added
+	bad 1 "1000:7000/tcp.*1000-1001:7000-7001/tcp|1000-1001:7000-7001/tcp.*1000:7000/tcp" \
+		add 900:7000 1000:7000 1000-1001:7000-7001 --user ps-web
+}
+
+@test "a rule that is there already" {
+	bad 1 "80:8080/tcp is there already" add 80:8080 --user ps-web --name first
+}
+
+@test "an unknown user" {
+	bad 2 "nosuchuser" add 90:9090 --user nosuchuser
+	bad 2 "''|empty" add 90:9090 --user ''
+	bad 2 "4294967295" add 90:9090 --user 4294967295 # (uid_t)-1 is nobody
+	bad 2 "4294967296" add 90:9090 --user 4294967296
+	bad 2 "-5" add 90:9090 --user -5
+}
+
+@test "a cgroup path with .., too long, too deep, or with control characters" {
+	bad 2 "a/../b" add 90:9090 --cgroup a/../b
+	bad 2 "'\.\.'" add 90:9090 --cgroup ..
+	bad 2 "/system.slice/\.\./x" add 90:9090 --cgroup /system.slice/../x
+	bad 2 "\./a" add 90:9090 --cgroup ./a
+	bad 2 "cgroup" add 90:9090 --cgroup ''
+	local long deep
+	long=$(printf 'x%.0s' {1..200})
+	bad 2 "cgroup.*(long|1023|1024)" add 90:9090 \
+		--cgroup "$long/$long/$long/$long/$long/$long"
+	bad 2 "cgroup.*(long|255|256)" add 90:9090 --cgroup "$long$long"
+	deep=$(printf 'a/%.0s' {1..17})
+	bad 2 "cgroup.*(deep|16|compon)" add 90:9090 --cgroup "$deep"
+	bad 2 "cgroup" add 90:9090 --cgroup $'a\nb'
+	bad 2 "cgroup" add 90:9090 --cgroup $'a\x1b[31mb'
+	bad 2 "pid:none" add 90:9090 --cgroup pid:none
+	bad 1 "no such process" add 90:9090 --cgroup pid:4194304
+	bad 1 "no such cgroup" add 90:9090 --cgroup unit:portsteer-none.scope
+	bad 2 "/sys/kernel" add 90:9090 --cgroup /sys/kernel
+}
+
+@test "an address with host bits set, or that is none" {
+	bad 2 "host bits.*10.0.0.0/8" add 10.1.2.3/8:90:9090 --user ps-web
+	bad 2 "host bits.*2001:db8::" add '[2001:db8::1]/32:90:9090' --user ps-web
+	bad 2 "/33" add 10.0.0.0/33:90:9090 --user ps-web
+	bad 2 "129" add '[::]/129:90:9090' --user ps-web
+	bad 2 "10.0.0" add 10.0.0:90:9090 --user ps-web
+	bad 2 "10.0.0.256" add 10.0.0.256:90:9090 --user ps-web
+	bad 2 "2001:db8::g" add '[2001:db8::g]:90:9090' --user ps-web
+	bad 2 "2001:db8::1" add 2001:db8::1:90:9090 --user ps-web
+	bad 2 "bad rule" add '[2001:db8::1:90:9090' --user ps-web
+	bad 2 "bad rule" add 10.0.0.0/:90:9090 --user ps-web
+	bad 2 "localhost" add localhost:90:9090 --user ps-web
+}
+
+@test "an unknown protocol, and UDP, which cannot be steered" {
+	bad 2 "unknown protocol 'sctp'" add 90:9090/sctp --user ps-web
+	bad 2 "unknown protocol 'TCPP'" add 90:9090/TCPP --user ps-web
+	bad 2 "UDP cannot be steered" add 53:5353/udp --user ps-web
+	bad 2 "UDP cannot be steered" add 53:5353/udp --user ps-web --mode steer
+	bad 2 "bind" add 90:9090 --user ps-web --mode bind
+	bad 2 "sideways" add 90:9090 --user ps-web --mode sideways
+}
+
+@test "a rule that is not there" {
+	bad 1 "no rule 81" del 81
+	bad 1 "no rule 80:9090.*80:8080/tcp" del 80:9090
+	bad 1 "no rule 443" del 443 # there it is with an address
+	bad 1 "no rule 10.0.0.0/9:443" del 10.0.0.0/9:443
+	bad 1 "no rule 81" del 80 81 # all or none
+	bad 2 "bad rule '80:'" del 80:
+	bad 2 "bad rule '0'" del 0
+	bad 2 "needs a rule" del
+}
+
+@test "no owner and no listener" {
+	bad 2 "no owner for 90:9090/tcp.*nobody listens on port 9090.*--user" add 90:9090
+	bad 2 "no owner" add 90:9090 --name x --on-miss pass
+	serve -u $WEB one 127.0.0.1 9090 --reuseport
+	serve -u $DB two 127.0.0.2 9090 --reuseport
+	bad 2 "no owner for 90:9090/tcp.*($WEB and $DB|$DB and $WEB)" add 90:9090
+}
+
+@test "owners that contradict each other, and other options" {
+	bad 2 "any-user" add 90:9090 --any-user --user ps-web
+	bad 2 "any-user" add 90:9090 --any-user --cgroup web
+	bad 2 "user is given twice" add 90:9090 --user ps-web --user ps-db
+	bad 2 "on-miss.*drop" add 90:9090 --user ps-web --on-miss drop
+	bad 2 "unknown option '--bogus'" add 90:9090 --bogus
+	bad 2 "unknown option '--bogus'" add 90:9090 --user ps-web --bogus
+	bad 2 "unknown option '-x'" list -x
+	bad 2 "--user.*needs a value" add 90:9090 --user
+	bad 2 "unknown option '--user" list --user ps-web
+	bad 2 "takes no '80'" list 80
+	bad 2 "--any-user takes no value" add 90:9090 --any-user=yes
+	bad 2 "color.*pink" list --color=pink
+	bad 2 "unknown command 'frobnicate'" frobnicate
+	bad 2 "unknown command 'lis'" lis # no abbreviations
+	bad 2 "no command"
+	bad 2 "help.*frobnicate" help frobnicate
+}
+
+@test "a loop: a target that is itself a front port" {
+	bad 1 "90:80/tcp.*loop.*80.*80:8080/tcp" add 90:80 --user ps-web
+	bad 1 "8080:9090/tcp|80:8080/tcp" add 8080:9090 --user ps-web
+	bad 1 "loop" add 90:90 --user ps-web
+	bad 1 "loop" add 8000-8100:9000-9100 --user ps-web
+	bad 1 "loop" add 90:91 91:92 --user ps-web
+	bad 1 "loop" add 100-109:105-114 --user ps-web
+	assert_match "$MESSAGE" "loop"
+}
+
+@test "a name with control characters, too long, empty, or not UTF-8" {
+	bad 2 "name.*control" add 90:9090 --user ps-web --name $'a\nb'
+	bad 2 "name.*control" add 90:9090 --user ps-web --name $'a\x1b[2Jb'
+	bad 2 "name.*control" add 90:9090 --user ps-web --name $'\x7f'
+	bad 2 "name" add 90:9090 --user ps-web --name $'\xc2\x9b31m' # C1
+	bad 2 "name" add 90:9090 --user ps-web --name $'\xff\xfe'
+	bad 2 "name.*empty" add 90:9090 --user ps-web --name ''
+	bad 2 "name.*64" add 90:9090 --user ps-web --name "$(printf 'n%.0s' {1..65})"
+}
+
+@test "text of the user's with control characters is shown without them" {
+	bad 2 "bad rule" add $'80\n:8080' --user ps-web
+	bad 2 "user" add 90:9090 --user $'a\x1bb'
+	bad 2 "unknown command" $'li\x07st'
+	bad 2 "netns" list --netns $'a\nb/../x' || bad 1 "netns" list --netns $'a\nb/../x'
+}
+
+@test "--netns that is none" {
+	local command
+	for command in list stats load flush 'add 90:9090 --user ps-web'; do
+		# shellcheck disable=SC2086
+		bad 1 "--netns nosuchns: there is no namespace" $command --netns nosuchns
+	done
+	bad 1 "/etc/passwd is not a network namespace" list --netns /etc/passwd
+	bad 1 "/proc/self/ns/mnt is not a network namespace" list --netns /proc/self/ns/mnt
+	bad 1 "/nowhere/at/all" list --netns /nowhere/at/all
+	bad 1 "no such process" list --netns pid:4194304
+	bad 2 "pid:x: not a process" list --netns pid:x
+	bad 2 "pid:-1: not a process" list --netns pid:-1
+	bad 2 "not a namespace" list --netns ''
+	mkfifo "$PS_TEST_DIR/pipe"
+	bad 1 "not a network namespace" list --netns "$PS_TEST_DIR/pipe"
+	rm "$PS_TEST_DIR/pipe"
+}
+
+@test "a file of rules: all or nothing, and the error names the line" {
+	local file=$PS_TEST_DIR/rules
+	printf '%s\n' '# a comment' '' '90:9090 --user ps-web' '91:9091 --user nosuch' >"$file"
+	bad 2 "$file:4: .*nosuch" add -f "$file"
+	printf '%s\n' '90:9090 --user ps-web' '91:' >"$file"
+	bad 2 "$file:2: .*91:" add -f "$file"
+	printf '%s\n' '90:9090 --user ps-web' '91:9091 --user' >"$file"
+	bad 2 "$file:2: " add -f "$file"
+	printf '%s\n' '90:9090 --user ps-web --frob' >"$file"
+	bad 2 "$file:1: .*--frob" add -f "$file"
+	printf '%s\n' '90:9090 --user ps-web' '80:9090 --user ps-web' >"$file"
+	bad 1 "80:9090.*80:8080" add -f "$file"
+	printf '90:9090 --user ps-web\n91:9091 --user "ps' >"$file"
+	bad 2 "$file:2: " add -f "$file"
+	printf '90:9090 --user ps-web\n91:9\00091 --user ps-web\n' >"$file"
+	bad 2 "$file" add -f "$file"
+	bad 1 "/nowhere/rules" add -f /nowhere/rules
+	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
+}
+
+@test "too much: rules, owners of one port" {
+	local n file=$PS_TEST_DIR/many
+	for n in $(seq 1 33); do
+		echo "$((100 + n)):9999 --user $((50000 + n))"
+	done >"$file"
+	bad 1 "9999.*32" add -f "$file"
+	seq 1 200001 | awk '{ printf "10.%d.%d.%d:443:9443 --user 1\n", $1 / 65536, $1 / 256 % 256, $1 % 256 }' \
+		>"$file"
+	bad 1 "too many" add -f "$file"
+}
+
+@test "not loaded: list, stats, del and flush say so" {
+	portsteer -q unload
+	local command
+	for command in list stats 'del 80' flush; do
+		# shellcheck disable=SC2086
+		bad 3 "not loaded.*portsteer (load|add)" $command
+	done
+	[ ! -e $STATE ]
+	portsteer -q --netns client load
+	bad 3 "not loaded" list
+	bad 3 "not loaded" flush
+	portsteer -q --netns client unload
+}
+
+@test "an add that fails loads nothing" {
+	portsteer -q unload
+	bad 2 "no owner" add 90:9090
+	[ ! -e $STATE ]
+	bad 1 "loop" add 90:91 91:92 --user ps-web
+	[ ! -e $STATE ]
+}
+
+@test "not root" {
+	# The binary may be where only root can read.
+	install -m 0755 "$PORTSTEER" "$PS_TEST_DIR/portsteer"
+	local PORTSTEER=$PS_TEST_DIR/portsteer command
+	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
+	RUN=(setpriv --reuid $WEB --regid $WEB --clear-groups --inh-caps=-all --)
+	for command in load unload 'add 90:9090 --any-user' 'del 80' flush list stats status \
+		'list --netns client'; do
+		# shellcheck disable=SC2086
+		bad 4 "root" $command
+	done
+	"${RUN[@]}" "$PORTSTEER" version
+	"${RUN[@]}" "$PORTSTEER" help >/dev/null
+	RUN=()
+}
+
+@test "root without capabilities" {
+	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
+	RUN=(setpriv --inh-caps=-all --bounding-set=-all --)
+	bad 4 "CAP_|root" add 90:9090 --any-user
+	bad 4 "CAP_|root" del 80
+	bad 4 "CAP_|root" flush
+	bad 4 "CAP_|root" load --netns client
+	RUN=()
+	assert_equal "$(rules)" $'80:8080/tcp\n10.0.0.0/8:443:8443/tcp'
+}
+
+# In a mount namespace of its own: no_cgroup2 or no_bpffs is done there first.
+@test "no cgroup2 is mounted" {
+	RUN=(unshare -m --propagation private -- bash -c '
+		while read -r at; do umount -l "$at"; done < <(awk "/ - cgroup2 / { print \$5 }" \
+			/proc/self/mountinfo | sort -r)
+		exec "$@"' --)
+	bad 5 "no cgroup2 file system is mounted.*mount -t cgroup2" add 90:9090 --user ps-web
+	bad 5 "no cgroup2" add 90:9090 --cgroup web
+	bad 5 "no cgroup2" add 90:9090 --cgroup /sys/fs/cgroup/web
+	RUN=()
+	portsteer -q add 90:9090 --user ps-web
+}
+
+@test "no cgroup2 is mounted and nothing is loaded: nothing is loaded after it" {
+	portsteer -q unload
+	RUN=(unshare -m --propagation private -- bash -c '
+		while read -r at; do umount -l "$at"; done < <(awk "/ - cgroup2 / { print \$5 }" \
+			/proc/self/mountinfo | sort -r)
+		exec "$@"' --)
+	bad 5 "no cgroup2" add 90:9090 --user ps-web
+	RUN=()
+	[ ! -e $STATE ]
+}
+
+@test "no /sys/fs/bpf, and none that can be mounted" {
+	RUN=(unshare -m --propagation private -- bash -c '
+		umount -l /sys/fs/bpf
+		mount -t tmpfs none /sys/fs
+		exec "$@"' --)
+	bad 5 "/sys/fs/bpf" load
+	bad 5 "/sys/fs/bpf" add 90:9090 --any-user
+	bad 3 "not loaded" list
+	RUN=()
+}
+
+@test "/sys/fs/bpf is not a bpffs yet: it is mounted" {
+	unshare -m --propagation private -- bash -c '
+		umount -l /sys/fs/bpf
+		"$0" load && mountpoint -q /sys/fs/bpf && stat -fc %T /sys/fs/bpf &&
+		stat -c "%a %u" /sys/fs/bpf/portsteer' "$PORTSTEER" >"$PS_TEST_DIR/o"
+	assert_match "$(<"$PS_TEST_DIR/o")" $'bpf_fs\n700 0$'
+}
+
+@test "a kernel without sk_lookup" {
+	portsteer -q unload
+	RUN=("$REPO/build/tools/killat" -t 30) # BPF_PROG_TYPE_SK_LOOKUP
+	bad 5 "this kernel cannot load sk_lookup programs.*Linux" load
+	bad 5 "this kernel cannot load sk_lookup" add 90:9090 --any-user
+	RUN=()
+	[ ! -e $STATE ]
+}
+
+@test "a kernel without sock_ops, or without BPF iterators" {
+	portsteer -q unload
+	local type
+	for type in 13 26; do # BPF_PROG_TYPE_SOCK_OPS, _TRACING
+		RUN=("$REPO/build/tools/killat" -t $type)
+		bad 5 "this kernel cannot load.*Linux" load
+		RUN=()
+		[ ! -e $STATE ]
+	done
+}
+
+@test "output that cannot be written" {
+	local status=0
+	portsteer list >/dev/full 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "^portsteer: cannot write"
+}

@@ -1,0 +1,366 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What all end-to-end tests use. tests/e2e/run has made the environment: the network
+# namespace that the test runs in is the server's ("here"), "client" is another one, joined
+# to it by a veth pair. Servers run as users without any capability, in cgroups below
+# $PS_TEST_CGROUP, by which they are all killed when a test ends.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+PORTSTEER=${PORTSTEER:-$REPO/build/portsteer}
+STATE=/sys/fs/bpf/portsteer
+PYTHON=/usr/bin/python3
+[ -x "$PYTHON" ] || PYTHON=$(command -v python3)
+
+# Users that tests/e2e/run puts into the environment's /etc/passwd.
+WEB=47101 # ps-web
+DB=47102 # ps-db
+SSH=47103 # ps-ssh
+
+# Addresses of the server's and of the client's end; the server has more on lo.
+HERE4=198.51.100.1 HERE6=2001:db8:1::1
+THERE4=198.51.100.2 THERE6=2001:db8:1::2
+
+# The name below the cgroup2 root of our cgroup subtree: "portsteer-test-123".
+CG=${PS_TEST_CGROUP#"$PS_TEST_CGROUP2"/}
+
+portsteer()
+{
+	"$PORTSTEER" "$@"
+}
+
+client()
+{
+	nsenter --net=/run/netns/client -- "$@"
+}
+
+# --- environment -------------------------------------------------------------------
+
+# setup_file of every .bats file.
+setup_env()
+{
+	[ -x "$PORTSTEER" ] || { echo "no $PORTSTEER: run make" >&2; return 1; }
+	install -m 0755 "$REPO"/tests/e2e/*.py "$PS_TEST_DIR"
+	make_pair client veth-c 198.51.100 2001:db8:1:
+	local a
+	for a in 10.1.2.3 10.1.9.9 10.200.0.1; do
+		ip addr add "$a/32" dev lo
+		ip -n client route add "$a" via "$HERE4"
+	done
+	ip addr add 2001:db8:aa::1/128 dev lo nodad
+	ip addr add 2001:db8:bb::1/128 dev lo nodad
+	ip -n client -6 route add default via "$HERE6"
+}
+
+# make_pair NETNS IFNAME V4NET V6NET: a namespace, its ".2" joined to our ".1".
+make_pair()
+{
+	ip netns add "$1"
+	ip link add "$2" type veth peer name eth0 netns "$1"
+	ip addr add "$3.1/24" dev "$2"
+	ip addr add "$4:1/64" dev "$2" nodad
+	ip link set "$2" up
+	ip -n "$1" addr add "$3.2/24" dev eth0
+	ip -n "$1" addr add "$4:2/64" dev eth0 nodad
+	ip -n "$1" link set eth0 up
+	ip -n "$1" link set lo up
+}
+
+# setup of every test.
+setup_test()
+{
+	SERVERS=0
+}
+
+# teardown of every test: no server, no cgroup, nothing of portsteer.
+teardown_test()
+{
+	kill_servers
+	if [ -d $STATE ]; then
+		portsteer -q unload || true
+		# Other namespaces' instances, or what a test has broken.
+		if [ -d $STATE ]; then
+			rm -rf $STATE
+		fi
+	fi
+}
+
+kill_servers()
+{
+	local d
+	echo 1 >"$PS_TEST_CGROUP/cgroup.kill"
+	until_true 5 cgroup_empty
+	while read -r d; do
+		[ "$d" = "$PS_TEST_CGROUP" ] || rmdir "$d"
+	done < <(find "$PS_TEST_CGROUP" -depth -type d)
+}
+
+cgroup_empty()
+{
+	grep -q 'populated 0' "$PS_TEST_CGROUP/cgroup.events"
+}
+
+# until_true SECONDS COMMAND...: wait for a condition.
+until_true()
+{
+	local deadline=$((SECONDS + $1 + 1))
+	shift
+	until "$@"; do
+		if [ $SECONDS -ge $deadline ]; then
+			echo "still not true: $*" >&2
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+# --- unprivileged processes --------------------------------------------------------
+
+# as UID COMMAND...: becomes the command, as that user, with no capability at all; in the
+# network namespace $NETNS if that is set.
+as()
+{
+	local uid=$1 enter=()
+	shift
+	[ -z "${NETNS-}" ] || enter=(nsenter --net="/run/netns/$NETNS" --)
+	exec "${enter[@]}" setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \
+		--inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"
+}
+
+# in_cgroup NAME: move the calling process to $PS_TEST_CGROUP/NAME, made if it is missing.
+in_cgroup()
+{
+	mkdir -p "$PS_TEST_CGROUP/$1"
+	echo "$BASHPID" >"$PS_TEST_CGROUP/$1/cgroup.procs"
+}
+
+# Options of start and serve: -u UID, -g CGROUP, -N NETNS. Sets RUN_UID, CGROUP, NETNS and
+# SKIP, the number of arguments read.
+parse_where()
+{
+	local opt OPTIND=1
+	RUN_UID=$WEB CGROUP=default NETNS=''
+	while getopts u:g:N: opt; do
+		case $opt in
+		u) RUN_UID=$OPTARG ;;
+		g) CGROUP=$OPTARG ;;
+		N) NETNS=$OPTARG ;;
+		*) return 2 ;;
+		esac
+	done
+	SKIP=$((OPTIND - 1))
+	SERVERS=$((SERVERS + 1))
+	RUN_ID=$BATS_TEST_NUMBER.$BASHPID.$SERVERS
+	LOG=$PS_TEST_DIR/out.$RUN_ID
+}
+
+# start [-u UID] [-g CGROUP] [-N NETNS] COMMAND...: in the background. Sets PID, and LOG,
+# which its output goes to.
+start()
+{
+	parse_where "$@"
+	shift "$SKIP"
+	(
+		exec 3>&- 4>&-
+		in_cgroup "$CGROUP"
+		cd "$PS_TEST_DIR" || exit
+		as "$RUN_UID" "$@"
+	) >"$LOG" 2>&1 </dev/null &
+	PID=$!
+}
+
+# serve [-u UID] [-g CGROUP] [-N NETNS] NAME ADDRESS PORT [OPTION of server.py]...: start a
+# server and wait until it listens. Sets PID, PIDS (its workers) and ACCESS, its log.
+serve()
+{
+	local ready=() fifo
+	parse_where "$@"
+	shift "$SKIP"
+	ACCESS=$PS_TEST_DIR/log.$RUN_ID
+	fifo=$PS_TEST_DIR/fifo.$RUN_ID
+	install -m 0666 /dev/null "$ACCESS"
+	mkfifo -m 0600 "$fifo"
+	(
+		exec 3>&- 4>&-
+		in_cgroup "$CGROUP"
+		cd "$PS_TEST_DIR" || exit
+		as "$RUN_UID" "$PYTHON" server.py --name "$1" --log "$ACCESS" "${@:2}"
+	) >"$fifo" 2>"$LOG" </dev/null &
+	PID=$!
+	read -rt 20 -a ready <"$fifo" || true
+	if [ "${ready[0]-}" != ready ]; then
+		echo "server $* did not start:" >&2
+		cat "$LOG" >&2
+		return 1
+	fi
+	PIDS=("${ready[@]:1}")
+}
+
+# wait_port PORT: wait until somebody listens on the TCP port.
+wait_port()
+{
+	until_true 20 is_open "$1"
+}
+
+is_open()
+{
+	[ -n "$(ss -Hltn "sport = :$1")" ]
+}
+
+# stop PID: end a process at once and wait until it is gone.
+stop()
+{
+	kill -9 "$1"
+	wait "$1" 2>/dev/null || true
+	until_true 5 gone "$1"
+}
+
+gone()
+{
+	[ ! -e "/proc/$1" ]
+}
+
+# assert_no_caps PID UID: the process is an ordinary user's and has no capability.
+assert_no_caps()
+{
+	local set
+	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+		if ! grep -qx "$set:	0000000000000000" "/proc/$1/status"; then
+			echo "process $1 has capabilities:" >&2
+			grep '^Cap' "/proc/$1/status" >&2
+			return 1
+		fi
+	done
+	assert_equal "$(awk '$1 == "Uid:" { print $2, $3, $4, $5 }' "/proc/$1/status")" \
+		"$2 $2 $2 $2"
+}
+
+# --- clients -----------------------------------------------------------------------
+
+# fetch [client] URL: what the server answers. 7 is curl's status for "refused".
+fetch()
+{
+	local run=()
+	if [ "$1" = client ]; then
+		run=(client)
+		shift
+	fi
+	"${run[@]}" curl -sS --globoff --noproxy '*' --max-time 10 "$@"
+}
+
+# answers NAME [client] URL: the server of that name answers.
+answers()
+{
+	local name=$1 got
+	shift
+	got=$(fetch "$@") || return 1
+	if [ "${got%% *}" != "$name" ]; then
+		echo "$* was answered by: $got; should be: $name" >&2
+		return 1
+	fi
+}
+
+# refused [client] URL: the connection is refused, at once.
+refused()
+{
+	local status=0
+	fetch "$@" >/dev/null 2>&1 || status=$?
+	if [ $status != 7 ]; then
+		echo "curl $* should be refused (7), gave $status" >&2
+		return 1
+	fi
+}
+
+# connections ARGS of connect.py...: here; client_connections: from the client.
+connections()
+{
+	"$PYTHON" "$PS_TEST_DIR/connect.py" "$@"
+}
+client_connections()
+{
+	client "$PYTHON" "$PS_TEST_DIR/connect.py" "$@"
+}
+
+# --- what portsteer says -----------------------------------------------------------
+
+jsonget()
+{
+	"$PYTHON" "$REPO/tests/e2e/jsonget" "$@"
+}
+
+# counters RULE "steered=1 missed=0": the counters named have these values.
+counters()
+{
+	local rule=$1 pairs pair paths=() got wanted
+	read -ra pairs <<<"$2"
+	for pair in "${pairs[@]}"; do
+		paths+=("rules|rule=$rule|counters|${pair%=*}")
+	done
+	wanted=$(printf '%s\n' "${pairs[@]#*=}")
+	got=$(portsteer stats --json | jsonget "${paths[@]}")
+	if [ "$got" != "$wanted" ]; then
+		echo "counters of $rule should be: $2" >&2
+		portsteer stats --json >&2
+		return 1
+	fi
+}
+
+# rules: the rules in force, one to a line; nothing when not loaded.
+rules()
+{
+	local out
+	if out=$(portsteer list --json 2>/dev/null); then
+		"$PYTHON" -c 'import json, sys
+for r in json.load(sys.stdin)["rules"]: print(r["rule"])' <<<"$out"
+	else
+		echo "not loaded"
+	fi
+}
+
+# listener_count RULE
+listener_count()
+{
+	portsteer list --json | jsonget "rules|rule=$1|listeners|#"
+}
+
+# Everything that the kernel keeps for us, as text to compare.
+kernel_state()
+{
+	portsteer list --json 2>/dev/null || true
+	if [ -d $STATE ]; then
+		find $STATE -printf '%P %y %m %U\n' | sort
+	fi
+}
+
+# IDs of our BPF objects, of all environments on this host: "map 12 ps1_netns".
+bpf_objects()
+{
+	{
+		bpftool -j map list
+		bpftool -j prog list
+	} | "$PYTHON" -c '
+import json, sys
+for kind, line in zip(("map", "prog"), sys.stdin):
+    for o in json.loads(line):
+        if o.get("name", "").startswith("ps1_"):
+            print(kind, o["id"], o["name"])
+' | sort
+}
+
+# --- assertions --------------------------------------------------------------------
+
+assert_equal()
+{
+	if [ "$1" != "$2" ]; then
+		printf 'got:    %s\nwanted: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}
+
+assert_match()
+{
+	if ! [[ $1 =~ $2 ]]; then
+		printf 'got:    %s\nshould match: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}

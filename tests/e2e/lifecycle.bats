@@ -1,0 +1,411 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# What loading, unloading and everything that can happen between them leaves.
+
+load lib
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown() { teardown_test; }
+
+# Objects that came since `bpf_objects` was written to $1 and are there now.
+still_new()
+{
+	comm -13 "$1" <(bpf_objects)
+}
+
+# The objects listed in $1 are gone. The kernel frees them a little later than it is asked to.
+all_gone()
+{
+	[ -z "$(comm -12 "$1" <(bpf_objects))" ]
+}
+
+# --- loading and unloading ---------------------------------------------------------
+
+@test "load and unload are idempotent" {
+	assert_equal "$(portsteer load --json)" '{"changed":true}'
+	assert_equal "$(portsteer load --json)" '{"changed":false}'
+	assert_equal "$(portsteer list --json | jsonget rules)" '[]'
+	assert_equal "$(portsteer unload --json)" '{"changed":true}'
+	assert_equal "$(portsteer unload --json)" '{"changed":false}'
+	[ ! -e $STATE ]
+}
+
+@test "load keeps the rules that are there" {
+	portsteer -q add 80:8080 --user ps-web
+	portsteer load
+	assert_equal "$(rules)" 80:8080/tcp
+}
+
+@test "unload leaves nothing in the kernel" {
+	bpf_objects >"$PS_TEST_DIR/before"
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 1000-3000:11000-13000 --cgroup "$CG/web" # more tables
+	portsteer -q add 10.0.0.0/8:443:8443 --any-user
+	portsteer -q --netns client add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	still_new "$PS_TEST_DIR/before" >"$PS_TEST_DIR/new"
+	[ "$(wc -l <"$PS_TEST_DIR/new")" -gt 20 ]
+	portsteer unload
+	portsteer --netns client unload
+	[ ! -e $STATE ]
+	until_true 20 all_gone "$PS_TEST_DIR/new"
+	answers web client http://$HERE4:80/ && return 1
+	answers web http://127.0.0.1:8080/
+}
+
+@test "rules that come and go leave nothing behind while loaded" {
+	portsteer -q load
+	portsteer -q add 1000-3000:11000-13000 --user ps-web
+	portsteer -q flush
+	bpf_objects >"$PS_TEST_DIR/before"
+	local n before after
+	before=$(find $STATE | wc -l)
+	for n in 1 2 3 4 5; do
+		portsteer -q add 80:8080 --user ps-web
+		portsteer -q add 1000-3000:11000-13000 --cgroup "$CG/web"
+		portsteer -q add 10.0.0.0/8:443:8443 '[2001:db8::]/32:443:8443' --any-user
+		portsteer -q flush
+	done
+	after=$(find $STATE | wc -l)
+	assert_equal "$after" "$before"
+	assert_equal "$(portsteer status --json | jsonget leftovers sock_ops)" $'0\n[]'
+}
+
+@test "nothing of portsteer is running once a command has ended" {
+	portsteer -q add 80:8080 --user ps-web
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		[ "$(readlink "$exe")" != "$PORTSTEER" ]
+	done
+}
+
+@test "the state is root's alone" {
+	portsteer -q add 80:8080 --user ps-web
+	assert_equal "$(stat -c '%a %u %g' $STATE)" "700 0 0"
+	local folder
+	for folder in $STATE/*; do
+		assert_equal "$(stat -c '%a %u' "$folder")" "700 0"
+	done
+	assert_equal "$(setpriv --reuid $WEB --regid $WEB --clear-groups ls $STATE 2>/dev/null ||
+		echo denied)" denied
+	# made wider by someone: narrowed again by the next command
+	chmod 0755 $STATE
+	portsteer -q add 81:8081 --user ps-web
+	assert_equal "$(stat -c '%a' $STATE)" 700
+}
+
+@test "a state folder of somebody else's is not trusted" {
+	mkdir $STATE
+	chown $WEB $STATE
+	local status=0
+	portsteer load 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "not root's alone"
+	rmdir $STATE
+}
+
+@test "open connections go on through add, del, flush and unload" {
+	portsteer -q add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	local fd line change
+	for change in "add 81:8081 --user ps-web" "del 80" flush unload; do
+		portsteer -q load
+		[ "$(rules | grep -c ^80:)" = 1 ] || portsteer -q add 80:8080 --user ps-web
+		exec {fd}<>"/dev/tcp/$HERE4/80"
+		# shellcheck disable=SC2086
+		portsteer -q $change
+		printf 'GET / HTTP/1.0\r\n\r\n' >&$fd
+		line=$(tail -1 <&$fd)
+		exec {fd}>&-
+		assert_match "$line" "^web "
+	done
+}
+
+# --- what others leave -------------------------------------------------------------
+
+alive()
+{
+	[ "$(portsteer status --json | jsonget "instances|cookie=$1|alive")" = "$2" ]
+}
+
+@test "a namespace that died is cleaned up by the next command" {
+	ip netns add mortal
+	portsteer -q --netns mortal add 80:8080 --user ps-web
+	local cookie
+	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
+	alive "$cookie" true
+	ip netns del mortal
+	until_true 20 alive "$cookie" false
+	[ -e "$STATE/ns-$cookie" ]
+	portsteer -q add 81:8081 --user ps-web
+	[ ! -e "$STATE/ns-$cookie" ]
+	assert_equal "$(portsteer status --json | jsonget instances.# leftovers)" $'1\n0'
+	assert_equal "$(rules)" 81:8081/tcp
+}
+
+@test "the last namespace died: unload removes everything" {
+	ip netns add mortal
+	portsteer -q --netns mortal add 80:8080 --user ps-web
+	local cookie
+	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
+	ip netns del mortal
+	until_true 20 alive "$cookie" false
+	portsteer unload
+	[ ! -e $STATE ]
+}
+
+@test "a half-deleted state: whatever is missing, status answers and unload works" {
+	local pin pins status
+	portsteer -q add 80:8080 --user ps-web
+	pins=$(cd $STATE && find . -type f | sed 's/ns-[0-9]*/ns-*/')
+	portsteer -q unload
+	for pin in $pins; do
+		portsteer -q add 80:8080 --user ps-web
+		# shellcheck disable=SC2086
+		rm $STATE/$pin
+		status=0
+		portsteer status --json >"$PS_TEST_DIR/stdout" 2>"$PS_TEST_DIR/stderr" || status=$?
+		if [ $status -gt 1 ] || [ "$(wc -l <"$PS_TEST_DIR/stderr")" != $status ]; then
+			echo "without $pin: status ended with $status" >&2
+			return 1
+		fi
+		if ! portsteer unload || [ -e $STATE ]; then
+			echo "without $pin: unload did not work" >&2
+			return 1
+		fi
+	done
+	portsteer -q add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+}
+
+@test "a half-deleted state: list and add say what is missing and what to do" {
+	portsteer -q add 80:8080 --user ps-web
+	rm $STATE/host/netns
+	local status=0 command
+	for command in list stats "add 81:8081 --user ps-web" "del 80" load; do
+		status=0
+		# shellcheck disable=SC2086
+		portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
+		assert_equal "$command: $status" "$command: 1"
+		assert_match "$(<"$PS_TEST_DIR/stderr")" \
+			"^portsteer: $STATE/host/netns is missing.*portsteer unload"
+	done
+	portsteer unload
+	[ ! -e $STATE ]
+}
+
+@test "folders that an interrupted load left are counted and removed" {
+	portsteer -q load
+	mkdir -m 0700 $STATE/ns-12345 $STATE/stray
+	assert_equal "$(portsteer status --json | jsonget leftovers)" 2
+	portsteer -q unload
+	[ ! -e $STATE ]
+}
+
+@test "another version's objects: an error that says so, and unload removes them" {
+	mkdir -m 0700 $STATE $STATE/host
+	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
+		name ps2_instances
+	local status command
+	for command in list stats status load "add 80:8080 --user ps-web" "del 80" flush; do
+		status=0
+		# shellcheck disable=SC2086
+		portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
+		assert_equal "$command: $status" "$command: 1"
+		assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
+		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI 1.*portsteer unload"
+	done
+	[ -e $STATE/host/instances ]
+	portsteer unload
+	[ ! -e $STATE ]
+	portsteer -q load
+}
+
+# --- commands at once --------------------------------------------------------------
+
+# Run all commands of stdin at once; print how each ended.
+at_once()
+{
+	local line pids=() pid
+	while read -r line; do
+		# shellcheck disable=SC2086
+		"$PORTSTEER" $line >/dev/null 2>>"$PS_TEST_DIR/stderr" 3>&- &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		local status=0
+		wait "$pid" || status=$?
+		echo $status
+	done
+}
+
+@test "20 adds at once: each of them is there" {
+	seq 1 20 | sed 's/.*/add &:80& --user ps-web/' | at_once >"$PS_TEST_DIR/ends"
+	assert_equal "$(sort -u "$PS_TEST_DIR/ends")" 0
+	assert_equal "$(rules | wc -l)" 20
+	seq 1 20 | sed 's/.*/del &/' | at_once >"$PS_TEST_DIR/ends"
+	assert_equal "$(sort -u "$PS_TEST_DIR/ends")" 0
+	assert_equal "$(rules)" ""
+}
+
+@test "20 times the same add at once: one of them adds it" {
+	local _
+	for _ in $(seq 20); do
+		echo add 80:8080 --user ps-web
+	done | at_once >"$PS_TEST_DIR/ends"
+	assert_equal "$(sort "$PS_TEST_DIR/ends" | uniq -c | xargs)" "1 0 19 1"
+	assert_equal "$(rules)" 80:8080/tcp
+}
+
+@test "load, unload, add and readers at once: no error but 'not loaded'" {
+	local n
+	: >"$PS_TEST_DIR/stderr"
+	for n in $(seq 10); do
+		printf '%s\n' load unload "add $n:80$n --user ps-web" list stats status unload load
+	done | at_once >"$PS_TEST_DIR/ends"
+	if grep -v 'is not loaded' "$PS_TEST_DIR/stderr"; then
+		return 1
+	fi
+	portsteer -q unload
+	[ ! -e $STATE ]
+}
+
+@test "a reader that was never stopped sees whole rulesets only" {
+	portsteer -q add 80:8080 --user ps-web
+	local n out
+	(
+		for n in $(seq 40); do
+			portsteer -q add 81:8081 82:8082 83:8083 --user ps-web
+			portsteer -q del 81 82 83
+		done
+	) 3>&- &
+	local writer=$! seen=''
+	while [ -e /proc/$writer ]; do
+		out=$(portsteer list --json | jsonget rules.#)
+		[ "$out" = 1 ] || [ "$out" = 4 ]
+		seen+=$out
+	done
+	wait $writer
+	assert_match "$seen" 4
+}
+
+@test "connections during changes of the ruleset all reach their rule's listener" {
+	portsteer -q add 80:8080 --user ps-web
+	serve web 0.0.0.0 8080
+	rm -f "$PS_TEST_DIR/stop"
+	client_connections --procs 2 --until "$PS_TEST_DIR/stop" $HERE4 80 \
+		>"$PS_TEST_DIR/tally" 3>&- &
+	local tally=$! n
+	for n in $(seq 40); do
+		portsteer -q add 81:8081 10.0.0.0/8:80:8082 --user ps-web
+		portsteer -q del 81 10.0.0.0/8:80
+	done
+	: >"$PS_TEST_DIR/stop"
+	wait $tally
+	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]+ refused 0 broken 0 names web="
+	counters 80:8080/tcp "missed=0 family=0"
+}
+
+# --- where sock_ops sits -----------------------------------------------------------
+
+placed()
+{
+	assert_equal "$(portsteer status --json |
+		"$PYTHON" -c 'import json, sys
+print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
+}
+
+@test "sock_ops: nowhere without rules, at the root for a user" {
+	portsteer -q load
+	placed ""
+	portsteer -q add 80:8080 --user ps-web
+	placed /
+	portsteer -q flush
+	placed ""
+	portsteer -q add 80:8080 --any-user
+	placed /
+	portsteer -q del 80
+	placed ""
+}
+
+@test "sock_ops: on the parent of a cgroup owner, or the deepest that exists" {
+	mkdir -p "$PS_TEST_CGROUP/slice/web"
+	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
+	placed "/$CG/slice"
+	portsteer -q del 80
+	portsteer -q add 80:8080 --cgroup "$CG/slice/one/two"
+	placed "/$CG/slice"
+	portsteer -q del 80
+	portsteer -q add 80:8080 --cgroup "$CG/none/one/two"
+	placed "/$CG"
+	portsteer -q del 80
+	portsteer -q add 80:8080 --cgroup "$CG"
+	placed /
+}
+
+@test "sock_ops: several, none below another, and moves when rules change" {
+	mkdir -p "$PS_TEST_CGROUP/a/web" "$PS_TEST_CGROUP/b/c/db" "$PS_TEST_CGROUP/b/x"
+	portsteer -q add 80:8080 --cgroup "$CG/a/web"
+	portsteer -q add 81:8081 --cgroup "$CG/b/c/db" --user ps-db
+	placed "/$CG/a /$CG/b/c"
+	portsteer -q add 82:8082 --cgroup "$CG/b/x"
+	placed "/$CG/a /$CG/b"
+	portsteer -q add 83:8083 --user ps-web
+	placed /
+	portsteer -q del 83
+	placed "/$CG/a /$CG/b"
+	portsteer -q del 82
+	placed "/$CG/a /$CG/b/c"
+	portsteer -q del 80
+	placed "/$CG/b/c"
+}
+
+@test "sock_ops: one place for the instances of two namespaces" {
+	mkdir -p "$PS_TEST_CGROUP/a/web"
+	portsteer -q add 80:8080 --cgroup "$CG/a/web"
+	portsteer -q --netns client add 80:8080 --cgroup "$CG/a/web"
+	placed "/$CG/a"
+	portsteer -q unload
+	placed "/$CG/a"
+	portsteer -q --netns client add 81:8081 --user ps-web
+	placed /
+	portsteer -q --netns client unload
+	[ ! -e $STATE ]
+}
+
+@test "sock_ops: while it moves, no listener is missed" {
+	mkdir -p "$PS_TEST_CGROUP/a/web"
+	portsteer -q add 80:8080 --cgroup "$CG/a/web"
+	local n mover
+	rm -f "$PS_TEST_DIR/stop"
+	(
+		while [ ! -e "$PS_TEST_DIR/stop" ]; do
+			portsteer -q add 90:9090 --user ps-web # to the root
+			portsteer -q del 90 # and back
+		done
+	) 3>&- &
+	mover=$!
+	for n in $(seq 25); do
+		serve -g a/web web$n 127.0.0.1 8080
+		answers web$n client http://$HERE4/
+		stop $PID
+	done
+	: >"$PS_TEST_DIR/stop"
+	wait $mover
+	counters 80:8080/tcp "admitted=25 steered=25 missed=0"
+	placed "/$CG/a"
+}
+
+@test "sock_ops: its cgroup is removed and made again; the next command attaches it" {
+	mkdir -p "$PS_TEST_CGROUP/slice/web"
+	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
+	rmdir "$PS_TEST_CGROUP/slice/web" "$PS_TEST_CGROUP/slice"
+	mkdir -p "$PS_TEST_CGROUP/slice/web"
+	placed "(removed)"
+	portsteer -q add 81:8081 --cgroup "$CG/slice/web"
+	placed "/$CG/slice"
+	serve -g slice/web web 127.0.0.1 8080
+	answers web client http://$HERE4/
+}

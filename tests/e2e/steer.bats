@@ -1,0 +1,683 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Where connections go: clients, listeners, rules, owners, counters.
+
+load lib
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown() { teardown_test; }
+
+# web_everywhere RULE-PORT: the one server "web" answers clients of all three kinds on port 80.
+web_everywhere4()
+{
+	answers web client "http://$HERE4/" # remote
+	answers web http://127.0.0.1/ # loopback
+	answers web "http://$HERE4/" # hairpin
+}
+web_everywhere6()
+{
+	answers web client "http://[$HERE6]/"
+	answers web "http://[::1]/"
+	answers web "http://[$HERE6]/"
+}
+
+# --- clients and listeners ---------------------------------------------------------
+
+@test "a listener on 127.0.0.1 serves remote, loopback and hairpin clients" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	assert_no_caps $PID $WEB
+	web_everywhere4
+	refused client http://$HERE4:8080/ # the target port is as closed as before
+	counters 80:8080/tcp "steered=3 missed=0 refused=0 family=0 denied=0 error=0 admitted=1"
+}
+
+@test "a listener on ::1 serves remote, loopback and hairpin clients" {
+	portsteer add 80:8080 --user ps-web
+	serve web ::1 8080
+	web_everywhere6
+	counters 80:8080/tcp "steered=3 missed=0 family=0"
+}
+
+@test "a listener on 0.0.0.0" {
+	portsteer add 80:8080 --user ps-web
+	serve web 0.0.0.0 8080
+	web_everywhere4
+	answers web client http://$HERE4:8080/
+	counters 80:8080/tcp "steered=3"
+}
+
+@test "a listener on one address serves front ports on every address" {
+	portsteer add 80:8080 --user ps-web
+	serve web 10.1.2.3 8080
+	web_everywhere4
+	answers web client http://10.200.0.1/
+}
+
+@test "a dual-stack listener on :: serves both families" {
+	portsteer add 80:8080 --user ps-web
+	serve web :: 8080 --dual
+	web_everywhere4
+	web_everywhere6
+	counters 80:8080/tcp "steered=6 family=0 missed=0 admitted=1"
+}
+
+@test "an IPv6-only listener serves IPv6; IPv4 is refused and counted as family" {
+	portsteer add 80:8080 --user ps-web
+	serve web :: 8080 --v6only
+	web_everywhere6
+	refused client http://$HERE4/
+	refused http://127.0.0.1/
+	counters 80:8080/tcp "steered=3 family=2 refused=2 missed=0"
+}
+
+@test "an IPv4 listener does not serve IPv6; that is counted as family" {
+	portsteer add 80:8080 --user ps-web
+	serve web 0.0.0.0 8080
+	refused client "http://[$HERE6]/"
+	counters 80:8080/tcp "steered=0 family=1 refused=1 missed=0"
+}
+
+@test "one IPv4 and one IPv6 listener serve a family each" {
+	portsteer add 80:8080 --user ps-web
+	serve four 0.0.0.0 8080
+	serve six :: 8080 --v6only
+	answers four client http://$HERE4/
+	answers six client "http://[$HERE6]/"
+	answers four http://127.0.0.1/
+	answers six "http://[::1]/"
+	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=2"
+}
+
+@test "the server sees the client's real address, and port 80 as its own" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	assert_match "$(fetch client http://$HERE4/)" "^web [0-9]+ $THERE4 $HERE4 80$"
+	assert_match "$(cat "$ACCESS")" "^web [0-9]+ $THERE4 $HERE4 80$"
+	serve web6 ::1 8080
+	assert_match "$(fetch client "http://[$HERE6]/")" "^web6 [0-9]+ $THERE6 $HERE6 80$"
+}
+
+# --- no listener -------------------------------------------------------------------
+
+@test "without a listener the client is refused, whoever listens on the front port" {
+	# root, on the front port itself
+	"$PYTHON" "$PS_TEST_DIR/server.py" --name root 0.0.0.0 80 >"$PS_TEST_DIR/r" 3>&- &
+	local root=$!
+	wait_port 80
+	answers root client http://$HERE4/
+	portsteer add 80:8080 --user ps-web
+	refused client http://$HERE4/
+	refused http://127.0.0.1/
+	counters 80:8080/tcp "missed=2 refused=2 steered=0 family=0"
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	portsteer del 80
+	answers root client http://$HERE4/
+	stop $root
+}
+
+@test "--on-miss pass falls through to the normal lookup" {
+	"$PYTHON" "$PS_TEST_DIR/server.py" --name root 0.0.0.0 80 >"$PS_TEST_DIR/r" 3>&- &
+	local root=$!
+	wait_port 80
+	portsteer add 80:8080 --user ps-web --on-miss pass
+	answers root client http://$HERE4/
+	counters 80:8080/tcp "missed=1 refused=0 steered=0"
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	refused client "http://[$HERE6]/" # nobody listens there
+	counters 80:8080/tcp "missed=1 refused=0 steered=1 family=1"
+	stop $PID
+	answers root client http://$HERE4/
+	stop $root
+}
+
+@test "neighbour ports are untouched" {
+	portsteer add 80:8080 --user ps-web
+	serve web 0.0.0.0 8080
+	serve near 0.0.0.0 8081
+	refused client http://$HERE4:79/
+	refused client http://$HERE4:81/
+	answers near client http://$HERE4:8081/
+	# Ports that share the filter's word or the table's bucket with 80.
+	local p
+	for p in 64 95 112 336 592 16464; do
+		refused client http://$HERE4:$p/
+	done
+	counters 80:8080/tcp "steered=0 missed=0"
+}
+
+@test "a dead listener: refused at once, served again when one comes" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	stop $PID
+	refused client http://$HERE4/
+	assert_equal "$(listener_count 80:8080/tcp)" 0
+	serve again 127.0.0.1 8080
+	answers again client http://$HERE4/
+	counters 80:8080/tcp "steered=2 missed=1 refused=1 admitted=2"
+}
+
+# --- rules -------------------------------------------------------------------------
+
+@test "the longest prefix wins, then the rule without an address" {
+	portsteer add 80:8001 10.0.0.0/8:80:8002 10.1.0.0/16:80:8003 10.1.2.3:80:8004 \
+		--user ps-web
+	local n
+	for n in 1 2 3 4; do
+		serve s$n 127.0.0.1 800$n
+	done
+	answers s4 client http://10.1.2.3/
+	answers s3 client http://10.1.9.9/
+	answers s2 client http://10.200.0.1/
+	answers s1 client http://$HERE4/
+	answers s1 http://127.0.0.1/
+	counters 10.1.2.3:80:8004/tcp "steered=1"
+	counters 10.0.0.0/8:80:8002/tcp "steered=1"
+	counters 80:8001/tcp "steered=2"
+	# A miss of the longest prefix is a miss: no shorter one takes over.
+	stop $PID
+	refused client http://10.1.2.3/
+	portsteer del 10.1.2.3:80
+	answers s3 client http://10.1.2.3/
+	portsteer del 80
+	refused client http://$HERE4/
+	answers s2 client http://10.200.0.1/
+}
+
+@test "IPv6 prefixes, and no mixing of the families" {
+	portsteer add '[2001:db8:aa::]/48:80:8001' '[2001:db8:aa::1]:81:8001' \
+		0.0.0.0/0:82:8001 '[::]/0:83:8001' --user ps-web
+	serve web :: 8001 --dual
+	answers web client "http://[2001:db8:aa::1]/"
+	refused client "http://[2001:db8:bb::1]/"
+	answers web client "http://[2001:db8:aa::1]:81/"
+	refused client "http://[2001:db8:bb::1]:81/"
+	answers web client http://$HERE4:82/
+	refused client "http://[$HERE6]:82/"
+	refused client http://$HERE4:83/
+	answers web client "http://[$HERE6]:83/"
+}
+
+@test "a port range: first, middle, last, and not one beside it" {
+	portsteer add 1000-1010:8000-8010 --user ps-web
+	serve first 127.0.0.1 8000
+	serve middle 127.0.0.1 8005
+	serve last 127.0.0.1 8010
+	answers first client http://$HERE4:1000/
+	answers middle client http://$HERE4:1005/
+	answers last client http://$HERE4:1010/
+	refused client http://$HERE4:1004/
+	counters 1000-1010:8000-8010/tcp "steered=3 missed=1 admitted=3"
+	refused client http://$HERE4:999/
+	refused client http://$HERE4:1011/
+	counters 1000-1010:8000-8010/tcp "steered=3 missed=1"
+}
+
+@test "the highest ports, and a range of all that there are" {
+	portsteer add 65535:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4:65535/
+	portsteer flush
+	portsteer add 1-8079:8081-16159 --user ps-web
+	serve low 127.0.0.1 8081
+	serve high 127.0.0.1 16159
+	answers low client http://$HERE4:1/
+	answers high client http://$HERE4:8079/
+	refused client http://$HERE4:5000/
+	counters 1-8079:8081-16159/tcp "steered=2 missed=1"
+}
+
+@test "two rules to one target share its listener, and count apart" {
+	portsteer add 80:8080 81:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4:80/
+	answers web client http://$HERE4:81/
+	answers web client http://$HERE4:81/
+	counters 80:8080/tcp "steered=1"
+	counters 81:8080/tcp "steered=2"
+}
+
+@test "one target port, a rule for each owner" {
+	portsteer add 80:8080 --user ps-web
+	portsteer add 81:8080 --user ps-db
+	serve web 127.0.0.1 8080
+	serve -u $DB db 10.1.2.3 8080
+	answers web client http://$HERE4:80/
+	answers db client http://$HERE4:81/
+	counters 80:8080/tcp "steered=1 admitted=1 denied=0"
+	counters 81:8080/tcp "steered=1 admitted=1 denied=0"
+}
+
+@test "counters of a rule go on when others come and go" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	portsteer add 81:8081 --user ps-web
+	answers web client http://$HERE4/
+	portsteer del 81
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "steered=3 admitted=1"
+	# Another rule of the same name begins at zero.
+	portsteer del 80
+	portsteer add 80:8080 --user ps-web
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "steered=1"
+}
+
+@test "many rules at once: each leads to its own target" {
+	local n rules=()
+	for n in $(seq 1 400); do
+		rules+=("$n:$((20000 + n)) --user ps-web")
+	done
+	printf '%s\n' "${rules[@]}" | portsteer add -f -
+	for n in 1 80 255 256 399 400; do
+		serve s$n 127.0.0.1 $((20000 + n))
+	done
+	for n in 1 80 255 256 399 400; do
+		answers s$n client http://$HERE4:$n/
+		counters $n:$((20000 + n))/tcp "steered=1 missed=0 admitted=1"
+	done
+	refused client http://$HERE4:401/
+	refused client http://$HERE4:300/
+	counters 300:20300/tcp "missed=1"
+}
+
+# --- when listeners come -----------------------------------------------------------
+
+@test "a listener that was open before the rule" {
+	serve web 127.0.0.1 8080
+	portsteer add 80:8080 --user ps-web
+	assert_equal "$(listener_count 80:8080/tcp)" 1
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "steered=1 admitted=1"
+}
+
+@test "a listener that comes after the rule, and comes back after a restart" {
+	portsteer add 80:8080 --user ps-web
+	local n
+	for n in 1 2 3 4 5 6; do
+		serve s$n 127.0.0.1 8080
+		answers s$n client http://$HERE4/
+		stop $PID
+	done
+	counters 80:8080/tcp "steered=6 missed=0 admitted=6"
+}
+
+@test "a listener that was admitted stays admitted through changes of the rules" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	local n
+	for n in $(seq 1 10); do
+		portsteer add $((100 + n)):$((9000 + n)) --user ps-web
+		answers web client http://$HERE4/
+	done
+	portsteer flush
+	refused client http://$HERE4/
+	portsteer add 80:8080 --user ps-web
+	answers web client http://$HERE4/
+	assert_equal "$(listener_count 80:8080/tcp)" 1
+}
+
+@test "every listener that comes while the rules change is admitted" {
+	portsteer add 80:8080 --user ps-web
+	local n i add
+	for n in $(seq 1 10); do
+		portsteer -q add $((100 + n)):$((9000 + n)) --user ps-web 3>&- &
+		add=$!
+		for i in 0 1 2; do
+			serve s$i 127.0.0.1 $((8080 + i))
+		done
+		wait $add
+		answers s0 client http://$HERE4/
+		kill_servers
+	done
+	counters 80:8080/tcp "steered=10 admitted=10 missed=0"
+}
+
+@test "a target that is new and its listener come at the same moment" {
+	local n add
+	for n in $(seq 1 20); do
+		portsteer -q add $((100 + n)):$((9000 + n)) --user ps-web 3>&- &
+		add=$!
+		serve s$n 127.0.0.1 $((9000 + n))
+		wait $add
+		answers s$n client http://$HERE4:$((100 + n))/
+		counters $((100 + n)):$((9000 + n))/tcp "steered=1 missed=0 error=0"
+	done
+}
+
+# --- owners ------------------------------------------------------------------------
+
+@test "a squatter on the target port is denied; the owner is served beside it" {
+	portsteer add 80:8080 --user ps-web
+	serve -u $DB thief 127.0.0.1 8080
+	refused client http://$HERE4/
+	counters 80:8080/tcp "denied=1 admitted=0 missed=1 refused=1 steered=0"
+	answers thief http://127.0.0.1:8080/ # otherwise undisturbed
+	serve web 10.1.2.3 8080
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "denied=1 admitted=1 steered=1"
+}
+
+@test "a squatter who was there before the rule is denied" {
+	serve -u $DB thief 0.0.0.0 8080
+	portsteer add 80:8080 --user ps-web
+	refused client http://$HERE4/
+	refused http://127.0.0.1/
+	assert_equal "$(listener_count 80:8080/tcp)" 0
+	counters 80:8080/tcp "denied=1 admitted=0 missed=2"
+	stop $PID
+	serve web 0.0.0.0 8080
+	answers web client http://$HERE4/
+}
+
+@test "owner by user: root is not the user" {
+	portsteer add 80:8080 --user ps-web
+	serve -u 0 root 127.0.0.1 8080
+	refused client http://$HERE4/
+	counters 80:8080/tcp "denied=1"
+}
+
+@test "owner by uid, with and without a name" {
+	portsteer add 80:8080 --user $WEB
+	portsteer add 81:8081 --user 54321
+	serve web 127.0.0.1 8080
+	serve -u 54321 nameless 127.0.0.1 8081
+	answers web client http://$HERE4/
+	answers nameless client http://$HERE4:81/
+	assert_equal "$(portsteer list --json | jsonget "rules.0.owner.user" "rules.0.owner.uid" \
+		"rules.1.owner.user" "rules.1.owner.uid")" $'ps-web\n47101\nnull\n54321'
+}
+
+@test "owner by cgroup: the cgroup and its children, not its siblings" {
+	in_cgroup_made web web/child web2 we
+	portsteer add 80:8080 --cgroup "$CG/web"
+	local from
+	for from in web2 we default; do
+		serve -g $from thief 127.0.0.1 8080
+		refused client http://$HERE4/
+		stop $PID
+	done
+	counters 80:8080/tcp "denied=3 admitted=0"
+	serve -g web web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	stop $PID
+	serve -g web/child -u $DB child 127.0.0.1 8080
+	answers child client http://$HERE4/
+	counters 80:8080/tcp "denied=3 admitted=2 steered=2 missed=3"
+}
+
+in_cgroup_made()
+{
+	local name
+	for name; do
+		mkdir -p "$PS_TEST_CGROUP/$name"
+	done
+}
+
+@test "owner by cgroup: a listener that was open before the rule" {
+	serve -g web web 127.0.0.1 8080
+	serve -g other other 10.1.2.3 8080
+	portsteer add 80:8080 --cgroup "/$CG/web"
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "admitted=1 denied=1"
+}
+
+@test "owner by a cgroup that does not exist yet" {
+	portsteer add 80:8080 --cgroup "$CG/one/two/three"
+	serve -g one/two near 127.0.0.1 8080
+	refused client http://$HERE4/
+	stop $PID
+	serve -g one/two/three web 127.0.0.1 8080
+	answers web client http://$HERE4/
+}
+
+@test "owner by a cgroup that is removed and made again" {
+	portsteer add 80:8080 --cgroup "$PS_TEST_CGROUP/slice/web"
+	local n
+	for n in 1 2 3; do
+		serve -g slice/web web$n 127.0.0.1 8080
+		answers web$n client http://$HERE4/
+		stop $PID
+		rmdir "$PS_TEST_CGROUP/slice/web"
+		refused client http://$HERE4/
+	done
+	counters 80:8080/tcp "admitted=3 steered=3 missed=3"
+}
+
+@test "owner by cgroup, its parent removed and made again too" {
+	portsteer add 80:8080 --cgroup "$CG/slice/web"
+	serve -g slice/web web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	stop $PID
+	rmdir "$PS_TEST_CGROUP/slice/web" "$PS_TEST_CGROUP/slice"
+	serve -g slice/web again 127.0.0.1 8080
+	answers again client http://$HERE4/
+}
+
+@test "owner by cgroup of a process: pid:N" {
+	serve -g web web 127.0.0.1 8080
+	portsteer add 80:8080 --cgroup pid:$PID
+	answers web client http://$HERE4/
+	assert_equal "$(portsteer list --json | jsonget rules.0.owner.cgroup)" "/$CG/web"
+}
+
+@test "owner by cgroup, the deepest that a path may be" {
+	local path=d/e/f/g/h/i/j/k/l/m/n/o/p/q # with $CG 15 components
+	portsteer add 80:8080 --cgroup "$CG/$path"
+	serve -g $path/deeper/than/that web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	serve -g ${path%/q} near 10.1.2.3 8080
+	counters 80:8080/tcp "admitted=1 denied=1"
+}
+
+@test "owner by user and cgroup: both must hold" {
+	portsteer add 80:8080 --user ps-web --cgroup "$CG/web"
+	serve -g web -u $DB user 127.0.0.1 8080
+	refused client http://$HERE4/
+	stop $PID
+	serve -g other -u $WEB cgroup 127.0.0.1 8080
+	refused client http://$HERE4/
+	stop $PID
+	counters 80:8080/tcp "denied=2 admitted=0"
+	serve -g web -u $WEB both 127.0.0.1 8080
+	answers both client http://$HERE4/
+}
+
+@test "--any-user: whoever listens" {
+	portsteer add 80:8080 --any-user
+	serve -u $DB db 127.0.0.1 8080
+	answers db client http://$HERE4/
+	stop $PID
+	serve -u 0 -g x root 127.0.0.1 8080
+	answers root client http://$HERE4/
+	counters 80:8080/tcp "denied=0 admitted=2"
+	assert_equal "$(portsteer list --json | jsonget rules.0.owner.any rules.0.owner.uid)" \
+		$'true\nnull'
+}
+
+@test "an owner that is not given is whoever listens now, and the command says so" {
+	serve web 127.0.0.1 8080
+	run portsteer add 80:8080
+	[ "$status" -eq 0 ]
+	assert_equal "${lines[0]}" \
+		"owner of 80:8080/tcp: user ps-web (uid $WEB), who listens on port 8080 now"
+	answers web client http://$HERE4/
+	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
+	stop $PID
+	serve -u $DB thief 127.0.0.1 8080
+	refused client http://$HERE4/
+}
+
+# Tests that make many connections have a front port of their own. What they leave in
+# TIME_WAIT would change the counts of others: a SYN that meets such a socket and finds no
+# listener is answered by an ACK, and comes again.
+
+# --- several listeners -------------------------------------------------------------
+
+@test "64 reuseport workers, killed one after the other: no connection fails" {
+	sysctl -qw net.ipv4.tcp_migrate_req=1 # what a dead worker had not accepted
+	portsteer add 90:8080 --user ps-web
+	serve web 0.0.0.0 8080 --reuseport --workers 64
+	assert_equal "$(listener_count 90:8080/tcp)" 64
+	counters 90:8080/tcp "admitted=64 error=0"
+	rm -f "$PS_TEST_DIR/stop"
+	client_connections --procs 2 --until "$PS_TEST_DIR/stop" $HERE4 90 \
+		>"$PS_TEST_DIR/tally" 3>&- &
+	local tally=$! pid
+	for pid in "${PIDS[@]:0:63}"; do
+		kill -9 "$pid"
+		answers web client http://$HERE4:90/
+	done
+	: >"$PS_TEST_DIR/stop"
+	wait $tally
+	# "broken": the worker was killed while it answered.
+	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]+ refused 0 "
+	assert_equal "$(listener_count 90:8080/tcp)" 1
+	kill -9 "${PIDS[63]}"
+	until_true 5 gone "$PID"
+	refused client http://$HERE4:90/
+	counters 90:8080/tcp "missed=1"
+}
+
+@test "workers killed from the last to the first, and new ones in their place" {
+	portsteer add 91:8080 --user ps-web
+	local n i
+	serve old 0.0.0.0 8080 --reuseport --workers 64
+	for n in 1 2 3; do
+		for ((i = 63; i > 0; i--)); do
+			kill -9 "${PIDS[i]}"
+		done
+		until_true 5 workers_left 1
+		local last=${PIDS[0]}
+		serve new$n 0.0.0.0 8080 --reuseport --workers 64
+		kill -9 $last
+		until_true 5 workers_left 64
+		answers new$n client http://$HERE4:91/
+	done
+	counters 91:8080/tcp "admitted=256 error=0 steered=3 missed=0"
+}
+
+workers_left()
+{
+	[ "$(listener_count 91:8080/tcp)" -eq "$1" ]
+}
+
+@test "hand-over from an old to a new process: no connection fails" {
+	sysctl -qw net.ipv4.tcp_migrate_req=1
+	portsteer add 92:8080 --user ps-web
+	serve old 127.0.0.1 8080 --reuseport
+	local old=$PID n tally
+	rm -f "$PS_TEST_DIR/stop"
+	client_connections --until "$PS_TEST_DIR/stop" $HERE4 92 >"$PS_TEST_DIR/tally" 3>&- &
+	tally=$!
+	for n in 1 2 3 4 5; do
+		serve new 127.0.0.1 8080 --reuseport
+		answers_often 5
+		stop $old
+		answers_often 5
+		old=$PID
+	done
+	: >"$PS_TEST_DIR/stop"
+	wait $tally
+	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]* refused 0 "
+	counters 92:8080/tcp "missed=0 refused=0 admitted=6"
+}
+
+answers_often()
+{
+	assert_match "$(client_connections --count "$1" $HERE4 92)" "^ok $1 refused 0 broken 0 "
+}
+
+@test "the kernel spreads connections over the workers of a group" {
+	portsteer add 93:8080 --user ps-web
+	local n
+	for n in 1 2 3 4; do
+		serve w$n 127.0.0.1 8080 --reuseport
+	done
+	local out
+	out=$(client_connections --count 200 $HERE4 93)
+	assert_match "$out" "^ok 200 refused 0 broken 0 names w1=[0-9]+,w2=[0-9]+,w3=[0-9]+,w4="
+	counters 93:8080/tcp "steered=200"
+}
+
+# --- exact counters ----------------------------------------------------------------
+
+@test "2000 connections from all CPUs at once are 2000" {
+	portsteer add 94:8080 --user ps-web
+	serve web 0.0.0.0 8080 --reuseport --workers 4
+	local a b
+	connections --procs 2 --count 1000 127.0.0.1 94 >"$PS_TEST_DIR/a" 3>&- &
+	a=$!
+	client_connections --procs 2 --count 1000 $HERE4 94 >"$PS_TEST_DIR/b" 3>&- &
+	b=$!
+	wait $a $b
+	assert_match "$(cat "$PS_TEST_DIR/a" "$PS_TEST_DIR/b")" \
+		"^ok 1000 refused 0 broken 0 .*ok 1000 refused 0 broken 0"
+	counters 94:8080/tcp "steered=2000 missed=0 refused=0 family=0 error=0 denied=0"
+}
+
+@test "2000 refused connections from all CPUs at once are 2000" {
+	portsteer add 95:8080 --user ps-web
+	local a b
+	connections --procs 2 --count 1000 127.0.0.1 95 >"$PS_TEST_DIR/a" 3>&- &
+	a=$!
+	client_connections --procs 2 --count 1000 $HERE4 95 >"$PS_TEST_DIR/b" 3>&- &
+	b=$!
+	wait $a $b
+	assert_match "$(cat "$PS_TEST_DIR/a" "$PS_TEST_DIR/b")" \
+		"^ok 0 refused 1000 .*ok 0 refused 1000"
+	counters 95:8080/tcp "missed=2000 refused=2000 steered=0"
+}
+
+@test "last_hit is the time since the last connection" {
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080
+	assert_equal "$(portsteer stats --json | jsonget rules.0.last_hit)" null
+	answers web client http://$HERE4/
+	local seconds
+	seconds=$(portsteer stats --json | jsonget rules.0.last_hit)
+	awk -v s="$seconds" 'BEGIN { exit !(s >= 0 && s < 3) }'
+}
+
+# --- namespaces --------------------------------------------------------------------
+
+@test "instances of two namespaces do not mix" {
+	portsteer add 80:8080 --user ps-web
+	portsteer --netns client add 80:8080 --user ps-db
+	serve here 0.0.0.0 8080
+	serve -N client -u $DB there 0.0.0.0 8080
+	answers here client http://$HERE4/
+	answers there http://$THERE4/
+	answers here http://127.0.0.1/
+	answers there client http://127.0.0.1/
+	counters 80:8080/tcp "steered=2 admitted=1 denied=0"
+	assert_equal "$(portsteer --netns client stats --json | jsonget \
+		rules.0.counters.steered rules.0.counters.admitted)" $'2\n1'
+	assert_equal "$(portsteer status --json | jsonget instances.#)" 2
+	# The other's owner is not this one's.
+	stop $PID
+	serve -N client -u $WEB wrong 0.0.0.0 8080
+	refused http://$THERE4/
+	portsteer unload
+	answers here http://127.0.0.1:8080/
+	refused http://127.0.0.1/
+	assert_equal "$(portsteer --netns client list --json | jsonget rules.#)" 1
+	portsteer --netns /run/netns/client unload
+	[ ! -e $STATE ]
+}
+
+@test "a rule in a namespace that is named finds the listeners open there" {
+	serve -N client there 127.0.0.1 8080
+	portsteer --netns pid:$PID add 80:8080 --user ps-web
+	answers there http://$THERE4/
+	assert_equal "$(portsteer list --json --netns client |
+		jsonget rules.0.listeners.#)" 1
+	assert_equal "$(portsteer list --json --netns client |
+		jsonget rules.0.listeners.0.processes.0.pid)" "$PID"
+	portsteer --netns client unload
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Run a command and disturb it at a chosen system call.
+ *
+ *   killat [-l] N COMMAND...   SIGKILL it as it enters its system call number N,
+ *                              counted from 0; with -l from its first flock(2).
+ *                              The command's output is thrown away. Prints
+ *                              "killed N NUMBER" (of the system call) or, if it
+ *                              made fewer, "exited N STATUS".
+ *   killat -t TYPE COMMAND...  Let it load no BPF program of this type: the kernel
+ *                              says EINVAL, as one that does not know the type.
+ *                              Ends with the command's exit status.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct job {
+	bool from_lock; /* count from the first flock */
+	bool counting;
+	long number; /* of the system call to kill at, -1: never */
+	long seen;
+	uint32_t type; /* of the programs that shall not be loaded; 0: none */
+};
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	fprintf(stderr, "killat: %s: %s\n", what, strerror(errno));
+	exit(126);
+}
+
+__attribute__((noreturn)) static void run_command(char **argv, bool silent)
+{
+	int null = open("/dev/null", O_WRONLY);
+
+	if (silent && (null < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0))
+		die("/dev/null");
+	if (null >= 0)
+		close(null);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		die("PTRACE_TRACEME");
+	raise(SIGSTOP);
+	execvp(argv[0], argv);
+	die(argv[0]);
+}
+
+/* The kernel shall refuse the program: give it a type that does not exist. */
+static void spoil(pid_t pid, uint64_t attr, uint32_t type)
+{
+	uint32_t given, none = 0x7fff;
+	struct iovec here = { &given, sizeof(given) };
+	struct iovec there = { (void *)(uintptr_t)attr, sizeof(given) };
+
+	if (process_vm_readv(pid, &here, 1, &there, 1, 0) != sizeof(given) || given != type)
+		return;
+	here.iov_base = &none;
+	if (process_vm_writev(pid, &here, 1, &there, 1, 0) != sizeof(none))
+		die("process_vm_writev");
+}
+
+/* The command is about to make a system call. True: it is the one. */
+static bool at_entry(struct job *job, pid_t pid, const struct __ptrace_syscall_info *info)
+{
+	uint64_t nr = info->entry.nr;
+
+	if (job->type && nr == SYS_bpf && info->entry.args[0] == BPF_PROG_LOAD)
+		spoil(pid, info->entry.args[1], job->type);
+	if (!job->from_lock || nr == SYS_flock)
+		job->counting = true;
+	return job->counting && job->seen++ == job->number;
+}
+
+/* Go on to the next stop; the command's wait status. */
+static int go_on(pid_t pid, int deliver)
+{
+	int status;
+
+	if (ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(intptr_t)deliver) ||
+	    waitpid(pid, &status, 0) != pid)
+		die("ptrace");
+	return status;
+}
+
+static int finish(const struct job *job, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+
+	if (job->number < 0)
+		return code;
+	printf("exited %ld %d\n", job->seen, code);
+	return 0;
+}
+
+static int trace(struct job *job, pid_t pid)
+{
+	struct __ptrace_syscall_info info;
+	int status, deliver = 0;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+		return finish(job, status);
+	if (ptrace(PTRACE_SETOPTIONS, pid, NULL,
+		   (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC)))
+		die("PTRACE_SETOPTIONS");
+	for (;;) {
+		status = go_on(pid, deliver);
+		deliver = 0;
+		if (!WIFSTOPPED(status))
+			return finish(job, status);
+		if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
+			/* After execve: nothing before it counts. */
+			if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8)))
+				job->seen = 0;
+			else
+				deliver = WSTOPSIG(status);
+			continue;
+		}
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) <= 0)
+			die("PTRACE_GET_SYSCALL_INFO");
+		if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !at_entry(job, pid, &info))
+			continue;
+		if (kill(pid, SIGKILL) || waitpid(pid, &status, 0) != pid)
+			die("kill");
+		printf("killed %ld %llu\n", job->number, (unsigned long long)info.entry.nr);
+		return 0;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct job job = { .number = -1 };
+	pid_t pid;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "+lt:")) != -1) {
+		if (opt == 'l')
+			job.from_lock = true;
+		else if (opt == 't')
+			job.type = (uint32_t)strtoul(optarg, NULL, 10);
+		else
+			return 126;
+	}
+	if (!job.type && optind < argc)
+		job.number = strtol(argv[optind++], NULL, 10);
+	if (optind >= argc) {
+		fprintf(stderr, "usage: killat [-l] N COMMAND... | -t TYPE COMMAND...\n");
+		return 126;
+	}
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid)
+		run_command(argv + optind, !job.type);
+	return trace(&job, pid);
+}
