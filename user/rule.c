@@ -22,7 +22,7 @@ struct reader {
 
 static int bad(const struct reader *r, const char *why)
 {
-	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL, "bad rule '%s': %s", r->text, why);
+	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL, "bad rule '%.127s': %s", r->text, why);
 }
 
 /* 1 .. 65535 in plain decimal, or 0. */
@@ -43,7 +43,7 @@ static uint16_t port_number(const char *text)
 static int bad_port(const struct reader *r, const char *port)
 {
 	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-		       "bad rule '%s': '%s' is not a port; use a number from 1 to 65535", r->text,
+		       "bad rule '%.127s': '%.32s' is not a port; use a number from 1 to 65535", r->text,
 		       port);
 }
 
@@ -91,11 +91,11 @@ static int read_length(struct reader *r, const char *text, uint8_t most, uint8_t
 	for (const char *c = text; *c; c++) {
 		if (*c < '0' || *c > '9' || (value = value * 10 + (unsigned int)(*c - '0')) > most)
 			return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-				       "bad rule '%s': '/%s' is not a prefix length; use 0 to %u",
+				       "bad rule '%.127s': '/%.32s' is not a prefix length; use 0 to %u",
 				       r->text, text, most);
 	}
 	if (!*text)
-		return bad(r, "the prefix length after '/' is missing");
+		return bad(r, "the prefix length after '/' is missing; give one, or leave the '/' out");
 	*len = (uint8_t)value;
 	return 0;
 }
@@ -113,7 +113,7 @@ static int refuse_host_bits(const struct reader *r, const struct ps_prefix *pref
 	ps_rule_format_front(&meant, text);
 	text[strlen(text) - strlen(":1")] = '\0';
 	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-		       "bad rule '%s': the address has host bits set beyond /%u; write %s, or the "
+		       "bad rule '%.127s': the address has host bits set beyond /%u; write %s, or the "
 		       "address without a length",
 		       r->text, prefix->len, text);
 }
@@ -126,7 +126,7 @@ static int read_prefix(struct reader *r, const char *addr, const char *len)
 
 	if (inet_pton(prefix.family == 4 ? AF_INET : AF_INET6, addr, prefix.addr) != 1)
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%s': '%s' is not an IP address; write " FORM
+			       "bad rule '%.127s': '%.48s' is not an IP address; write " FORM
 			       ", an IPv6 address in brackets",
 			       r->text, addr);
 	prefix.len = prefix.family == 4 ? 32 : 128;
@@ -151,10 +151,10 @@ static int read_address(struct reader *r, char **rest)
 		addr = text + 1;
 		end = strchr(addr, ']');
 		if (!end)
-			return bad(r, "the ']' after the IPv6 address is missing");
+			return bad(r, "the ']' after the IPv6 address is missing; write it before the ':'");
 		*end++ = '\0';
 		if (!strchr(addr, ':'))
-			return bad(r, "only IPv6 addresses are written in brackets");
+			return bad(r, "only IPv6 addresses are written in brackets; leave them out");
 	} else {
 		end = text + strcspn(text, ":/");
 		/* Without a dot the first field is a port. */
@@ -183,7 +183,7 @@ static int read_proto(struct reader *r, char *rest)
 		r->rule.proto = IPPROTO_UDP;
 	else if (strcmp(slash, "tcp"))
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%s': unknown protocol '%s'; use tcp", r->text, slash);
+			       "bad rule '%.127s': unknown protocol '%.32s'; use tcp", r->text, slash);
 	return 0;
 }
 
@@ -206,7 +206,7 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 		return ret;
 	if (r->rule.front_last - r->rule.front != r->target_last - r->rule.target)
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%s': %d front ports but %d target ports; give ranges of "
+			       "bad rule '%.127s': %d front ports but %d target ports; give ranges of "
 			       "equal length",
 			       r->text, r->rule.front_last - r->rule.front + 1,
 			       r->target_last - r->rule.target + 1);
@@ -308,7 +308,7 @@ static const char *component_fault(const char *text, size_t size)
 
 int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error)
 {
-	char out[PS_CGROUP_PATH];
+	char out[PS_CGROUP_PATH], *copy;
 	size_t used = 0, depth = 0;
 	const char *from = text;
 
@@ -333,8 +333,11 @@ int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error)
 	}
 	if (!used)
 		out[used++] = '/';
-	*path = strndup(out, used);
-	return *path ? 0 : ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	copy = strndup(out, used);
+	if (!copy)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	*path = copy;
+	return 0;
 }
 
 int ps_name_check(const char *name, struct ps_error *error)

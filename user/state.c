@@ -198,21 +198,36 @@ static int take_string(const struct saved *saved, uint32_t at, char **text)
 	*text = NULL;
 	if (!at)
 		return 0;
-	if (at >= saved->header.strings)
+	/* Nothing that is there is empty. */
+	if (at >= saved->header.strings || !saved->strings[at])
 		return -EBADMSG;
 	*text = strdup(saved->strings + at);
 	return *text ? 0 : -ENOMEM;
 }
 
+/* Is the path in the form in which rules have it? */
+static int check_cgroup(const char *cgroup)
+{
+	_cleanup_free_ char *normal = NULL;
+	int ret = ps_cgroup_normalise(cgroup, &normal, NULL);
+
+	if (ret == -ENOMEM)
+		return ret;
+	return ret || strcmp(normal, cgroup) ? -EBADMSG : 0;
+}
+
 static int take_owner(const struct saved *saved, const struct saved_owner *from,
 		      struct ps_owner_spec *to)
 {
+	int ret;
+
 	if (from->flags & ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY) ||
 	    !(from->flags & PS_OWNER_CGROUP) != !from->cgroup)
 		return -EBADMSG;
 	to->flags = from->flags;
 	to->uid = from->uid;
-	return take_string(saved, from->cgroup, &to->cgroup);
+	ret = take_string(saved, from->cgroup, &to->cgroup);
+	return !ret && to->cgroup ? check_cgroup(to->cgroup) : ret;
 }
 
 static bool is_valid(const struct saved_rule *r)
@@ -245,7 +260,9 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 	to->target = from.target;
 	to->id = from.id;
 	ret = take_owner(saved, &from.owner, &to->owner);
-	return ret ? ret : take_string(saved, from.name, &to->name);
+	if (!ret)
+		ret = take_string(saved, from.name, &to->name);
+	return !ret && to->name && ps_name_check(to->name, NULL) ? -EBADMSG : ret;
 }
 
 static int take_target(const struct saved *saved, size_t i, struct ps_target *to)

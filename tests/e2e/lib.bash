@@ -167,6 +167,7 @@ start()
 		as "$RUN_UID" "$@"
 	) >"$LOG" 2>&1 </dev/null &
 	PID=$!
+	disown $PID # no message when it is killed
 }
 
 # serve [-u UID] [-g CGROUP] [-N NETNS] NAME ADDRESS PORT [OPTION of server.py]...: start a
@@ -187,6 +188,7 @@ serve()
 		as "$RUN_UID" "$PYTHON" server.py --name "$1" --log "$ACCESS" "${@:2}"
 	) >"$fifo" 2>"$LOG" </dev/null &
 	PID=$!
+	disown $PID
 	read -rt 20 -a ready <"$fifo" || true
 	if [ "${ready[0]-}" != ready ]; then
 		echo "server $* did not start:" >&2
@@ -211,7 +213,6 @@ is_open()
 stop()
 {
 	kill -9 "$1"
-	wait "$1" 2>/dev/null || true
 	until_true 5 gone "$1"
 }
 
@@ -305,16 +306,16 @@ counters()
 	fi
 }
 
-# rules: the rules in force, one to a line; nothing when not loaded.
+# rules: the rules in force, one to a line; "not loaded" when it is so.
 rules()
 {
-	local out
-	if out=$(portsteer list --json 2>/dev/null); then
-		"$PYTHON" -c 'import json, sys
-for r in json.load(sys.stdin)["rules"]: print(r["rule"])' <<<"$out"
-	else
-		echo "not loaded"
-	fi
+	local out status=0
+	out=$(portsteer list --json 2>/dev/null) || status=$?
+	case $status in
+	0) grep -o '"rule":"[^"]*"' <<<"$out" | cut -d'"' -f4 || true ;;
+	3) echo "not loaded" ;;
+	*) echo "error: $out" ;;
+	esac
 }
 
 # listener_count RULE

@@ -26,7 +26,6 @@ def arguments():
     parser.add_argument("--reuseport", action="store_true")
     parser.add_argument("--mptcp", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--relisten", action="store_true", help="on SIGUSR1: listen() again")
     return parser.parse_args()
 
 
@@ -95,10 +94,7 @@ def main():
     if args.workers == 1:
         sock, pids = listener(args), [os.getpid()]
     else:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sock, pids = None, [worker(args) for _ in range(args.workers)]
-    if args.relisten:
-        signal.signal(signal.SIGUSR1, lambda *_: sock.listen(4096))
     os.write(1, ("ready " + " ".join(map(str, pids)) + "\n").encode())
     os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
     if sock:

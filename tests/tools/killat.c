@@ -4,6 +4,8 @@
  *
  *   killat [-l] N COMMAND...   SIGKILL it as it enters its system call number N,
  *                              counted from 0; with -l from its first flock(2).
+ *                              read(2) does not count: it leaves no trace, and
+ *                              libbpf reads the kernel's BTF in 1,500 pieces.
  *                              The command's output is thrown away. Prints
  *                              "killed N NUMBER" (of the system call) or, if it
  *                              made fewer, "exited N STATUS".
@@ -79,7 +81,7 @@ static bool at_entry(struct job *job, pid_t pid, const struct __ptrace_syscall_i
 		spoil(pid, info->entry.args[1], job->type);
 	if (!job->from_lock || nr == SYS_flock)
 		job->counting = true;
-	return job->counting && job->seen++ == job->number;
+	return job->counting && nr != SYS_read && job->seen++ == job->number;
 }
 
 /* Go on to the next stop; the command's wait status. */

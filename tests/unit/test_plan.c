@@ -1086,9 +1086,11 @@ static void test_table_sizes(void **state)
 		CHECK_EQ(ps_ruleset_add(&set, rules, count, NULL), 0);
 		CHECK_EQ(ps_plan_build(&set, &in.state, in.word, &plan, NULL), 0);
 		check_plan(&plan, &set, &in.state, in.word);
-		/* Memory follows use: the four cells of a bucket are not mostly empty,
-		 * and 16 rules stay in the table that is there from the start. */
+		/* Memory follows use: the four cells of a bucket are used, and not mostly
+		 * empty; 16 rules stay in the table that is there from the start. */
 		CHECK((4u << PS_WORD_LOG2(plan.word)) <= 16 * count);
+		if (count <= 4)
+			CHECK_EQ(PS_WORD_LOG2(plan.word), 0);
 		if (count <= 16)
 			CHECK(PS_WORD_LOG2(plan.word) <= PS_FRONT_SMALL_LOG2);
 		CHECK(plan.admit_count <= 64 + 4 * plan.state.target_count);

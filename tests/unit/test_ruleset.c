@@ -161,7 +161,7 @@ static const struct refuse_row {
 	{ "", "443:8443 u1; 80:8080", -EINVAL, PS_EXIT_USAGE, { "80:8080" } },
 	{ "", "80:8080 any u33", -EINVAL, PS_EXIT_USAGE, { "80:8080" } },
 	{ "", "80:8080 any c/a", -EINVAL, PS_EXIT_USAGE, { "80:8080" } },
-	{ "", "53:5353/udp u33", -EINVAL, PS_EXIT_USAGE, { "53:5353/udp" } },
+	{ "", "53:5353/udp u33", -EINVAL, PS_EXIT_USAGE, { "53:5353/udp", "UDP" } },
 	{ "", "53:5353 u33; 10.0.0.0/8:53:5353/udp any", -EINVAL, PS_EXIT_USAGE, { "/udp" } },
 	/* the same rule */
 	{ "80:8080 u33", "80:8080 u33", -EEXIST, PS_EXIT_FAILED, { "80:8080/tcp" } },
@@ -587,6 +587,7 @@ static void test_del_refused(void **state)
 		{ "80:8080 u1", "80-81", { "80-81", "80:8080/tcp" } },
 		{ "80:8080 u1; 81:8081 u1", "80; 82; 81", { "82" } },
 		{ "80:8080 u1; 81:8081 u1", "80; 81:8080", { "81:8080", "81:8081/tcp" } },
+		{ "80:8080 c/a n=x; 81:8081 c/b n=y", "80; 82", { "82" } },
 	};
 
 	(void)state;

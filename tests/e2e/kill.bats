@@ -1,0 +1,205 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# load, add, del and unload, each killed as it enters each of its system calls in turn,
+# from taking the lock to its end. What the kernel then does, and what the next commands
+# see, is the old state or the new one; never a half.
+
+load lib
+
+KILLAT=$REPO/build/tools/killat
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown() { teardown_test; }
+
+# probe PORT: the name of the server that answers there, "refused" if none does. Quicker
+# than curl, as it runs a thousand times.
+probe()
+{
+	local fd line last=''
+	if ! { exec {fd}<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null; then
+		echo refused
+		return
+	fi
+	printf 'GET / HTTP/1.0\r\n\r\n' >&$fd
+	while read -r line; do
+		last=$line
+	done <&$fd
+	exec {fd}>&-
+	echo "${last%% *}"
+}
+
+# killed N COMMAND...: run portsteer and kill it at its system call N after taking the lock.
+# False if it has ended before.
+killed()
+{
+	local out
+	out=$("$KILLAT" -l "$1" "$PORTSTEER" "${@:2}")
+	case $out in
+	killed*) return 0 ;;
+	"exited "*" 0") return 1 ;;
+	*) fail_at "$1" "$* ended by itself: $out" ;;
+	esac
+}
+
+fail_at()
+{
+	echo "killed at system call $1: $2" >&2
+	find $STATE >&2 || true
+	portsteer status >&2 || true
+	exit 1
+}
+
+# observe N OLD-RULES NEW-RULES: set NOW to old or new, by the rules that list shows.
+# Once a kill at some call has left the new state, one at a later call must too.
+observe()
+{
+	local got
+	got=$(rules)
+	case $got in
+	"$2") NOW=old ;;
+	"$3") NOW=new ;;
+	*) fail_at "$1" "neither old nor new: $got" ;;
+	esac
+	[ "$NOW" = new ] || [ "$BEFORE" = old ] || fail_at "$1" "old again"
+	BEFORE=$NOW
+	portsteer status --json >"$PS_TEST_DIR/status" || fail_at "$1" "status failed"
+}
+
+# steered N PORT NAME: connections to the port reach this server ("refused": none).
+steered()
+{
+	local got
+	got=$(probe "$2")
+	[ "$got" = "$3" ] || fail_at "$1" "port $2 leads to $got, not to $3; rules are $NOW"
+}
+
+# unloads N: unload works and leaves nothing.
+unloads()
+{
+	portsteer -q unload || fail_at "$1" "unload failed"
+	[ ! -e $STATE ] || fail_at "$1" "unload left something"
+}
+
+# What is special in a run: the last call was reached, both states were seen.
+finished()
+{
+	echo "$1: $2 system calls" >&3
+	[ "$2" -gt 20 ]
+	assert_equal "$BEFORE" "$3"
+}
+
+@test "load, killed at each system call" {
+	local n BEFORE=old NOW
+	for ((n = 0; ; n++)); do
+		killed $n load || break
+		observe $n "not loaded" ""
+		# every second time the next command is another load
+		if ((n % 2)); then
+			portsteer -q load || fail_at $n "load failed"
+			assert_equal "$(rules)" ""
+		fi
+		unloads $n
+	done
+	finished load $n new
+}
+
+@test "add, killed at each system call" {
+	local n BEFORE=old NOW old=81:8081/tcp new=$'80:8080/tcp\n81:8081/tcp'
+	# The new owner's rule moves sock_ops, too.
+	mkdir -p "$PS_TEST_CGROUP/a/web"
+	serve -g a/web old 127.0.0.1 8081
+	serve new 127.0.0.1 8080
+	portsteer -q add 81:8081 --cgroup "$CG/a/web"
+	for ((n = 0; ; n++)); do
+		killed $n add 80:8080 --user ps-web || break
+		observe $n "$old" "$new"
+		steered $n 81 old
+		if [ $NOW = new ]; then
+			steered $n 80 new
+		else
+			steered $n 80 refused
+		fi
+		if ((n % 8 == 0)); then
+			unloads $n
+			portsteer -q add 81:8081 --cgroup "$CG/a/web"
+		elif [ $NOW = new ]; then
+			portsteer -q del 80 || fail_at $n "del failed"
+		elif ((n % 8 == 4)); then
+			portsteer -q add 80:8080 --user ps-web || fail_at $n "add failed"
+			steered $n 80 new
+			portsteer -q del 80
+		fi
+	done
+	finished add $n new
+	assert_equal "$(rules)" "$new"
+}
+
+@test "del, killed at each system call" {
+	local n BEFORE=old NOW old=$'80:8080/tcp\n81:8081/tcp' new=81:8081/tcp
+	mkdir -p "$PS_TEST_CGROUP/a/web"
+	serve -g a/web kept 127.0.0.1 8081
+	serve deleted 127.0.0.1 8080
+	portsteer -q add 81:8081 --cgroup "$CG/a/web"
+	portsteer -q add 80:8080 --user ps-web
+	for ((n = 0; ; n++)); do
+		killed $n del 80 || break
+		observe $n "$old" "$new"
+		steered $n 81 kept
+		if [ $NOW = old ]; then
+			steered $n 80 deleted
+		else
+			steered $n 80 refused
+		fi
+		if ((n % 8 == 0)); then
+			unloads $n
+			portsteer -q add 81:8081 --cgroup "$CG/a/web"
+			portsteer -q add 80:8080 --user ps-web
+		elif [ $NOW = new ]; then
+			portsteer -q add 80:8080 --user ps-web || fail_at $n "add failed"
+			steered $n 80 deleted
+		fi
+	done
+	finished del $n new
+	assert_equal "$(rules)" "$new"
+}
+
+@test "unload, killed at each system call" {
+	local n BEFORE=old NOW
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --user ps-web
+	for ((n = 0; ; n++)); do
+		killed $n unload || break
+		observe $n 80:8080/tcp "not loaded"
+		if [ $NOW = old ]; then
+			steered $n 80 web
+			# every fourth time the next command unloads
+			((n % 4)) && continue
+		else
+			steered $n 80 refused
+		fi
+		unloads $n
+		portsteer -q add 80:8080 --user ps-web || fail_at $n "add failed"
+		steered $n 80 web
+	done
+	[ ! -e $STATE ]
+	finished unload $n new
+}
+
+@test "the first add, which loads, killed at each seventh system call" {
+	local n BEFORE=old NOW
+	serve web 127.0.0.1 8080
+	for ((n = 0; ; n += 7)); do
+		killed $n add 80:8080 --user ps-web || break
+		# Between the two there is an instance without rules.
+		[ "$(rules)" = "" ] || observe $n "not loaded" 80:8080/tcp
+		portsteer status >/dev/null || fail_at $n "status failed"
+		if [ $NOW = new ]; then
+			steered $n 80 web
+		else
+			steered $n 80 refused
+		fi
+		unloads $n
+	done
+	finished "first add" $n new
+}
