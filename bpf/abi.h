@@ -180,6 +180,14 @@ struct ps_owner {
 	__u8 path[PS_CGROUP_PATH]; /* components, each ended by NUL: "system.slice\0web.service\0" */
 };
 
+/* One pass of the scan for open listeners: of the targets that a socket matches,
+ * those from `skip` on, PS_SCAN_MATCHES at the most. */
+enum { PS_SCAN_MATCHES = 4 };
+struct ps_scan_args {
+	__u32 instance;
+	__u32 skip;
+};
+
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
 _Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
@@ -187,6 +195,7 @@ _Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
 _Static_assert(sizeof(struct ps_hits) == 32, "ABI");
 _Static_assert(sizeof(struct ps_events) == 32, "ABI");
 _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
+_Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");
 
 #endif

@@ -7,10 +7,11 @@
 #ifndef PORTSTEER_ADMIT_H
 #define PORTSTEER_ADMIT_H
 
+#define EAGAIN 11
 #define EEXIST 17
 
 #define PS_CHAIN 128 /* user space keeps chains to half of this */
-#define PS_MATCHES 8 /* targets of one port that can share one listener */
+#define PS_ADMIT_TRIES 3 /* see admit_all */
 
 /* How a program puts a socket into a map. Handed down as a constant, because
  * each kind of program may only contain the calls of its own kind. */
@@ -173,42 +174,67 @@ static __always_inline __u32 target_of(__u32 inst, __u32 half, __u32 record)
 	return r ? r->target : 0;
 }
 
-/* A listener that is no owner's: count it at each target of its port, where
- * someone may look for it. */
-static __always_inline void deny(__u64 where, __u32 inst, __u32 half)
+/* The `n`th matching record, counted from 0, or 0 if there are fewer. */
+__noinline int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
 {
-	struct ps_events *e;
 	__u32 record = 0;
 
-	for (int i = 0; i < PS_MATCHES; i++) {
+	for (__u32 i = 0; i < PS_MAX_OWNERS_PER_PORT; i++) {
+		record = ps_next(where, uid, cgrp, record);
+		if (!record || i == n)
+			return record;
+	}
+	return 0;
+}
+
+/* A listener that is no owner's: count it at each target of its port, where
+ * someone may look for it. */
+__noinline int ps_deny(__u64 where)
+{
+	__u32 inst = (__u32)where, half = where >> 48 & 1, record = 0;
+	struct ps_events *e;
+
+	for (int i = 0; i < PS_MAX_OWNERS_PER_PORT; i++) {
 		record = ps_next(where, PS_ANYBODY, 0, record);
 		if (!record)
-			return;
+			break;
 		e = events_at(inst, target_of(inst, half, record));
 		if (e)
 			__sync_fetch_and_add(&e->denied, 1);
 	}
+	return 0;
 }
 
-/* Admit the socket under the ruleset `word`; only to targets that the ruleset
- * before did not have, if `fresh`. */
-static __always_inline void admit(enum ps_way way, const struct ps_subject *s, __u32 inst,
-				  __u64 word, bool fresh)
+/* Is the half of the tables that `word` names still that ruleset's? It is written
+ * anew only after both words have moved on. */
+static __always_inline bool still_valid(const struct ps_instance *me, __u64 word)
 {
-	__u32 half = PS_WORD_HALF(word), record = 0;
+	barrier();
+	return *(volatile __u64 *)&me->active == word || *(volatile __u64 *)&me->pending == word;
+}
+
+/*
+ * The `n`th target that the socket is to be admitted to under the ruleset `word`:
+ * 1 with *target, 0 if there is none, -EAGAIN if the ruleset was replaced, so that
+ * what was read of it may be half of another's. Only targets that the ruleset
+ * before did not have, if `fresh`. A socket that has no target is counted.
+ */
+static __always_inline int find_target(const struct ps_subject *s, __u32 inst,
+				       const struct ps_instance *me, __u64 word, bool fresh,
+				       __u32 n, __u32 *target)
+{
+	__u32 half = PS_WORD_HALF(word), record;
 	__u64 where = PS_WALK(inst, s->port, half, fresh);
 
 	if (!word)
-		return;
-	for (int i = 0; i < PS_MATCHES; i++) {
-		record = ps_next(where, s->uid, s->cgroup, record);
-		if (!record) {
-			if (!i)
-				deny(where, inst, half);
-			return;
-		}
-		admit_to(way, s->handle, inst, target_of(inst, half, record));
-	}
+		return 0;
+	record = ps_nth(where, s->uid, s->cgroup, n);
+	*target = target_of(inst, half, record);
+	if (!still_valid(me, word))
+		return -EAGAIN;
+	if (!record && !n)
+		ps_deny(where);
+	return !!record;
 }
 
 #endif

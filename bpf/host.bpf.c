@@ -80,28 +80,66 @@ struct {
 	__array(values, struct ps_overflow_inner);
 } overflows SEC(".maps");
 
-/* The instance that the next run of ps1_scan is for; written under the lock. */
+/* What the next run of ps1_scan is for; written under the lock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct ps_scan_args);
 } scan_args SEC(".maps");
 
 #include "owner.h"
 #include "admit.h"
 
+/* One target of a socket that begins to listen: a global function is verified
+ * once, and not for each target. */
+__noinline int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
+{
+	admit_to(PS_BY_SOCK_OPS, ctx, inst, target);
+	return 0;
+}
+
+static __always_inline int admit_listener(struct bpf_sock_ops *ctx, const struct ps_subject *s,
+					  __u32 inst, const struct ps_instance *me, __u64 word,
+					  bool fresh)
+{
+	__u32 target = 0;
+	int ret;
+
+	for (__u32 n = 0; n < PS_MAX_OWNERS_PER_PORT; n++) {
+		ret = find_target(s, inst, me, word, fresh, n, &target);
+		if (ret <= 0)
+			return ret;
+		ps_admit_listener(ctx, inst, target);
+	}
+	return 0;
+}
+
+/* Under the ruleset in force, and under the one being prepared, whose scan for open
+ * listeners may have passed this one. */
+static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const struct ps_subject *s,
+					     __u32 inst, const struct ps_instance *me)
+{
+	for (int i = 0; i < PS_ADMIT_TRIES; i++) {
+		__u64 active = *(volatile __u64 *)&me->active;
+		__u64 pending = *(volatile __u64 *)&me->pending;
+
+		if (admit_listener(ctx, s, inst, me, active, false))
+			continue;
+		if (pending == active || !admit_listener(ctx, s, inst, me, pending, true))
+			return;
+	}
+}
+
 /* A socket that has just begun to listen, in its own process's listen(). */
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_netns_cookie(ctx);
-	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
-	struct ps_subject subject = { .handle = ctx, .port = ctx->local_port };
+	__u32 *index = bpf_map_lookup_elem(&netns, &cookie), i;
+	struct ps_subject subject = { .port = ctx->local_port };
 	struct ps_instance *inst;
 	struct bpf_sock *sk = ctx->sk;
 	struct sock *full;
-	__u64 active, pending;
-	__u32 i;
 
 	if (!index || !sk)
 		return;
@@ -112,13 +150,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 		return;
 	subject.uid = BPF_CORE_READ(full, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
-	active = *(volatile __u64 *)&inst->active;
-	pending = *(volatile __u64 *)&inst->pending;
-	admit(PS_BY_SOCK_OPS, &subject, i, active, false);
-	/* A ruleset is being prepared and the scan for open listeners may have
-	 * passed this one: take it for the targets that are new in it. */
-	if (pending != active)
-		admit(PS_BY_SOCK_OPS, &subject, i, pending, true);
+	admit_everywhere(ctx, &subject, i, inst);
 }
 
 SEC("sockops")
@@ -129,30 +161,44 @@ int ps1_listen(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+/* Sockets that listen already; the iterator's reader holds the lock, so that the
+ * ruleset being prepared stays what it is. One pass admits a socket to
+ * PS_SCAN_MATCHES targets, from the args' skip on. */
+static __always_inline void admit_open(struct sock_common *sk, const struct ps_scan_args *args,
+				       const struct ps_instance *me)
+{
+	struct ps_subject subject = { .port = BPF_CORE_READ(sk, skc_num) };
+	struct sock *full = (struct sock *)sk;
+	__u32 target = 0;
+
+	subject.uid = BPF_CORE_READ(full, sk_uid.val);
+	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
+		if (find_target(&subject, args->instance, me, me->pending, true, args->skip + n,
+				&target) <= 0)
+			return;
+		admit_to(PS_BY_ITER, sk, args->instance, target);
+	}
+}
+
 /* Every TCP socket of the reading process's network namespace. */
 SEC("iter/tcp")
 int ps1_scan(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
-	struct ps_subject subject = { .handle = sk };
-	struct ps_instance *inst;
-	__u32 zero = 0, *index;
-	struct sock *full;
+	struct ps_scan_args *args;
+	struct ps_instance *me;
+	__u32 key = 0;
 
 	if (!sk || BPF_CORE_READ(sk, skc_state) != TCP_LISTEN_STATE)
 		return 0;
-	index = bpf_map_lookup_elem(&scan_args, &zero);
-	if (!index)
+	args = bpf_map_lookup_elem(&scan_args, &key);
+	if (!args)
 		return 0;
-	zero = *index;
-	inst = bpf_map_lookup_elem(&instances, &zero);
-	if (!inst)
-		return 0;
-	full = (struct sock *)sk;
-	subject.port = BPF_CORE_READ(sk, skc_num);
-	subject.uid = BPF_CORE_READ(full, sk_uid.val);
-	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
-	admit(PS_BY_ITER, &subject, zero, inst->pending, true);
+	key = args->instance;
+	me = bpf_map_lookup_elem(&instances, &key);
+	if (me)
+		admit_open(sk, args, me);
 	return 0;
 }
 

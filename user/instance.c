@@ -176,19 +176,35 @@ static int run_scan(const struct ps_host *host, const struct ps_netns *netns)
 	return ret ? ret : left;
 }
 
+/* The most owners that one port has among the new targets: a socket matches no
+ * more of them. Targets are sorted by port. */
+static uint32_t most_matches(const struct ps_state *state)
+{
+	uint32_t most = 0, same = 0;
+
+	for (size_t i = 0; i < state->target_count; i++) {
+		if (i && state->targets[i].port != state->targets[i - 1].port)
+			same = 0;
+		same += state->targets[i].fresh;
+		most = same > most ? same : most;
+	}
+	return most;
+}
+
 /* Sockets that listen already are admitted to the pending ruleset's new targets. */
 static int scan(struct ps_tables *t, const struct ps_netns *netns, const struct ps_plan *plan)
 {
-	bool any = false;
+	struct ps_scan_args args = { .instance = t->index };
+	uint32_t most = most_matches(&plan->state);
 	__u32 zero = 0;
+	int ret = 0;
 
-	for (size_t i = 0; i < plan->state.target_count && !any; i++)
-		any = plan->state.targets[i].fresh;
-	if (!any)
-		return 0;
-	if (bpf_map_update_elem(t->host->fd[PS_HOST_SCAN_ARGS], &zero, &t->index, 0))
-		return -errno;
-	return run_scan(t->host, netns);
+	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES) {
+		if (bpf_map_update_elem(t->host->fd[PS_HOST_SCAN_ARGS], &zero, &args, 0))
+			return -errno;
+		ret = run_scan(t->host, netns);
+	}
+	return ret;
 }
 
 /* The filter must never lack a port of the ruleset in force: it grows before

@@ -19,13 +19,16 @@ void ps_state_clear(struct ps_state *state)
 	*state = (struct ps_state){};
 }
 
-static int compare_targets(const void *left, const void *right)
+int ps_target_compare(const struct ps_target *a, const struct ps_target *b)
 {
-	const struct ps_target *a = left, *b = right;
-
 	if (a->port != b->port)
 		return a->port < b->port ? -1 : 1;
 	return ps_owner_compare(&a->owner, &b->owner);
+}
+
+static int compare_targets(const void *a, const void *b)
+{
+	return ps_target_compare(a, b);
 }
 
 const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
@@ -184,7 +187,7 @@ static int list_targets(struct ps_plan *plan, const struct ps_targets *targets,
 		}
 		state->target_count++;
 		while (old < before->target_count &&
-		       (order = compare_targets(&before->targets[old], t)) < 0)
+		       (order = ps_target_compare(&before->targets[old], t)) < 0)
 			old++;
 		t->fresh = old == before->target_count || order;
 		if (!t->fresh)

@@ -29,6 +29,9 @@ struct ps_state {
 };
 void ps_state_clear(struct ps_state *state);
 
+/* The order of targets: port, then owner. */
+int ps_target_compare(const struct ps_target *a, const struct ps_target *b);
+
 /* The target of a port and owner, or NULL. */
 const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
 					const struct ps_owner_spec *owner);
@@ -64,8 +67,8 @@ void ps_plan_clear(struct ps_plan *plan);
  * Lay out `rules` to follow `before` (an empty state with generation g for a new
  * instance), whose word is `word`. Rules equal to one of `before` keep its id;
  * targets (port, owner) that `before` has keep theirs; new ids start at the
- * cursors and are reused as late as possible. Chunks are used densely: the
- * lowest chunk that has room first. rules' and targets' copies are the plan's.
+ * cursors and are reused as late as possible, within the fewest chunks that hold
+ * the ids in use. rules' and targets' copies are the plan's.
  * 0, -ENOMEM, or -E2BIG with a message when a limit is met.
  */
 int ps_plan_build(const struct ps_ruleset *rules, const struct ps_state *before, uint64_t word,

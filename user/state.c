@@ -9,6 +9,7 @@
  * "none". Equal cgroup paths of neighbours are stored once.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -234,7 +235,8 @@ static bool is_valid(const struct saved_rule *r)
 {
 	uint8_t most = r->family == 4 ? 32 : r->family == 6 ? 128 : 0;
 
-	return (!r->family || r->family == 4 || r->family == 6) && r->len <= most && r->front &&
+	return (!r->family || r->family == 4 || r->family == 6) && r->len <= most &&
+	       (r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP) && r->front &&
 	       r->target && r->front_last >= r->front &&
 	       r->target + (r->front_last - r->front) <= UINT16_MAX &&
 	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
@@ -293,11 +295,17 @@ static int take_all(const struct saved *saved, struct ps_state *state)
 		size_t i = state->rules.count++;
 
 		ret = take_rule(saved, i, &state->rules.rules[i]);
+		/* Everything that reads a ruleset relies on its order. */
+		if (!ret && i &&
+		    ps_rule_compare(&state->rules.rules[i - 1], &state->rules.rules[i]) >= 0)
+			ret = -EBADMSG;
 	}
 	while (!ret && state->target_count < h->targets) {
 		size_t i = state->target_count++;
 
 		ret = take_target(saved, i, &state->targets[i]);
+		if (!ret && i && ps_target_compare(&state->targets[i - 1], &state->targets[i]) >= 0)
+			ret = -EBADMSG;
 	}
 	state->generation = h->generation;
 	state->rule_cursor = h->rule_cursor;

@@ -289,11 +289,9 @@ RUN=()
 }
 
 @test "not root" {
-	# The binary may be where only root can read.
-	install -m 0755 "$PORTSTEER" "$PS_TEST_DIR/portsteer"
-	local PORTSTEER=$PS_TEST_DIR/portsteer command
+	local command
 	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
-	RUN=(setpriv --reuid $WEB --regid $WEB --clear-groups --inh-caps=-all --)
+	RUN=(setpriv --reuid "$WEB" --regid "$WEB" --clear-groups --inh-caps=-all --)
 	for command in load unload 'add 90:9090 --any-user' 'del 80' flush list stats status \
 		'list --netns client'; do
 		# shellcheck disable=SC2086
@@ -371,7 +369,7 @@ RUN=()
 	portsteer -q unload
 	local type
 	for type in 13 26; do # BPF_PROG_TYPE_SOCK_OPS, _TRACING
-		RUN=("$REPO/build/tools/killat" -t $type)
+		RUN=("$REPO/build/tools/killat" -t "$type")
 		bad 5 "this kernel cannot load.*Linux" load
 		RUN=()
 		[ ! -e $STATE ]

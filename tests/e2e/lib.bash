@@ -1,13 +1,12 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What all end-to-end tests use. tests/e2e/run has made the environment: the network
 # namespace that the test runs in is the server's ("here"), "client" is another one, joined
 # to it by a veth pair. Servers run as users without any capability, in cgroups below
-# $PS_TEST_CGROUP, by which they are all killed when a test ends.
+# $PS_TEST_CGROUP, by which they are all killed when a test ends. $PORTSTEER is the program.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-PORTSTEER=${PORTSTEER:-$REPO/build/portsteer}
 STATE=/sys/fs/bpf/portsteer
 PYTHON=/usr/bin/python3
 [ -x "$PYTHON" ] || PYTHON=$(command -v python3)
@@ -39,7 +38,6 @@ client()
 # setup_file of every .bats file.
 setup_env()
 {
-	[ -x "$PORTSTEER" ] || { echo "no $PORTSTEER: run make" >&2; return 1; }
 	install -m 0755 "$REPO"/tests/e2e/*.py "$PS_TEST_DIR"
 	make_pair client veth-c 198.51.100 2001:db8:1:
 	local a

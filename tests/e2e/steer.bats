@@ -513,6 +513,18 @@ in_cgroup_made()
 	refused client http://$HERE4/
 }
 
+@test "an MPTCP listener is served, or counted as an error where the kernel refuses it" {
+	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
+	portsteer add 80:8080 --user ps-web
+	serve web 127.0.0.1 8080 --mptcp
+	if [ "$(listener_count 80:8080/tcp)" = 0 ]; then
+		refused client http://$HERE4/
+		counters 80:8080/tcp "error=1 admitted=0 denied=0 missed=1"
+	else
+		answers web client http://$HERE4/
+	fi
+}
+
 # Tests that make many connections have a front port of their own. What they leave in
 # TIME_WAIT would change the counts of others: a SYN that meets such a socket and finds no
 # listener is answered by an ACK, and comes again.

@@ -141,9 +141,9 @@ static uint32_t *ids_of_pairs(const struct model *m, const struct ps_state *stat
 		const struct ps_target *t = &state->targets[i];
 		struct want_pair key = { t->port, owner_index(m, &t->owner) }, *found;
 
-		found = m->pair_count ? bsearch(&key, m->pairs, m->pair_count, sizeof(key),
-						compare_pair) :
-					NULL;
+		found = m->pair_count ?
+				bsearch(&key, m->pairs, m->pair_count, sizeof(key), compare_pair) :
+				NULL;
 		CHECK_MSG(found, "target %zu (port %d) is nobody's", i, t->port);
 		CHECK_MSG(ids[found - m->pairs] == UINT32_MAX, "target %zu is there twice", i);
 		CHECK(!i || state->targets[i - 1].port <= t->port);
@@ -267,7 +267,8 @@ static void check_prefixes(const struct ps_plan *plan, const struct model *m, co
 			CHECK_MSG(e, "rule %zu, port %u", i, p);
 			CHECK_EQ(e->value.port, 0);
 			CHECK_EQ(e->value.flags,
-				 PS_FRONT_USED | (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0));
+				 PS_FRONT_USED |
+					 (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0));
 			CHECK_EQ(e->value.rule, rule->id);
 			CHECK_EQ(e->value.target,
 				 id_at(m, ids, (uint16_t)(rule->target + (p - rule->front)),
@@ -823,7 +824,8 @@ static void test_ids_reused_late(void **state)
 		for (int n = i > PS_HITS_SMALL - 1 ? i - (PS_HITS_SMALL - 1) : 0; n < i; n++)
 			CHECK_MSG(rules[n] != rules[i], "rule id %u of round %d", rules[i], n);
 		for (int n = i > 63 ? i - 63 : 0; n < i; n++)
-			CHECK_MSG(targets[n] != targets[i], "target id %u of round %d", targets[i], n);
+			CHECK_MSG(targets[n] != targets[i], "target id %u of round %d", targets[i],
+				  n);
 		ps_ruleset_clear(&set);
 	}
 	ps_state_clear(&in.state);
@@ -837,8 +839,8 @@ static void test_chunks(void **state)
 		uint16_t count, base;
 		uint32_t chunks;
 	} rows[] = {
-		{ 1, 1000, 1 },	   { 64, 1000, 1 },    { 65, 1000, 2 },	   { 64, 2000, 2 },
-		{ 320, 3000, 3 },  { 1, 3000, 0 },     { 1344, 5000, 0 },  { 1345, 5000, 4 },
+		{ 1, 1000, 1 },	    { 64, 1000, 1 },	{ 65, 1000, 2 },   { 64, 2000, 2 },
+		{ 320, 3000, 3 },   { 1, 3000, 0 },	{ 1344, 5000, 0 }, { 1345, 5000, 4 },
 		{ 5440, 10000, 0 }, { 5441, 10000, 5 }, { 2, 60000, 0 },
 	};
 	struct instance in;
@@ -898,8 +900,8 @@ static void test_long_chains(void **state)
 		for (uint32_t port = 5120 + strides[s]; port < 65536 && count < 32 * 60;
 		     port += strides[s]) {
 			for (uint32_t owner = 0; owner < 32; owner++, count++)
-				rules[count] = plain_rule((uint16_t)(1 + count), (uint16_t)port,
-							  owner);
+				rules[count] =
+					plain_rule((uint16_t)(1 + count), (uint16_t)port, owner);
 		}
 		CHECK_EQ(ps_ruleset_add(&set, rules, count, NULL), 0);
 		step(&in, &set);
@@ -915,8 +917,9 @@ static void test_long_chains(void **state)
 /* Owners by number: few enough that no port can have more than it may. */
 static void random_owner(struct ps_owner_spec *owner)
 {
-	static const char *const cgroups[] = { "/", "/a", "/a/b", "/a/b/c", "/system.slice/x.service",
-					       "/user.slice" };
+	static const char *const cgroups[] = {
+		"/", "/a", "/a/b", "/a/b/c", "/system.slice/x.service", "/user.slice"
+	};
 
 	owner->flags = (uint32_t[]){ PS_OWNER_ANY, PS_OWNER_USER, PS_OWNER_USER, PS_OWNER_CGROUP,
 				     PS_OWNER_USER | PS_OWNER_CGROUP }[rnd(5)];
@@ -965,14 +968,15 @@ static struct ps_rule random_rule(uint32_t ports)
 static void grow(struct ps_ruleset *set, uint32_t count, uint32_t ports)
 {
 	struct ps_rule *rules = calloc(count + 1, sizeof(*rules));
-	bool (*used)[65536] = calloc(11, sizeof(*used));
+	bool(*used)[65536] = calloc(11, sizeof(*used));
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < 3 * count && kept < count; i++) {
 		struct ps_rule rule = random_rule(ports);
 		uint32_t which = rule.prefix.family ?
 					 1 + (rule.prefix.family + rule.prefix.len * 7u +
-					      rule.prefix.addr[1] * 3u) % 10 :
+					      rule.prefix.addr[1] * 3u) %
+							 10 :
 					 0;
 		bool taken = false;
 
@@ -1065,7 +1069,7 @@ static void test_table_sizes(void **state)
 {
 	(void)state;
 	unit_seed = 12;
-	for (uint32_t count = 1; count < 40000; count += 1 + count / 3) {
+	for (uint32_t count = 1; count < 40000; count += 1 + count / 4) {
 		struct ps_rule *rules = calloc(count, sizeof(*rules));
 		bool *used = calloc(65536, sizeof(*used));
 		struct ps_ruleset set = {};

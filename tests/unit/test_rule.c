@@ -54,10 +54,10 @@ static const struct parse_row {
 	  8080 },
 	{ "[::]/0:80:8080", "[::]/0:80:8080/tcp", "[::]/0:80", 6, 0, "::", IPPROTO_TCP, 80, 80,
 	  8080 },
-	{ "[8000::]/1:80:8080", "[8000::]/1:80:8080/tcp", "[8000::]/1:80", 6, 1, "8000::",
-	  IPPROTO_TCP, 80, 80, 8080 },
-	{ "[fe80::]/9:80:8080", "[fe80::]/9:80:8080/tcp", "[fe80::]/9:80", 6, 9, "fe80::",
-	  IPPROTO_TCP, 80, 80, 8080 },
+	{ "[8000::]/1:80:8080", "[8000::]/1:80:8080/tcp", "[8000::]/1:80", 6, 1,
+	  "8000::", IPPROTO_TCP, 80, 80, 8080 },
+	{ "[fe80::]/9:80:8080", "[fe80::]/9:80:8080/tcp", "[fe80::]/9:80", 6, 9,
+	  "fe80::", IPPROTO_TCP, 80, 80, 8080 },
 	{ "[1111:2222:3333:4444:5555:6666:7777:8880]/127:10000-20000:30000-40000/tcp",
 	  "[1111:2222:3333:4444:5555:6666:7777:8880]/127:10000-20000:30000-40000/tcp",
 	  "[1111:2222:3333:4444:5555:6666:7777:8880]/127:10000-20000", 6, 127,
@@ -354,8 +354,9 @@ static void test_parse_bad(void **state)
 static void test_parse_hostile(void **state)
 {
 	static const char fill[] = "8:[]/-.\n\x1b\xff";
-	static const size_t sizes[] = { PS_RULE_TEXT - 8, PS_RULE_TEXT - 1, PS_RULE_TEXT, 1000,
-					1024, 100000 };
+	static const size_t sizes[] = {
+		PS_RULE_TEXT - 8, PS_RULE_TEXT - 1, PS_RULE_TEXT, 1000, 1024, 100000
+	};
 	char *text = malloc(100001);
 
 	(void)state;
@@ -528,9 +529,14 @@ static char *long_path(size_t len)
 
 static void test_cgroup_length(void **state)
 {
-	static const size_t lengths[] = { 900,	PS_CGROUP_PATH - 3, PS_CGROUP_PATH - 2,
-					  PS_CGROUP_PATH - 1, PS_CGROUP_PATH, PS_CGROUP_PATH + 1,
-					  5000, 100000 };
+	static const size_t lengths[] = { 900,
+					  PS_CGROUP_PATH - 3,
+					  PS_CGROUP_PATH - 2,
+					  PS_CGROUP_PATH - 1,
+					  PS_CGROUP_PATH,
+					  PS_CGROUP_PATH + 1,
+					  5000,
+					  100000 };
 
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(lengths); i++) {

@@ -21,8 +21,9 @@ static void sample(struct ps_state *state)
 
 	must_add(&set, "80:8080", "u33 c/system.slice/web.service n=web");
 	must_add(&set, "443:8443", "c/ pass");
-	must_add(&set, "10.0.0.0/8:1-9:1001-1009", "any n=w\xc3\xa9"
-						   "b");
+	must_add(&set, "10.0.0.0/8:1-9:1001-1009",
+		 "any n=w\xc3\xa9"
+		 "b");
 	must_add(&set, "[2001:db8::]/32:80:8080", "u4294967295 pass");
 	must_add(&set, "0.0.0.0/0:80:8080", "u0");
 	must_add(&set, "22:8080", "c/system.slice/web.service");

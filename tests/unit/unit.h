@@ -38,8 +38,8 @@
 static char unit_row[512];
 #define ROW(...) ((void)snprintf(unit_row, sizeof(unit_row), __VA_ARGS__))
 
-UNIT_FN __attribute__((noreturn, format(printf, 3, 4))) void
-unit_fail(int line, const char *what, const char *format, ...)
+UNIT_FN __attribute__((noreturn, format(printf, 3, 4))) void unit_fail(int line, const char *what,
+								       const char *format, ...)
 {
 	char text[2048];
 	va_list ap;
@@ -61,12 +61,12 @@ unit_fail(int line, const char *what, const char *format, ...)
 #define CHECK_EQ(a, b)                                                                             \
 	do {                                                                                       \
 		long long a_ = (long long)(a), b_ = (long long)(b);                                \
-		CHECK_MSG(a_ == b_, "%s is %lld, %s is %lld", #a, a_, #b, b_);                       \
+		CHECK_MSG(a_ == b_, "%s is %lld, %s is %lld", #a, a_, #b, b_);                     \
 	} while (0)
 #define CHECK_STR(a, b)                                                                            \
 	do {                                                                                       \
 		const char *s_ = (a), *t_ = (b);                                                   \
-		CHECK_MSG(s_ && t_ && !strcmp(s_, t_), "\"%s\" is not \"%s\"", s_ ? s_ : "(null)", \
+		CHECK_MSG(s_ &&t_ && !strcmp(s_, t_), "\"%s\" is not \"%s\"", s_ ? s_ : "(null)",  \
 			  t_ ? t_ : "(null)");                                                     \
 	} while (0)
 
@@ -100,7 +100,10 @@ UNIT_FN double cpu_seconds(void)
 
 /* --- Errors --- */
 
-#define NO_ERROR { .status = PS_EXIT_OK }
+#define NO_ERROR                                                                                   \
+	{                                                                                          \
+		.status = PS_EXIT_OK                                                               \
+	}
 
 UNIT_FN int is_control(unsigned char c)
 {

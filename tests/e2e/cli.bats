@@ -1,0 +1,268 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# What the commands print: help, text for people, JSON for programs.
+
+load lib
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown() { teardown_test; }
+
+# json PROGRAM: stdin must be one line of JSON, `d`, for which the Python text is true.
+json()
+{
+	"$PYTHON" -c '
+import json, re, sys
+lines = sys.stdin.read().splitlines()
+assert len(lines) == 1, lines
+d = json.loads(lines[0])
+for check in sys.argv[1:]:
+    if not eval(check):
+        sys.exit(f"not true: {check}\n{lines[0]}")
+' "$@"
+}
+
+# --- help and version --------------------------------------------------------------
+
+@test "help: on stdout, status 0, by command, by option" {
+	local out command
+	out=$(portsteer help 2>&1)
+	assert_match "$out" "Usage: portsteer"
+	assert_equal "$(portsteer --help)" "$out"
+	assert_equal "$(portsteer -h)" "$out"
+	for command in $(portsteer help --table | awk '$1 == "command" { print $2 }'); do
+		assert_match "$out" "  $command"
+		assert_match "$(portsteer help "$command")" "^Usage: portsteer $command"
+		assert_equal "$(portsteer "$command" --help)" "$(portsteer help "$command")"
+		assert_equal "$(portsteer --help "$command")" "$(portsteer help "$command")"
+	done
+	assert_equal "$(portsteer help --table | awk '$1 == "command" { print $2 }' | xargs)" \
+		"load unload add del flush list stats status version help"
+	[ ! -e $STATE ]
+}
+
+@test "help: no line is longer than 100 columns, and options are those of the table" {
+	local command option
+	for command in '' $(portsteer help --table | awk '$1 == "command" { print $2 }'); do
+		# shellcheck disable=SC2086
+		portsteer help $command >"$PS_TEST_DIR/help"
+		assert_equal "$(awk 'length > 100' "$PS_TEST_DIR/help")" ""
+		while read -r option; do
+			grep -q -- "$option" "$PS_TEST_DIR/help"
+		done < <(portsteer help --table |
+			awk -v c="$command" '$1 == "option" && ($2 == c || $2 == "global") {
+				sub(/,.*/, "", $3); print $3 }')
+	done
+}
+
+@test "version" {
+	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
+	assert_equal "$(portsteer --version)" "$(portsteer version)"
+	assert_equal "$(portsteer -V)" "$(portsteer version)"
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 1'
+}
+
+# --- list --------------------------------------------------------------------------
+
+@test "list: rules and who listens" {
+	portsteer -q load
+	assert_match "$(portsteer list)" "no rules"
+	portsteer -q add 80:8080 --user ps-web --name shop
+	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --on-miss pass
+	portsteer -q add 1000-1009:9000-9009 --any-user
+	assert_match "$(portsteer list)" "80:8080/tcp +steer +user ps-web +refuse +shop +no listener yet"
+	serve web 127.0.0.1 8080
+	portsteer list >"$PS_TEST_DIR/list"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +ON MISS +NAME +LISTENERS$"
+	grep -Eq "^80:8080/tcp +steer +user ps-web +refuse +shop +127.0.0.1:8080 ps-web .*\[$PID\]$" \
+		"$PS_TEST_DIR/list"
+	grep -Eq "^10.0.0.0/8:443:8443/tcp +steer +cgroup /$CG/web +pass +- +no listener yet$" \
+		"$PS_TEST_DIR/list"
+	grep -Eq "^1000-1009:9000-9009/tcp +steer +any user +refuse +- +no listener yet$" \
+		"$PS_TEST_DIR/list"
+	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 4
+	assert_equal "$(grep -c ' $' "$PS_TEST_DIR/list")" 0 # no trailing blanks
+}
+
+@test "list: columns are aligned" {
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add '[2001:db8:1234:5678::]/64:10000-10009:20000-20009' --user ps-db
+	portsteer list >"$PS_TEST_DIR/list"
+	assert_equal "$(awk '{ print index($0, NR == 1 ? "MODE" : "steer") }' "$PS_TEST_DIR/list" |
+		sort -u | wc -l)" 1
+}
+
+@test "list: a squatter is shown, and why it gets nothing" {
+	portsteer -q add 80:8080 --user ps-web
+	serve -u $DB thief 127.0.0.1 8080
+	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-db .*\[$PID\] \(not admitted: "
+	portsteer list --json | json 'd["rules"][0]["listeners"] == []' \
+		'[l["user"] for l in d["rules"][0]["not_admitted"]] == ["ps-db"]'
+}
+
+@test "list --json: every key, whole" {
+	serve -g web web :: 8080 --dual --reuseport
+	serve -g web six ::1 8080 --v6only --reuseport
+	portsteer -q add 80:8080 --user ps-web --cgroup "$CG/web" --name 'a "b" é'
+	portsteer -q add '[2001:db8::]/32:1-3:1001-1003' --any-user --on-miss pass
+	portsteer list --json | json \
+		'list(d) == ["netns", "generation", "rules"]' \
+		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
+		'd["generation"] == 3' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "on_miss", "owner", "name", "listeners", "not_admitted"]]' \
+		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
+		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
+		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
+		'd["rules"][0]["target"] == {"first": 1001, "last": 1003}' \
+		'd["rules"][0]["on_miss"] == "pass" and d["rules"][0]["mode"] == "steer"' \
+		'd["rules"][0]["owner"] == {"uid": None, "user": None, "cgroup": None, "any": True}' \
+		'd["rules"][0]["name"] is None and d["rules"][0]["listeners"] == []' \
+		'd["rules"][1]["address"] is None and d["rules"][1]["protocol"] == "tcp"' \
+		"d['rules'][1]['owner'] == {'uid': $WEB, 'user': 'ps-web', 'cgroup': '/$CG/web', 'any': False}" \
+		'd["rules"][1]["name"] == "a \"b\" é"' \
+		'sorted((l["address"], l["port"], l["family"]) for l in d["rules"][1]["listeners"]) == [("::", 8080, "dual"), ("::1", 8080, "ipv6")]' \
+		'[list(l) for l in d["rules"][1]["listeners"]] == 2 * [["address", "port", "family", "uid", "user", "processes", "cookie"]]' \
+		"all(l['uid'] == $WEB and l['user'] == 'ps-web' and l['cookie'] > 0 for l in d['rules'][1]['listeners'])" \
+		"$PID in [p['pid'] for l in d['rules'][1]['listeners'] for p in l['processes']]"
+}
+
+@test "a process name with control characters is shown without them" {
+	portsteer -q add 80:8080 --user ps-web
+	cp "$(readlink -f "$PYTHON")" "$PS_TEST_DIR/"$'py\x1b[31m\nx'
+	serve_with "$PS_TEST_DIR/"$'py\x1b[31m\nx'
+	portsteer list >"$PS_TEST_DIR/list"
+	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 2
+	grep -q 'py\\x1b\[31m\\x0ax' "$PS_TEST_DIR/list"
+	portsteer list --json | json 'd["rules"][0]["listeners"][0]["processes"][0]["name"]'
+}
+
+serve_with()
+{
+	local PYTHON=$1
+	serve odd 127.0.0.1 8080
+}
+
+# --- stats, status -----------------------------------------------------------------
+
+@test "stats: text and JSON" {
+	portsteer -q add 80:8080 81:8081 --user ps-web --name shop
+	serve web 127.0.0.1 8080
+	answers web http://127.0.0.1/
+	refused http://127.0.0.1:81/
+	portsteer stats >"$PS_TEST_DIR/stats"
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" \
+		"^RULE +(NAME +)?STEERED +MISSED +REFUSED +FAMILY +DENIED +ERROR +ADMITTED +LAST HIT$"
+	grep -Eq "^80:8080/tcp +(shop +)?1 +0 +0 +0 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	grep -Eq "^81:8081/tcp +(shop +)?0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	portsteer stats --json | json \
+		'list(d) == ["netns", "generation", "rules"]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "name", "counters", "last_hit"]]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "denied", "error", "admitted"]' \
+		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
+		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
+}
+
+@test "status: loaded or not, text and JSON" {
+	assert_match "$(portsteer status)" "loaded: +no"
+	portsteer status --json | json 'd["loaded"] is False and d["instances"] == []' \
+		'd["sock_ops"] == [] and d["memory"] >= 0' "d['cgroup2'] == '$PS_TEST_CGROUP2'" \
+		'd["bpffs"] == "/sys/fs/bpf"'
+	portsteer -q add 80:8080 --user ps-web
+	assert_match "$(portsteer status)" "loaded: +yes"
+	portsteer status --json | json \
+		'list(d) == ["loaded", "abi", "version", "bpffs", "cgroup2", "sock_ops", "memory", "leftovers", "instances"]' \
+		'd["loaded"] is True and d["abi"] == 1 and d["leftovers"] == 0' \
+		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
+		'list(d["instances"][0]) == ["cookie", "generation", "rules", "netns_inode", "alive"]' \
+		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \
+		"d['instances'][0]['netns_inode'] == $(stat -Lc %i /proc/self/ns/net)"
+}
+
+@test "what changes print as JSON" {
+	assert_equal "$(portsteer --json load)" '{"changed":true}'
+	assert_equal "$(portsteer add 80:8080 81:8081 --user ps-web -j)" '{"added":2,"removed":0}'
+	assert_equal "$(portsteer del 80 --json)" '{"added":0,"removed":1}'
+	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":1}'
+	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":0}'
+	assert_equal "$(portsteer unload -j)" '{"changed":true}'
+}
+
+# --- options -----------------------------------------------------------------------
+
+@test "global options before and after the command, and in one word" {
+	portsteer -q add 80:8080 --user ps-web
+	local want
+	want=$(portsteer --json list)
+	assert_equal "$(portsteer list --json)" "$want"
+	assert_equal "$(portsteer -j list)" "$want"
+	assert_equal "$(portsteer list -jq)" "$want"
+	portsteer --netns client --quiet load
+	assert_match "$(portsteer --netns client list --json)" '"name":"client"'
+	assert_match "$(portsteer list --json --netns=client)" '"name":"client"'
+	assert_match "$(portsteer list --json --netns /run/netns/client)" '"rules":\[\]'
+	portsteer -q unload --netns client
+}
+
+@test "-q says nothing, -v does what the command does" {
+	assert_equal "$(portsteer -q load 2>&1)" ""
+	assert_equal "$(portsteer add 80:8080 --user ps-web -q 2>&1)" ""
+	assert_equal "$(portsteer del 80 --quiet 2>&1)" ""
+	assert_equal "$(portsteer -q unload 2>&1)" ""
+	portsteer -v add 80:8080 --user ps-web >/dev/null
+	assert_equal "$(rules)" 80:8080/tcp
+}
+
+@test "add, del and flush say what they did" {
+	assert_match "$(portsteer add 80:8080 --user ps-web)" \
+		"^added 80:8080/tcp for user ps-web: no listener yet$"
+	serve web 127.0.0.1 8081
+	assert_match "$(portsteer add 81:8081 --user ps-web)" \
+		"^added 81:8081/tcp for user ps-web: 1 listener$"
+	assert_equal "$(portsteer del 80)" "deleted 1 rule"
+	assert_equal "$(portsteer flush)" "deleted 1 rule"
+}
+
+@test "add -f: a file, or standard input; options on each line, comments" {
+	cat >"$PS_TEST_DIR/rules" <<-END
+		# front of the shop
+		80:8080 --user ps-web --name shop
+
+		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --on-miss pass   # two rules
+		[2001:db8::]/32:80:8081 --any-user --name last
+	END
+	portsteer -q add -f "$PS_TEST_DIR/rules"
+	portsteer list --json >"$PS_TEST_DIR/one"
+	json 'len(d["rules"]) == 4' '"last" in [r["name"] for r in d["rules"]]' \
+		'[r["on_miss"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
+		<"$PS_TEST_DIR/one"
+	portsteer -q flush
+	portsteer -q add --file=- <"$PS_TEST_DIR/rules"
+	assert_equal "$(portsteer list --json | jsonget rules)" \
+		"$(jsonget rules <"$PS_TEST_DIR/one")"
+}
+
+@test "del: with and without the target, as list shows it" {
+	portsteer -q add 80:8080 81:8081 10.0.0.0/8:80:8082 '[2001:db8::1]:80:8083' 90-99:9090-9099 \
+		--user ps-web
+	portsteer -q del 80
+	portsteer -q del 81:8081/tcp
+	portsteer -q del 10.0.0.0/8:80/tcp '[2001:db8::1]:80'
+	assert_equal "$(rules)" 90-99:9090-9099/tcp
+	portsteer -q del 90-99:9090-9099
+	assert_equal "$(rules)" ""
+}
+
+@test "colour: only on a terminal, or when asked for" {
+	portsteer -q add 80:8080 --user ps-web
+	local esc=$'\x1b'
+	[[ $(portsteer list) != *"$esc"* ]]
+	[[ $(portsteer list --color=always) == *"$esc"* ]]
+	[[ $(portsteer --color=always stats) == *"$esc"* ]]
+	[[ $(script -qec "$PORTSTEER list" /dev/null) == *"$esc"* ]]
+	[[ $(script -qec "$PORTSTEER list --color=never" /dev/null) != *"$esc"* ]]
+	[[ $(NO_COLOR=1 script -qec "$PORTSTEER list" /dev/null) != *"$esc"* ]]
+	[[ $(NO_COLOR=1 portsteer list --color=always) == *"$esc"* ]]
+	[[ $(portsteer list --json --color=always) != *"$esc"* ]]
+	# what is coloured is the same text
+	assert_equal "$(portsteer list --color=always | sed "s/$esc\[[0-9;]*m//g")" "$(portsteer list)"
+}
