@@ -44,13 +44,12 @@ enum {
 #define PS_WORD_HALF(w) ((__u32)((w) >> 36) & 1)
 #define PS_WORD_MULT(w) ((__u32)((w) >> 48))
 #define PS_WORD(gen, log2, half, mult)                                                             \
-	((__u64)(__u32)(gen) | (__u64)((log2) & 0xf) << 32 | (__u64)((half) & 1) << 36 |            \
-	 (__u64)((mult) & 0xffff) << 48)
+	((__u64)(__u32)(gen) | (__u64)((log2)&0xf) << 32 | (__u64)((half)&1) << 36 |               \
+	 (__u64)((mult)&0xffff) << 48)
 
 /* The bucket of a front port. The multiplication by an odd number is a
  * bijection of the 16-bit numbers, so 2^14 buckets of 4 cells hold any set. */
-#define PS_BUCKET(port, mult, log2)                                                                \
-	((((__u32)(port) * (__u32)(mult)) & 0xffff) >> (16 - (log2)))
+#define PS_BUCKET(port, mult, log2) ((((__u32)(port) * (__u32)(mult)) & 0xffff) >> (16 - (log2)))
 #define PS_MAX_LOG2 14
 
 /* One instance as the shared programs see it (map "instances"). */
@@ -137,7 +136,7 @@ enum { PS_SLOTS = 4, PS_OVERFLOW = 124, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUN
 #define PS_TARGET_CHUNK(k) (64u << (2 * (k)))
 #define PS_TARGET(chunk, index) ((__u32)(chunk) << 20 | (__u32)(index))
 #define PS_TARGET_CHUNK_OF(t) ((t) >> 20)
-#define PS_TARGET_INDEX_OF(t) ((t) & 0xfffff)
+#define PS_TARGET_INDEX_OF(t) ((t)&0xfffff)
 
 struct ps_chunk_key {
 	__u32 instance;

@@ -54,8 +54,7 @@ static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
 
 /* Claim the first free slot; the map's own lock makes BPF_NOEXIST a claim.
  * -EEXIST when all are taken. */
-static __always_inline int enter_slots(enum ps_way way, void *handle, __u32 inst,
-				       __u32 target)
+static __always_inline int enter_slots(enum ps_way way, void *handle, __u32 inst, __u32 target)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
 	void *map = bpf_map_lookup_elem(&sockets, &key);

@@ -109,19 +109,20 @@ static __always_inline int find_front(const struct bpf_sk_lookup *ctx, __u32 por
 		return 0;
 	for (int i = 0; i < PS_READ_TRIES; i++) {
 		word = *(volatile __u64 *)&me->active;
+		front->flags = 0;
 		if (!word)
 			return 0;
 		bucket = bucket_of(word, port);
 		if (bucket)
 			cell_of(bucket, port, front);
-		/* The half that was read may have been rewritten since: only if
-		 * the word is still the same was it the ruleset in force. */
-		barrier();
-		if (*(volatile __u64 *)&me->active != word)
-			continue;
 		if (front->flags & PS_FRONT_PREFIX)
 			match_prefix(ctx, word, front);
-		return 0;
+		/* The half that was read may have been rewritten since, and the trie
+		 * swept: only if the word is still the same was all of it the
+		 * ruleset in force. */
+		barrier();
+		if (*(volatile __u64 *)&me->active == word)
+			return 0;
 	}
 	return -EAGAIN;
 }

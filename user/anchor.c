@@ -80,8 +80,7 @@ static void deepest_above(const char *mount, char *path)
 	}
 }
 
-int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
-		   struct ps_error *error)
+int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, struct ps_error *error)
 {
 	char mount[256], path[PS_CGROUP_PATH];
 	const char *last = NULL;
@@ -103,7 +102,8 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
 		deepest_above(mount, path);
 		ret = include(anchors, path);
 		if (ret)
-			return ps_fail(error, PS_EXIT_FAILED, -ret, "out of memory; nothing was changed");
+			return ps_fail(error, PS_EXIT_FAILED, -ret,
+				       "out of memory; nothing was changed");
 	}
 	return 0;
 }
@@ -144,7 +144,7 @@ static int attach_one(const struct ps_host *host, const char *mount, const char 
 {
 	_cleanup_close_ int cgroup = -1, link = -1;
 	char pin[PS_PATH];
-	uint64_t id;
+	uint64_t id = 0;
 	int ret;
 
 	cgroup = open_cgroup(mount, path, &id);
@@ -174,8 +174,8 @@ int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *ancho
 	for (size_t i = 0; i < anchors->count; i++) {
 		ret = attach_one(host, mount, anchors->paths[i]);
 		if (ret < 0)
-			return ps_fail(error, ret == -EPERM ? PS_EXIT_NOT_PERMITTED : PS_EXIT_FAILED,
-				       -ret,
+			return ps_fail(error,
+				       ret == -EPERM ? PS_EXIT_NOT_PERMITTED : PS_EXIT_FAILED, -ret,
 				       "cannot attach to the cgroup %s%s: %s; check that it exists "
 				       "and that no program is attached above it without "
 				       "BPF_F_ALLOW_MULTI",

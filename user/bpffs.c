@@ -30,8 +30,9 @@ int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 			       "cannot %s: this kernel has no bpf(2); use one with "
 			       "CONFIG_BPF_SYSCALL",
 			       what);
-	return ps_fail(error, PS_EXIT_FAILED, err, "cannot %s: %s; run 'portsteer status' to see "
-						   "what is loaded",
+	return ps_fail(error, PS_EXIT_FAILED, err,
+		       "cannot %s: %s; run 'portsteer status' to see "
+		       "what is loaded",
 		       what, strerror(err));
 }
 
@@ -174,8 +175,9 @@ static int check_name(int fd)
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		return -errno;
 	if (!strcmp(target, "anon_inode:bpf-map"))
-		return strncmp(info.map.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ? -EPROTO :
-											    0;
+		return strncmp(info.map.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ?
+			       -EPROTO :
+			       0;
 	return strncmp(info.prog.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ? -EPROTO : 0;
 }
 

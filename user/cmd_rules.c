@@ -11,7 +11,7 @@ struct deleting {
 	size_t count, removed;
 };
 
-static int delete(struct ps_ruleset *rules, void *data, struct ps_error *error)
+static int delete (struct ps_ruleset *rules, void *data, struct ps_error *error)
 {
 	struct deleting *d = data;
 	size_t before = rules->count;

@@ -29,7 +29,10 @@ struct ps_host {
 	int fd[PS_HOST_FDS];
 	struct ps_instance *instances; /* mapped, PS_MAX_INSTANCES of them */
 };
-#define PS_HOST_NONE { .fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 } }
+#define PS_HOST_NONE                                                                               \
+	{                                                                                          \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                                   \
+	}
 
 /* The pin's name of each, below host/. */
 extern const char *const ps_host_pin[PS_HOST_FDS];

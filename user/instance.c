@@ -29,7 +29,10 @@ static void end_writer(struct writer *w)
 	ps_close(&w->lock);
 }
 #define _cleanup_writer_ __attribute__((cleanup(end_writer)))
-#define WRITER_NONE { .lock = -1, .host = PS_HOST_NONE }
+#define WRITER_NONE                                                                                \
+	{                                                                                          \
+		.lock = -1, .host = PS_HOST_NONE                                                   \
+	}
 
 /* Take the lock, open the shared objects (load them if `load`), clean up. */
 static int begin_writer(struct writer *w, bool load, struct ps_error *error)
@@ -40,8 +43,11 @@ static int begin_writer(struct writer *w, bool load, struct ps_error *error)
 	if (w->lock < 0)
 		return w->lock;
 	ret = load ? ps_host_load(&w->host, error) : ps_host_open(&w->host, error);
-	if (ret)
+	if (ret) {
+		/* The folder was made for the lock; it stays only if it is used. */
+		rmdir(PS_STATE);
 		return ret;
+	}
 	ret = ps_clean(&w->host);
 	return ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") : 0;
 }
@@ -334,7 +340,8 @@ static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uin
 
 	if (ret)
 		return ret;
-	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_fetch(&tables.instance->active)), &before);
+	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_fetch(&tables.instance->active)),
+			    &before);
 	if (!ret)
 		ret = ps_ruleset_copy(&before.rules, &rules);
 	if (ret)

@@ -59,7 +59,8 @@ int ps_array_write(int fd, uint32_t first, uint32_t step, const void *values, ui
 	if (!bpf_map_update_batch(fd, keys, values, &done, NULL))
 		return 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (bpf_map_update_elem(fd, &keys[i], (const char *)values + i * value_size, 0))
+		if (bpf_map_update_elem(fd, &keys[i], (const char *)values + (size_t)i * value_size,
+					0))
 			return -errno;
 	}
 	return 0;

@@ -116,7 +116,7 @@ static int remove_rest(const struct ps_host *host, uint64_t cookie, uint32_t ind
 	if (ret)
 		return ret;
 	return bpf_map_delete_elem(host->fd[PS_HOST_NETNS], &cookie) && errno != ENOENT ? -errno :
-											   0;
+											  0;
 }
 
 static void store_words(const struct ps_host *host, uint32_t index, uint64_t word)
@@ -270,7 +270,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 			       "no room for another network namespace: %d are loaded; unload one",
 			       PS_MAX_INSTANCES);
 	ret = load_instance(host, (uint32_t)index, &skel, error);
-	if (ret)
+	if (ret || !skel)
 		return ret;
 	store_words(host, (uint32_t)index, 0);
 	ps_store(&host->instances[index].cookie, netns->cookie);

@@ -382,9 +382,9 @@ static int scan_prepare(struct scan *scan, struct ps_sockets *sockets)
 
 int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each)
 {
-	__attribute__((cleanup(scan_clear))) struct scan scan = {
-		.proc = -1, .each = each, .files = SCAN_FILES
-	};
+	__attribute__((cleanup(scan_clear))) struct scan scan = { .proc = -1,
+								  .each = each,
+								  .files = SCAN_FILES };
 	__attribute__((cleanup(close_dir))) DIR *dir = NULL;
 	struct dirent *entry;
 	int ret;

@@ -46,8 +46,7 @@ const struct ps_command ps_commands[] = {
 	{ "stats", "", 0, false, true, "show the rules' counters", NULL, ps_cmd_stats },
 	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
 	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },
-	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL,
-	  ps_cmd_help },
+	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL, ps_cmd_help },
 };
 const size_t ps_command_count = PS_ARRAY_SIZE(ps_commands);
 
@@ -79,29 +78,41 @@ static int choose_color(struct ps_cli *cli, struct ps_error *error)
 	return 0;
 }
 
-/* The first word that is no option is the command; its options are known then. */
+/* The first word that is no option is the command. To find it, the options that
+ * take a value must be known: words are read twice, at first with all options of
+ * all commands. */
+static const struct ps_command *find_command(char *const *words, size_t count,
+					     struct ps_error *error, int *ret)
+{
+	_cleanup_free_ char **copy = calloc(count + 1, sizeof(*copy));
+	struct ps_values ignored = {};
+	size_t rest = 0;
+
+	if (!copy) {
+		*ret = ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+		return NULL;
+	}
+	memcpy(copy, words, count * sizeof(*copy));
+	*ret = ps_options_parse(copy, count, PS_BIT(PS_OPTIONS) - 1, &ignored, &rest, error);
+	return !*ret && rest ? ps_command_find(copy[0]) : NULL;
+}
+
 static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *error)
 {
-	uint32_t globals = PS_BIT(PS_OPT_GLOBALS) - 1, all = PS_BIT(PS_OPTIONS) - 1;
-	size_t count = (size_t)argc - 1, rest;
-	struct ps_values ignored = {};
+	uint32_t allowed = PS_BIT(PS_OPT_GLOBALS) - 1;
+	size_t count = argc > 1 ? (size_t)argc - 1 : 0, rest = 0;
 	char **words = argv + 1;
-	_cleanup_free_ char **copy = calloc(count + 1, sizeof(*copy));
-	int ret;
+	int wrong, ret;
 
-	if (!copy)
-		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
-	memcpy(copy, words, count * sizeof(*copy));
-	if (!ps_options_parse(copy, count, all, &ignored, &rest, NULL) && rest)
-		cli->command = ps_command_find(copy[0]);
-	ret = ps_options_parse(words, count,
-			       globals | (cli->command ? cli->command->options : 0), &cli->values,
-			       &rest, error);
+	cli->command = find_command(words, count, error, &wrong);
+	allowed |= wrong ? PS_BIT(PS_OPTIONS) - 1 : cli->command ? cli->command->options : 0;
+	ret = ps_options_parse(words, count, allowed, &cli->values, &rest, error);
+	/* Also if something is wrong: the error is then written as was asked for. */
 	cli->json = cli->values.of[PS_OPT_JSON];
 	cli->quiet = cli->values.of[PS_OPT_QUIET];
 	cli->verbose = cli->values.of[PS_OPT_VERBOSE];
-	if (ret)
-		return ret;
+	if (ret || wrong)
+		return ret ? ret : wrong;
 	if (rest && !cli->command)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "unknown command '%.100s'; see 'portsteer help' for those there are",
@@ -145,8 +156,10 @@ static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error
 		return 0;
 	}
 	ret = check_use(cli, error);
+	if (ret || !cli->command)
+		return ret;
 	libbpf_set_print(cli->verbose ? print_libbpf : NULL);
-	if (!ret && cli->command->needs_root)
+	if (cli->command->needs_root)
 		ret = ps_netns_open(cli->values.of[PS_OPT_NETNS], &cli->netns, error);
 	return ret ? ret : cli->command->run(cli, error);
 }

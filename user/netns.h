@@ -5,7 +5,10 @@
 
 #include "instance.h"
 
-#define PS_NETNS_NONE { .fd = -1 }
+#define PS_NETNS_NONE                                                                              \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
 
 /*
  * Open a namespace by `spec`: NULL for the caller's own, a path ("/proc/77/ns/net"),

@@ -36,8 +36,8 @@ const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t p
 {
 	const struct ps_target key = { .port = port, .owner = *owner };
 
-	return state->target_count ? bsearch(&key, state->targets, state->target_count,
-					     sizeof(key), compare_targets) :
+	return state->target_count ? bsearch(&key, state->targets, state->target_count, sizeof(key),
+					     compare_targets) :
 				     NULL;
 }
 
@@ -126,7 +126,7 @@ static int give_rule_ids(struct ps_plan *plan, const struct ps_state *before,
 	const struct ps_ruleset *old = &before->rules, *new = &plan->state.rules;
 	_cleanup_free_ unsigned char *kept = calloc(new->count + 1, 1);
 	struct ids ids = { .cursor = before->rule_cursor };
-	uint32_t need = 0, fresh = (uint32_t)new->count;
+	uint32_t need = 0, fresh = (uint32_t) new->count;
 	size_t i, j;
 
 	if (!kept)
@@ -269,15 +269,15 @@ static int lay_fronts(struct ps_plan *plan, const struct ps_targets *targets,
 
 	for (size_t i = 0; i < rules->count; i++) {
 		if (rules->rules[i].prefix.family)
-			prefixes += (size_t)(rules->rules[i].front_last - rules->rules[i].front) + 1;
+			prefixes +=
+				(size_t)(rules->rules[i].front_last - rules->rules[i].front) + 1;
 	}
 	plan->prefixes = calloc(prefixes + 1, sizeof(*plan->prefixes));
 	if (!plan->prefixes)
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
-		size_t pair = ps_targets_find(targets,
-					      PS_PAIR(rule->target, targets->owner_of[i]));
+		size_t pair = ps_targets_find(targets, PS_PAIR(rule->target, targets->owner_of[i]));
 
 		for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front); n++) {
 			uint16_t port = (uint16_t)(rule->front + n);
@@ -308,8 +308,7 @@ static bool fits(const uint16_t *ports, size_t count, uint32_t mult, uint32_t lo
 
 /* The smallest table, and a multiplier for it: a few odd numbers are tried for
  * each size. 2^14 buckets hold every set under any of them. */
-static uint32_t find_hash(const uint16_t *ports, size_t count, unsigned char *load,
-			  uint32_t *mult)
+static uint32_t find_hash(const uint16_t *ports, size_t count, unsigned char *load, uint32_t *mult)
 {
 	uint32_t log2 = 0;
 

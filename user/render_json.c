@@ -42,8 +42,9 @@ static void put_seconds(struct json_object *object, const char *key, double seco
 
 static int print(struct json_object *object, struct ps_error *error)
 {
-	const char *text = json_object_to_json_string_ext(
-		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text =
+		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+							       JSON_C_TO_STRING_NOSLASHESCAPE);
 	int ret = text ? 0 : -ENOMEM;
 
 	if (text)
@@ -104,8 +105,8 @@ static struct json_object *socket_json(const struct ps_socket *socket)
 }
 
 /* The sockets that are admitted, or those that are not, with the reason. */
-static struct json_object *sockets_json(const struct ps_report *report,
-					const struct ps_rule *rule, bool admitted)
+static struct json_object *sockets_json(const struct ps_report *report, const struct ps_rule *rule,
+					bool admitted)
 {
 	struct json_object *array = json_object_new_array();
 	struct ps_range range = ps_report_range(report, rule);

@@ -43,8 +43,8 @@ static uint16_t port_number(const char *text)
 static int bad_port(const struct reader *r, const char *port)
 {
 	return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-		       "bad rule '%.127s': '%.32s' is not a port; use a number from 1 to 65535", r->text,
-		       port);
+		       "bad rule '%.127s': '%.32s' is not a port; use a number from 1 to 65535",
+		       r->text, port);
 }
 
 /* "80" or "80-89"; changes `field`. */
@@ -90,12 +90,14 @@ static int read_length(struct reader *r, const char *text, uint8_t most, uint8_t
 
 	for (const char *c = text; *c; c++) {
 		if (*c < '0' || *c > '9' || (value = value * 10 + (unsigned int)(*c - '0')) > most)
-			return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-				       "bad rule '%.127s': '/%.32s' is not a prefix length; use 0 to %u",
-				       r->text, text, most);
+			return ps_fail(
+				r->error, PS_EXIT_USAGE, EINVAL,
+				"bad rule '%.127s': '/%.32s' is not a prefix length; use 0 to %u",
+				r->text, text, most);
 	}
 	if (!*text)
-		return bad(r, "the prefix length after '/' is missing; give one, or leave the '/' out");
+		return bad(r,
+			   "the prefix length after '/' is missing; give one, or leave the '/' out");
 	*len = (uint8_t)value;
 	return 0;
 }
@@ -108,7 +110,7 @@ static int refuse_host_bits(const struct reader *r, const struct ps_prefix *pref
 	char text[PS_RULE_TEXT];
 
 	for (unsigned int bit = prefix->len; bit < 8 * bytes; bit++)
-		meant.prefix.addr[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+		meant.prefix.addr[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	meant.front_last = meant.front;
 	ps_rule_format_front(&meant, text);
 	text[strlen(text) - strlen(":1")] = '\0';
@@ -151,10 +153,13 @@ static int read_address(struct reader *r, char **rest)
 		addr = text + 1;
 		end = strchr(addr, ']');
 		if (!end)
-			return bad(r, "the ']' after the IPv6 address is missing; write it before the ':'");
+			return bad(
+				r,
+				"the ']' after the IPv6 address is missing; write it before the ':'");
 		*end++ = '\0';
 		if (!strchr(addr, ':'))
-			return bad(r, "only IPv6 addresses are written in brackets; leave them out");
+			return bad(r,
+				   "only IPv6 addresses are written in brackets; leave them out");
 	} else {
 		end = text + strcspn(text, ":/");
 		/* Without a dot the first field is a port. */
@@ -183,7 +188,8 @@ static int read_proto(struct reader *r, char *rest)
 		r->rule.proto = IPPROTO_UDP;
 	else if (strcmp(slash, "tcp"))
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%.127s': unknown protocol '%.32s'; use tcp", r->text, slash);
+			       "bad rule '%.127s': unknown protocol '%.32s'; use tcp", r->text,
+			       slash);
 	return 0;
 }
 
@@ -264,8 +270,7 @@ static size_t format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT])
 		used = (size_t)snprintf(text, PS_RULE_TEXT,
 					prefix->family == 4 ? "%s%s:" : "[%s]%s:", addr, len);
 	}
-	return used + format_ports(text + used, PS_RULE_TEXT - used, rule->front,
-				   rule->front_last);
+	return used + format_ports(text + used, PS_RULE_TEXT - used, rule->front, rule->front_last);
 }
 
 void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT])
@@ -349,8 +354,8 @@ int ps_name_check(const char *name, struct ps_error *error)
 			       "bad --name: it is empty; give a word or leave --name out");
 	if (strlen(name) > PS_NAME_MAX)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "bad --name '%.80s...': it is longer than %d bytes; shorten it", name,
-			       PS_NAME_MAX);
+			       "bad --name '%.80s...': it is longer than %d bytes; shorten it",
+			       name, PS_NAME_MAX);
 	for (const char *c = name; *c; c += length) {
 		length = ps_printable_length(c);
 		if (!length)

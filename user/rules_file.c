@@ -249,8 +249,9 @@ static int read_lines(struct ps_rule_list *list, FILE *file, const char *path,
 			return fail_at(error, ret, path, number);
 	}
 	if (ferror(file))
-		return ps_fail(error, PS_EXIT_FAILED, errno, "cannot read %.200s: %s; give a text "
-							     "file",
+		return ps_fail(error, PS_EXIT_FAILED, errno,
+			       "cannot read %.200s: %s; give a text "
+			       "file",
 			       path, strerror(errno));
 	return 0;
 }

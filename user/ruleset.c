@@ -297,9 +297,9 @@ int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t c
 /* The rule with the key's prefix, protocol and first front port, or NULL. */
 static struct ps_rule *find(const struct ps_ruleset *set, const struct ps_rule *key)
 {
-	return set->count ? bsearch(key, set->rules, set->count, sizeof(*set->rules),
-				    compare_rules) :
-			    NULL;
+	return set->count ?
+		       bsearch(key, set->rules, set->count, sizeof(*set->rules), compare_rules) :
+		       NULL;
 }
 
 static int refuse_key(const struct ps_ruleset *set, const struct ps_rule *key,

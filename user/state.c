@@ -236,9 +236,8 @@ static bool is_valid(const struct saved_rule *r)
 	uint8_t most = r->family == 4 ? 32 : r->family == 6 ? 128 : 0;
 
 	return (!r->family || r->family == 4 || r->family == 6) && r->len <= most &&
-	       (r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP) && r->front &&
-	       r->target && r->front_last >= r->front &&
-	       r->target + (r->front_last - r->front) <= UINT16_MAX &&
+	       (r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP) && r->front && r->target &&
+	       r->front_last >= r->front && r->target + (r->front_last - r->front) <= UINT16_MAX &&
 	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
 	       r->id < PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS;
 }

@@ -66,6 +66,8 @@ static void print_all(const struct ps_table *table, bool color)
 {
 	size_t widths[PS_COLUMNS] = {};
 
+	if (!table->columns)
+		return;
 	for (size_t c = 0; c < table->columns; c++)
 		widths[c] = width(table->heads[c]);
 	for (size_t i = 0; i < table->count; i++) {

@@ -14,10 +14,14 @@
 #include "util.h"
 
 const char *const ps_instance_pin[PS_INST_FDS] = {
-	[PS_INST_FILTER] = "filter",	   [PS_INST_FRONTS] = "fronts",
-	[PS_INST_FRONTS_MORE] = "fronts_more", [PS_INST_HITS] = "hits",
-	[PS_INST_HITS_MORE] = "hits_more", [PS_INST_LISTENERS] = "listeners",
-	[PS_INST_LISTENERS_MORE] = "listeners_more", [PS_INST_OVERFLOW] = "overflow",
+	[PS_INST_FILTER] = "filter",
+	[PS_INST_FRONTS] = "fronts",
+	[PS_INST_FRONTS_MORE] = "fronts_more",
+	[PS_INST_HITS] = "hits",
+	[PS_INST_HITS_MORE] = "hits_more",
+	[PS_INST_LISTENERS] = "listeners",
+	[PS_INST_LISTENERS_MORE] = "listeners_more",
+	[PS_INST_OVERFLOW] = "overflow",
 	[PS_INST_PREFIXES] = "prefixes",
 };
 
@@ -91,6 +95,8 @@ int ps_tables_open(const struct ps_host *host, uint64_t cookie, uint32_t index,
 	ret = open_pins(&t, path);
 	if (ret) {
 		ps_tables_close(&t);
+		if (ret == -EPERM || ret == -EACCES)
+			return ps_fail_kernel(error, ret, "open what is loaded");
 		return ps_fail(error, PS_EXIT_FAILED, -ret,
 			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "
 			       "unload', then add the rules again",
@@ -124,8 +130,7 @@ int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners
 				     sizeof(struct ps_owner), 2 * FIRST_OWNERS, 0);
 	if (!ret)
 		ret = register_array(host->fd[PS_HOST_EVENTS], &chunk, "events_in",
-				     sizeof(struct ps_events), PS_TARGET_CHUNK(0),
-				     BPF_F_MMAPABLE);
+				     sizeof(struct ps_events), PS_TARGET_CHUNK(0), BPF_F_MMAPABLE);
 	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_SOCKETS], &chunk, &listeners, 0))
 		ret = -errno;
 	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_OVERFLOWS], &index, &overflow, 0))

@@ -41,8 +41,7 @@ struct ps_tables {
 	{                                                                                          \
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
 		.listeners = { -1, -1, -1, -1, -1, -1, -1, -1 },                                   \
-		.events = { -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
-		.hits = -1,                                                                        \
+		.events = { -1, -1, -1, -1, -1, -1, -1, -1 }, .hits = -1,                          \
 	}
 
 /* Open instance `index`; -ENOENT or -EPROTO with a message. */

@@ -129,8 +129,7 @@ static int collect_pairs(const struct ps_rule *const *rules, size_t count,
 	return 0;
 }
 
-int ps_targets_collect(const struct ps_rule *const *rules, size_t count,
-		       struct ps_targets *targets)
+int ps_targets_collect(const struct ps_rule *const *rules, size_t count, struct ps_targets *targets)
 {
 	struct ps_targets t = {
 		.owners = calloc(count + 1, sizeof(*t.owners)),
@@ -153,8 +152,8 @@ int ps_targets_collect(const struct ps_rule *const *rules, size_t count,
 
 size_t ps_targets_find(const struct ps_targets *targets, uint64_t pair)
 {
-	const uint64_t *found = bsearch(&pair, targets->pairs, targets->pair_count,
-					sizeof(pair), compare_pairs);
+	const uint64_t *found =
+		bsearch(&pair, targets->pairs, targets->pair_count, sizeof(pair), compare_pairs);
 
 	return (size_t)(found - targets->pairs);
 }

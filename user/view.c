@@ -179,8 +179,8 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
 {
 	const struct ps_listener key = { .target = target, .cookie = cookie };
 
-	return view->listener_count && bsearch(&key, view->listeners, view->listener_count,
-					       sizeof(key), compare_listeners);
+	return view->listener_count &&
+	       bsearch(&key, view->listeners, view->listener_count, sizeof(key), compare_listeners);
 }
 
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
