@@ -97,6 +97,16 @@ static const struct ps_command *find_command(char *const *words, size_t count,
 	return !*ret && rest ? ps_command_find(copy[0]) : NULL;
 }
 
+/* Is there --json, wherever? For errors, which come before all words are read. */
+static bool asks_for_json(char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count && strcmp(words[i], "--"); i++) {
+		if (!strcmp(words[i], "--json") || !strcmp(words[i], "-j"))
+			return true;
+	}
+	return false;
+}
+
 static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *error)
 {
 	uint32_t allowed = PS_BIT(PS_OPT_GLOBALS) - 1;
@@ -105,14 +115,16 @@ static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *err
 	int wrong, ret;
 
 	cli->command = find_command(words, count, error, &wrong);
-	allowed |= wrong ? PS_BIT(PS_OPTIONS) - 1 : cli->command ? cli->command->options : 0;
+	cli->json = asks_for_json(words, count);
+	if (wrong)
+		return wrong;
+	allowed |= cli->command ? cli->command->options : 0;
 	ret = ps_options_parse(words, count, allowed, &cli->values, &rest, error);
-	/* Also if something is wrong: the error is then written as was asked for. */
-	cli->json = cli->values.of[PS_OPT_JSON];
 	cli->quiet = cli->values.of[PS_OPT_QUIET];
 	cli->verbose = cli->values.of[PS_OPT_VERBOSE];
-	if (ret || wrong)
-		return ret ? ret : wrong;
+	if (ret)
+		return ret;
+	cli->json = cli->values.of[PS_OPT_JSON];
 	if (rest && !cli->command)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "unknown command '%.100s'; see 'portsteer help' for those there are",

@@ -179,7 +179,7 @@ RUN=()
 	bad 2 "unknown option '--bogus'" add 90:9090 --bogus
 	bad 2 "unknown option '--bogus'" add 90:9090 --user ps-web --bogus
 	bad 2 "unknown option '-x'" list -x
-	bad 2 "--user.*needs a value" add 90:9090 --user
+	one_bad 2 "--user.*needs a value" add 90:9090 --user # "--json" would be its value
 	bad 2 "unknown option '--user" list --user ps-web
 	bad 2 "takes no '80'" list 80
 	bad 2 "--any-user takes no value" add 90:9090 --any-user=yes
