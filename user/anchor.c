@@ -254,6 +254,42 @@ static int path_of_cgroup(const char *mount, uint64_t id, char path[PS_CGROUP_PA
 	return 0;
 }
 
+/* Is the program attached to the cgroup at `path` now, or to one above? */
+static int is_covered(const char *mount, const char *path)
+{
+	char at[PS_CGROUP_PATH], pin[PS_PATH];
+	char *slash;
+
+	snprintf(at, sizeof(at), "%s", path);
+	for (;;) {
+		uint64_t id = 0;
+		int fd = open_cgroup(mount, at, &id);
+
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		ps_close(&fd);
+		ps_bpffs_path(pin, "host/" LINK_PREFIX "%" PRIu64, id);
+		if (id && linked_cgroup(pin) == id)
+			return 1;
+		slash = strrchr(at, '/');
+		if (!slash)
+			return 0;
+		*slash = '\0';
+	}
+}
+
+int ps_anchors_cover(const struct ps_anchors *anchors)
+{
+	char mount[256];
+	int ret = 1;
+
+	if (anchors->count && ps_cgroup2_mount(mount, NULL))
+		return -ENOENT;
+	for (size_t i = 0; i < anchors->count && ret > 0; i++)
+		ret = is_covered(mount, anchors->paths[i]);
+	return ret;
+}
+
 struct reading {
 	struct ps_anchors *anchors;
 	char mount[256];

@@ -34,6 +34,10 @@ int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *ancho
 /* Detach it wherever it is not wanted, and forget links of removed cgroups. */
 int ps_anchors_detach_others(const struct ps_anchors *anchors);
 
+/* Does every anchor have the program on itself or above: 1, 0 or -errno. Not so when
+ * a cgroup was removed, with what was attached to it, and made again. */
+int ps_anchors_cover(const struct ps_anchors *anchors);
+
 /* Where it is attached now, "(removed)" for a cgroup that is gone. */
 int ps_anchors_read(struct ps_anchors *anchors);
 

@@ -160,6 +160,23 @@ static void tell_text(const struct adding *a)
 	ps_report_clear(&report);
 }
 
+/* Rules' texts need no escaping. */
+static void tell_json(const struct adding *a)
+{
+	const char *comma = "";
+	char text[PS_RULE_TEXT];
+
+	printf("{\"added\":%zu,\"removed\":0,\"inferred\":[", a->list.count);
+	for (size_t i = 0; i < a->list.count; i++) {
+		if (!a->inferred[i])
+			continue;
+		ps_rule_format(&a->list.rules[i], text);
+		printf("%s{\"rule\":\"%s\",\"uid\":%u}", comma, text, a->list.rules[i].owner.uid);
+		comma = ",";
+	}
+	puts("]}");
+}
+
 int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
 {
 	__attribute__((cleanup(clear))) struct adding a = { .cli = cli };
@@ -170,7 +187,7 @@ int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
 	if (ret)
 		return ret;
 	if (cli->json)
-		printf("{\"added\":%zu,\"removed\":0}\n", a.list.count);
+		tell_json(&a);
 	else if (!cli->quiet)
 		tell_text(&a);
 	return 0;

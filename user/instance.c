@@ -59,23 +59,6 @@ static void remove_if_unused(struct writer *w)
 		ps_drop_host_if_unused(&w->host);
 }
 
-int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_error *error)
-{
-	_cleanup_writer_ struct writer w = WRITER_NONE;
-	int ret = begin_writer(&w, true, error);
-
-	*changed = false;
-	if (!ret && ps_find_loaded(&w.host, netns->cookie) >= 0)
-		return 0;
-	if (!ret)
-		ret = ps_create(&w.host, netns, error);
-	if (ret)
-		remove_if_unused(&w);
-	else
-		*changed = true;
-	return ret;
-}
-
 static bool state_exists(void)
 {
 	struct stat st;
@@ -329,8 +312,24 @@ static int replace(struct ps_tables *t, const struct ps_netns *netns,
 	return ret;
 }
 
+/*
+ * Was the listen hook lost for a part of these rules? It goes with the cgroup that
+ * it is attached to; when that is made again, its listeners are not seen, and those
+ * that have begun meanwhile must be found by a scan.
+ */
+static int is_hook_lost(const struct ps_state *state)
+{
+	struct ps_anchors anchors = {};
+	int ret = ps_anchors_add(&anchors, state, NULL);
+
+	if (!ret)
+		ret = ps_anchors_cover(&anchors);
+	ps_anchors_clear(&anchors);
+	return ret < 0 ? ret : !ret;
+}
+
 static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uint32_t index,
-		       ps_edit_fn *edit, void *data, struct ps_error *error)
+		       ps_edit_fn *edit, void *data, bool *replaced, struct ps_error *error)
 {
 	struct ps_tables tables = PS_TABLES_NONE;
 	struct ps_state before = {};
@@ -350,7 +349,9 @@ static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uin
 		ret = edit(&rules, data, error);
 	if (!ret) {
 		diff = ps_ruleset_diff(&before.rules, &rules);
-		if (diff.added || diff.removed || diff.changed)
+		before.renew_targets = is_hook_lost(&before) > 0;
+		*replaced = diff.added || diff.removed || diff.changed || before.renew_targets;
+		if (*replaced)
 			ret = replace(&tables, netns, &rules, &before, error);
 	}
 	ps_ruleset_clear(&rules);
@@ -364,7 +365,7 @@ int ps_instance_edit(const struct ps_netns *netns, bool load, ps_edit_fn *edit, 
 {
 	_cleanup_writer_ struct writer w = WRITER_NONE;
 	int ret = begin_writer(&w, load, error), index;
-	bool loaded = false;
+	bool loaded = false, replaced;
 
 	if (ret)
 		return ret;
@@ -384,8 +385,35 @@ int ps_instance_edit(const struct ps_netns *netns, bool load, ps_edit_fn *edit, 
 			       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer "
 			       "add'",
 			       netns->label);
-	ret = edit_loaded(&w, netns, (uint32_t)index, edit, data, error);
+	ret = edit_loaded(&w, netns, (uint32_t)index, edit, data, &replaced, error);
 	if (ret && loaded)
 		ps_destroy(&w.host, netns->cookie, (uint32_t)index);
+	return ret;
+}
+
+static int keep_rules(struct ps_ruleset *rules, void *data, struct ps_error *error)
+{
+	(void)rules;
+	(void)data;
+	(void)error;
+	return 0;
+}
+
+int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int ret = begin_writer(&w, true, error), index;
+
+	*changed = false;
+	if (ret)
+		return ret;
+	index = ps_find_loaded(&w.host, netns->cookie);
+	/* A lost listen hook is attached again, its listeners are looked for. */
+	if (index >= 0)
+		return edit_loaded(&w, netns, (uint32_t)index, keep_rules, NULL, changed, error);
+	ret = ps_create(&w.host, netns, error);
+	if (ret)
+		remove_if_unused(&w);
+	*changed = !ret;
 	return ret;
 }

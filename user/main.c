@@ -35,7 +35,9 @@ static const char del_details[] =
 
 const struct ps_command ps_commands[] = {
 	{ "load", "", 0, false, true, "load the programs, without rules",
-	  "'portsteer add' does this by itself. Loading twice is no error.\n", ps_cmd_load },
+	  "'portsteer add' does this by itself. Loading twice is no error: it attaches a listen\n"
+	  "hook again that was removed together with its cgroup, and finds who listens since.\n",
+	  ps_cmd_load },
 	{ "unload", "", 0, false, true, "remove all rules and programs of this namespace",
 	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
 	{ "add", "RULE...", ADD_OPTIONS, true, true, "add rules", add_details, ps_cmd_add },

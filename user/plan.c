@@ -189,7 +189,7 @@ static int list_targets(struct ps_plan *plan, const struct ps_targets *targets,
 		while (old < before->target_count &&
 		       (order = ps_target_compare(&before->targets[old], t)) < 0)
 			old++;
-		t->fresh = old == before->target_count || order;
+		t->fresh = before->renew_targets || old == before->target_count || order;
 		if (!t->fresh)
 			t->id = before->targets[old].id;
 	}

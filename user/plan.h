@@ -26,6 +26,9 @@ struct ps_state {
 	size_t target_count;
 	uint32_t generation;
 	uint32_t rule_cursor, target_cursor; /* where the search for a free id goes on */
+	/* Of the state before, not saved: listeners may be missing from its targets, so
+	 * that none is kept and all are looked for anew. */
+	bool renew_targets;
 };
 void ps_state_clear(struct ps_state *state);
 

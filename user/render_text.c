@@ -181,6 +181,7 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 static void print_anchors(const struct ps_host_info *info)
 {
 	char path[4 * PS_CGROUP_PATH];
+	bool lost = false;
 
 	printf("listen hook:    ");
 	if (!info->anchor_count)
@@ -188,8 +189,9 @@ static void print_anchors(const struct ps_host_info *info)
 	for (size_t i = 0; i < info->anchor_count; i++) {
 		ps_printable(info->anchors[i], path, sizeof(path));
 		printf("%scgroup %s", i ? ", " : "", path);
+		lost |= !strcmp(path, "(removed)");
 	}
-	putchar('\n');
+	puts(lost ? "; run 'portsteer load' to attach it again" : "");
 }
 
 static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)

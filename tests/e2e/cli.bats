@@ -180,7 +180,8 @@ serve_with()
 
 @test "what changes print as JSON" {
 	assert_equal "$(portsteer --json load)" '{"changed":true}'
-	assert_equal "$(portsteer add 80:8080 81:8081 --user ps-web -j)" '{"added":2,"removed":0}'
+	assert_equal "$(portsteer add 80:8080 81:8081 --user ps-web -j)" \
+		'{"added":2,"removed":0,"inferred":[]}'
 	assert_equal "$(portsteer del 80 --json)" '{"added":0,"removed":1}'
 	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":1}'
 	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":0}'

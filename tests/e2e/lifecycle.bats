@@ -399,14 +399,41 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	placed "/$CG/a"
 }
 
-@test "sock_ops: its cgroup is removed and made again; the next command attaches it" {
+# The hook goes with the cgroup it is attached to, and nobody is there to notice.
+lose_hook()
+{
 	mkdir -p "$PS_TEST_CGROUP/slice/web"
 	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
 	rmdir "$PS_TEST_CGROUP/slice/web" "$PS_TEST_CGROUP/slice"
-	mkdir -p "$PS_TEST_CGROUP/slice/web"
+	serve -g slice/web web 127.0.0.1 8080
 	placed "(removed)"
+	assert_match "$(portsteer status)" "run 'portsteer load'"
+	refused client http://$HERE4/
+}
+
+@test "sock_ops: its cgroup was removed and made again: load attaches it and finds who listens" {
+	lose_hook
+	assert_equal "$(portsteer load --json)" '{"changed":true}'
+	placed "/$CG/slice"
+	answers web client http://$HERE4/
+	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
+	assert_equal "$(portsteer load --json)" '{"changed":false}'
+	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
+}
+
+@test "sock_ops: its cgroup was removed and made again: so does the next change" {
+	lose_hook
 	portsteer -q add 81:8081 --cgroup "$CG/slice/web"
 	placed "/$CG/slice"
-	serve -g slice/web web 127.0.0.1 8080
 	answers web client http://$HERE4/
+}
+
+@test "sock_ops: a hook that is lost and found again admits nobody else" {
+	lose_hook
+	local web=$PID
+	serve -g slice/other stranger 127.0.0.2 8080
+	portsteer -q load
+	counters 80:8080/tcp "admitted=1 denied=1"
+	stop "$web"
+	refused client http://$HERE4/
 }

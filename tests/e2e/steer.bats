@@ -508,6 +508,8 @@ in_cgroup_made()
 		"owner of 80:8080/tcp: user ps-web (uid $WEB), who listens on port 8080 now"
 	answers web client http://$HERE4/
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
+	assert_equal "$(portsteer add -j 81:8080)" \
+		"{\"added\":1,\"removed\":0,\"inferred\":[{\"rule\":\"81:8080/tcp\",\"uid\":$WEB}]}"
 	stop $PID
 	serve -u $DB thief 127.0.0.1 8080
 	refused client http://$HERE4/
