@@ -156,9 +156,10 @@ demo: ## a web server of an ordinary user answers on port 80
 	$(Q)scripts/demo
 
 bench: ## print the figures: lookup, memory, commands, nginx
-	$(Q)scripts/deps test
+	$(Q)scripts/deps bench
 	$(Q)$(submake) tests
-	$(Q)scripts/bench-figures
+	$(Q)status=0; scripts/bench-figures || status=$$?; scripts/bench-nginx || status=$$?; \
+		exit $$status
 
 lint: ## formatting, static analysis, shell scripts
 	$(Q)scripts/deps lint

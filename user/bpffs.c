@@ -135,6 +135,16 @@ int ps_bpffs_lock(struct ps_error *error)
 	}
 }
 
+void ps_bpffs_unlock(int fd)
+{
+	if (fd < 0)
+		return;
+	/* Only the folder that is locked: by now another process may have made one. */
+	if (still_there(fd))
+		rmdir(PS_STATE);
+	close(fd);
+}
+
 void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 {
 	size_t used = strlen(PS_STATE) + 1;

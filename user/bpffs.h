@@ -22,6 +22,10 @@ bool ps_bpffs_mounted(void);
  * releases. */
 int ps_bpffs_lock(struct ps_error *error);
 
+/* Release it (-1: nothing to do). A folder that was made for the lock and is still
+ * empty goes. */
+void ps_bpffs_unlock(int fd);
+
 /* Before reading: is our folder, if it is there, root's and closed to others? On a
  * bpffs that everyone may write to, anyone could have made it. */
 int ps_bpffs_check(struct ps_error *error);

@@ -60,35 +60,55 @@ static int fail_open(struct ps_error *error, int ret, const char *path)
 	return ps_fail_kernel(error, ret, "open the shared state");
 }
 
-int ps_host_open(struct ps_host *host, struct ps_error *error)
+static int open_pins(struct ps_host *host, struct ps_error *error)
 {
-	struct ps_host opened = PS_HOST_NONE;
+	char path[PS_PATH];
+	int ret = 0;
+
+	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
+		ps_bpffs_path(path, "host/%s", ps_host_pin[i]);
+		host->fd[i] = ps_bpffs_open(path);
+		if (host->fd[i] < 0)
+			ret = fail_open(error, host->fd[i], path);
+	}
+	return ret ? ret : map_instances(host, error);
+}
+
+/* The inode of the folder of the shared objects, or -errno. */
+static int64_t folder_inode(void)
+{
 	char path[PS_PATH];
 	struct stat st;
+
+	ps_bpffs_path(path, "host");
+	return stat(path, &st) ? -errno : (int64_t)st.st_ino;
+}
+
+int ps_host_open(struct ps_host *host, struct ps_error *error)
+{
 	int ret = ps_bpffs_check(error);
 
 	if (ret)
 		return ret;
-	ps_bpffs_path(path, "host");
-	if (stat(path, &st)) {
-		if (errno == EACCES || errno == EPERM)
-			return ps_fail_kernel(error, errno, "look at the state in " PS_STATE);
-		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
-			       "portsteer is not loaded; run 'portsteer load' or 'portsteer add'");
+	for (;;) {
+		struct ps_host opened = PS_HOST_NONE;
+		int64_t inode = folder_inode();
+
+		if (inode == -EACCES || inode == -EPERM)
+			return ps_fail_kernel(error, (int)inode, "look at the state in " PS_STATE);
+		if (inode < 0)
+			return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
+				       "portsteer is not loaded; run 'portsteer load' or "
+				       "'portsteer add'");
+		ret = open_pins(&opened, error);
+		if (!ret)
+			*host = opened;
+		else
+			ps_host_close(&opened);
+		/* Readers take no lock: it may have been removed, or made again. */
+		if (ret != -ENOENT || folder_inode() == inode)
+			return ret;
 	}
-	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
-		ps_bpffs_path(path, "host/%s", ps_host_pin[i]);
-		opened.fd[i] = ps_bpffs_open(path);
-		if (opened.fd[i] < 0)
-			ret = fail_open(error, opened.fd[i], path);
-	}
-	if (!ret)
-		ret = map_instances(&opened, error);
-	if (ret)
-		ps_host_close(&opened);
-	else
-		*host = opened;
-	return ret;
 }
 
 static int pin_host(struct host_bpf *skel)

@@ -26,7 +26,7 @@ struct writer {
 static void end_writer(struct writer *w)
 {
 	ps_host_close(&w->host);
-	ps_close(&w->lock);
+	ps_bpffs_unlock(w->lock);
 }
 #define _cleanup_writer_ __attribute__((cleanup(end_writer)))
 #define WRITER_NONE                                                                                \
@@ -43,11 +43,8 @@ static int begin_writer(struct writer *w, bool load, struct ps_error *error)
 	if (w->lock < 0)
 		return w->lock;
 	ret = load ? ps_host_load(&w->host, error) : ps_host_open(&w->host, error);
-	if (ret) {
-		/* The folder was made for the lock; it stays only if it is used. */
-		rmdir(PS_STATE);
+	if (ret)
 		return ret;
-	}
 	ret = ps_clean(&w->host);
 	return ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") : 0;
 }

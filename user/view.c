@@ -183,6 +183,15 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
 	       bsearch(&key, view->listeners, view->listener_count, sizeof(key), compare_listeners);
 }
 
+static int read_view(struct ps_tables *tables, struct ps_view *view)
+{
+	int ret = read_state(tables, &view->state);
+
+	if (!ret)
+		ret = read_stats(tables, view);
+	return ret ? ret : read_listeners(tables, view);
+}
+
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
@@ -194,24 +203,22 @@ int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct 
 	if (ret)
 		return ret;
 	index = ps_find_loaded(&host, netns->cookie);
-	if (index >= 0)
-		ret = ps_tables_open(&host, netns->cookie, (uint32_t)index, &tables, error);
-	if (ret)
-		return ret;
-	ret = index < 0 ? index : read_state(&tables, &view->state);
-	if (!ret)
-		ret = read_stats(&tables, view);
-	if (!ret)
-		ret = read_listeners(&tables, view);
+	ret = index < 0 ? index :
+			  ps_tables_open(&host, netns->cookie, (uint32_t)index, &tables, error);
+	if (!ret) {
+		ret = read_view(&tables, view);
+		if (ret)
+			ps_fail_kernel(error, ret, "read the rules in force");
+	}
 	if (!ret)
 		return 0;
 	ps_view_clear(view);
-	if (ret == -ESRCH)
-		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
-			       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer "
-			       "add'",
-			       netns->label);
-	return ps_fail_kernel(error, ret, "read the rules in force");
+	/* No lock is held: it may just have been unloaded. */
+	if (ps_find_loaded(&host, netns->cookie) != -ESRCH)
+		return ret;
+	return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
+		       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer add'",
+		       netns->label);
 }
 
 void ps_host_info_clear(struct ps_host_info *info)
