@@ -94,37 +94,53 @@ static __always_inline void match_prefix(const struct bpf_sk_lookup *ctx, __u64 
 		front->flags = 0;
 }
 
-/* What the ruleset in force says of this connection: 0 with front->flags zero
- * for "nothing"; -EAGAIN if the ruleset kept being replaced. */
-static __always_inline int find_front(const struct bpf_sk_lookup *ctx, __u32 port,
-				      struct ps_front *front)
+/* One look: 0, or -EAGAIN if the ruleset was replaced meanwhile. */
+static __always_inline int look_front(const struct bpf_sk_lookup *ctx, const struct ps_instance *me,
+				      __u32 port, struct ps_front *front)
+{
+	__u64 word = *(volatile __u64 *)&me->active;
+	struct ps_bucket *bucket;
+
+	front->flags = 0;
+	if (!word)
+		return 0;
+	bucket = bucket_of(word, port);
+	if (bucket)
+		cell_of(bucket, port, front);
+	if (front->flags & PS_FRONT_PREFIX)
+		match_prefix(ctx, word, front);
+	/* The half that was read may have been rewritten since, and the trie swept:
+	 * only if the word is still the same was all of it the ruleset in force. */
+	barrier();
+	return *(volatile __u64 *)&me->active == word ? 0 : -EAGAIN;
+}
+
+/* The looks after the first, out of the way of the usual one. */
+__noinline int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
 {
 	__u32 index = instance;
 	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
-	struct ps_bucket *bucket;
-	__u64 word;
 
-	front->flags = 0;
-	if (!me)
+	if (!me || !front)
 		return 0;
-	for (int i = 0; i < PS_READ_TRIES; i++) {
-		word = *(volatile __u64 *)&me->active;
-		front->flags = 0;
-		if (!word)
-			return 0;
-		bucket = bucket_of(word, port);
-		if (bucket)
-			cell_of(bucket, port, front);
-		if (front->flags & PS_FRONT_PREFIX)
-			match_prefix(ctx, word, front);
-		/* The half that was read may have been rewritten since, and the trie
-		 * swept: only if the word is still the same was all of it the
-		 * ruleset in force. */
-		barrier();
-		if (*(volatile __u64 *)&me->active == word)
+	for (int i = 1; i < PS_READ_TRIES; i++) {
+		if (!look_front(ctx, me, port, front))
 			return 0;
 	}
 	return -EAGAIN;
+}
+
+/* What the ruleset in force says of this connection: 0 with front->flags zero
+ * for "nothing"; -EAGAIN if the ruleset kept being replaced. */
+static __always_inline int find_front(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
+{
+	__u32 index = instance;
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
+
+	front->flags = 0;
+	if (!me || !look_front(ctx, me, port, front))
+		return 0;
+	return ps_look_again(ctx, port, front);
 }
 
 /* How a search through a target's listeners went: bits, so that what several
