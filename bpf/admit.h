@@ -2,7 +2,7 @@
 /*
  * Admission: a socket that listens on a target port enters the slots of the
  * targets whose owner it belongs to. Called from listen() (sock_ops) and for
- * sockets that were open before the rule (iter/tcp).
+ * sockets that were open before the rule (iter/task_file).
  */
 #ifndef PORTSTEER_ADMIT_H
 #define PORTSTEER_ADMIT_H
@@ -17,7 +17,7 @@
  * each kind of program may only contain the calls of its own kind. */
 enum ps_way {
 	PS_BY_SOCK_OPS, /* handle: struct bpf_sock_ops * */
-	PS_BY_ITER, /* handle: struct sock_common * */
+	PS_BY_ITER, /* handle: struct sock * */
 };
 
 /* A listening socket. */

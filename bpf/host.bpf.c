@@ -88,6 +88,16 @@ struct {
 	__type(value, struct ps_scan_args);
 } scan_args SEC(".maps");
 
+/* Cookies of the sockets that a run of ps1_scan has met: several processes may hold
+ * one. Emptied around each run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, __u32);
+} seen SEC(".maps");
+
 #include "owner.h"
 #include "admit.h"
 
@@ -161,18 +171,17 @@ int ps1_listen(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* Sockets that listen already; the iterator's reader holds the lock, so that the
+/* A socket that listens already; the iterator's reader holds the lock, so that the
  * ruleset being prepared stays what it is. One pass admits a socket to
  * PS_SCAN_MATCHES targets, from the args' skip on. */
-static __always_inline void admit_open(struct sock_common *sk, const struct ps_scan_args *args,
+static __always_inline void admit_open(struct sock *sk, const struct ps_scan_args *args,
 				       const struct ps_instance *me)
 {
-	struct ps_subject subject = { .port = BPF_CORE_READ(sk, skc_num) };
-	struct sock *full = (struct sock *)sk;
+	struct ps_subject subject = { .port = BPF_CORE_READ(sk, __sk_common.skc_num) };
 	__u32 target = 0;
 
-	subject.uid = BPF_CORE_READ(full, sk_uid.val);
-	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	subject.uid = BPF_CORE_READ(sk, sk_uid.val);
+	subject.cgroup = (__u64)BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
 		if (find_target(&subject, args->instance, me, me->pending, true, args->skip + n,
 				&target) <= 0)
@@ -181,23 +190,50 @@ static __always_inline void admit_open(struct sock_common *sk, const struct ps_s
 	}
 }
 
-/* Every TCP socket of the reading process's network namespace. */
-SEC("iter/tcp")
-int ps1_scan(struct bpf_iter__tcp *ctx)
+/* A TCP socket of this namespace that listens? */
+static __always_inline bool is_listener(struct sock *sk, __u64 netns_cookie)
 {
-	struct sock_common *sk = ctx->sk_common;
+	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN_STATE &&
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP &&
+	       BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) == netns_cookie;
+}
+
+/* Met for the first time in this run? */
+static __always_inline bool is_new(struct sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	__u32 one = 1;
+
+	return bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST) != -EEXIST;
+}
+
+/*
+ * Every open file of every process that the reader can see. Not iter/tcp, which
+ * would be the obvious choice: it goes on from the listening to the established
+ * sockets and takes a reference to each, also to requests that another CPU has just
+ * put there and whose reference count is still 0 (seen on 6.18 under load as
+ * "refcount_t: addition on 0").
+ */
+SEC("iter/task_file")
+int ps1_scan(struct bpf_iter__task_file *ctx)
+{
 	struct ps_scan_args *args;
 	struct ps_instance *me;
+	struct socket *sock;
+	struct file *file = ctx->file;
+	struct sock *sk;
 	__u32 key = 0;
 
-	if (!sk || BPF_CORE_READ(sk, skc_state) != TCP_LISTEN_STATE)
+	if (!file)
 		return 0;
+	sock = bpf_sock_from_file(file);
+	sk = sock ? sock->sk : NULL;
 	args = bpf_map_lookup_elem(&scan_args, &key);
-	if (!args)
+	if (!sk || !args)
 		return 0;
 	key = args->instance;
 	me = bpf_map_lookup_elem(&instances, &key);
-	if (me)
+	if (me && is_listener(sk, me->cookie) && is_new(sk))
 		admit_open(sk, args, me);
 	return 0;
 }

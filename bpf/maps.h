@@ -15,6 +15,7 @@
 #define events ps1_events
 #define overflows ps1_overflows
 #define scan_args ps1_scan_args
+#define seen ps1_seen
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

@@ -10,7 +10,6 @@
 #define EAGAIN 11
 #define EAFNOSUPPORT 97
 #define AF_INET 2
-#define IPPROTO_TCP 6
 
 /* A ruleset can be replaced while it is read; thousands of times slower than
  * one read takes, so that a third try cannot be needed in practice. */

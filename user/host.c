@@ -18,7 +18,8 @@ const char *const ps_host_pin[PS_HOST_FDS] = {
 	[PS_HOST_ADMITS] = "admits",	   [PS_HOST_OWNERS] = "owners",
 	[PS_HOST_SOCKETS] = "sockets",	   [PS_HOST_EVENTS] = "events",
 	[PS_HOST_OVERFLOWS] = "overflows", [PS_HOST_SCAN_ARGS] = "scan_args",
-	[PS_HOST_LISTEN] = "listen",	   [PS_HOST_SCAN] = "scan",
+	[PS_HOST_SEEN] = "seen",	   [PS_HOST_LISTEN] = "listen",
+	[PS_HOST_SCAN] = "scan",
 };
 
 static const size_t instances_size = PS_MAX_INSTANCES * sizeof(struct ps_instance);
@@ -122,6 +123,7 @@ static int pin_host(struct host_bpf *skel)
 		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps1_events),
 		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps1_overflows),
 		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps1_scan_args),
+		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps1_seen),
 		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps1_listen),
 		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps1_scan),
 	};

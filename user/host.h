@@ -20,8 +20,9 @@ enum ps_host_fd {
 	PS_HOST_EVENTS,
 	PS_HOST_OVERFLOWS,
 	PS_HOST_SCAN_ARGS,
+	PS_HOST_SEEN,
 	PS_HOST_LISTEN, /* the sock_ops program */
-	PS_HOST_SCAN, /* the iter/tcp program */
+	PS_HOST_SCAN, /* the iter/task_file program */
 	PS_HOST_FDS,
 };
 
@@ -31,7 +32,7 @@ struct ps_host {
 };
 #define PS_HOST_NONE                                                                               \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                                   \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                               \
 	}
 
 /* The pin's name of each, below host/. */

@@ -13,7 +13,7 @@
 #include "anchor.h"
 #include "bpffs.h"
 #include "lifecycle.h"
-#include "netns.h"
+#include "scan.h"
 #include "tables.h"
 #include "util.h"
 
@@ -130,69 +130,6 @@ static int detach_unneeded(const struct ps_host *host)
 	return ret;
 }
 
-/* Read the iterator to its end; it walks the sockets of the reader's namespace. */
-static int drain(int link)
-{
-	_cleanup_close_ int iter = bpf_iter_create(link);
-	char byte[64];
-	ssize_t got;
-
-	if (iter < 0)
-		return -errno;
-	while ((got = read(iter, byte, sizeof(byte)))) {
-		if (got < 0 && errno != EINTR && errno != EAGAIN)
-			return -errno;
-	}
-	return 0;
-}
-
-static int run_scan(const struct ps_host *host, const struct ps_netns *netns)
-{
-	_cleanup_close_ int link = -1;
-	int before, ret, left;
-
-	link = bpf_link_create(host->fd[PS_HOST_SCAN], 0, BPF_TRACE_ITER, NULL);
-	if (link < 0)
-		return -errno;
-	before = ps_netns_enter(netns);
-	if (before < 0)
-		return before;
-	ret = drain(link);
-	left = ps_netns_leave(before);
-	return ret ? ret : left;
-}
-
-/* The most owners that one port has among the new targets: a socket matches no
- * more of them. Targets are sorted by port. */
-static uint32_t most_matches(const struct ps_state *state)
-{
-	uint32_t most = 0, same = 0;
-
-	for (size_t i = 0; i < state->target_count; i++) {
-		if (i && state->targets[i].port != state->targets[i - 1].port)
-			same = 0;
-		same += state->targets[i].fresh;
-		most = same > most ? same : most;
-	}
-	return most;
-}
-
-/* Sockets that listen already are admitted to the pending ruleset's new targets. */
-static int scan(struct ps_tables *t, const struct ps_netns *netns, const struct ps_plan *plan)
-{
-	struct ps_scan_args args = { .instance = t->index };
-	uint32_t most = most_matches(&plan->state);
-	__u32 zero = 0;
-	int ret = 0;
-
-	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES) {
-		if (bpf_map_update_elem(t->host->fd[PS_HOST_SCAN_ARGS], &zero, &args, 0))
-			return -errno;
-		ret = run_scan(t->host, netns);
-	}
-	return ret;
-}
-
 /* The filter must never lack a port of the ruleset in force: it grows before
  * the store and shrinks after it. */
 static void widen_filter(uint32_t *filter, const uint32_t *plan)
@@ -231,7 +168,7 @@ static int prepare(struct ps_tables *t, const struct ps_netns *netns, const stru
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
 	widen_filter(t->filter, plan->filter);
-	ret = scan(t, netns, plan);
+	ret = ps_scan(t->host, netns, t->index, &plan->state);
 	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }
 

@@ -36,30 +36,50 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
-/* net/sock.h */
+/* net/net_namespace.h */
+struct net {
+	__u64 net_cookie;
+};
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+/* net/sock.h, linux/net.h */
 struct sock_common {
 	__u16 skc_num; /* local port, host byte order */
 	volatile unsigned char skc_state;
+	possible_net_t skc_net;
 };
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
 	kuid_t sk_uid;
+};
+struct socket {
+	struct sock *sk;
 };
 struct tcp_sock {
 	int copied_seq; /* never read: a struct must not be empty */
 };
 
-/* linux/bpf.h, net/ipv4/tcp_ipv4.c */
+/* kernel/bpf/task_iter.c; `file` is NULL after the last one. */
+struct task_struct;
+struct file;
 struct bpf_iter_meta {
 	__u64 session_id;
 };
-struct bpf_iter__tcp {
+struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
-	struct sock_common *sk_common;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop
+
+/* linux/in.h */
+enum { IPPROTO_TCP = 6 };
 
 /* net/tcp_states.h */
 enum { TCP_LISTEN_STATE = 10 };

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "scan.h"
+
+#include <errno.h>
+
+#include <bpf/bpf.h>
+
+#include "listeners.h"
+#include "util.h"
+
+/* Read the iterator to its end. */
+static int drain(int link)
+{
+	_cleanup_close_ int iter = bpf_iter_create(link);
+	char byte[64];
+	ssize_t got;
+
+	if (iter < 0)
+		return -errno;
+	/* EAGAIN: a million files without output, there are more. */
+	while ((got = read(iter, byte, sizeof(byte)))) {
+		if (got < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+	}
+	return 0;
+}
+
+static int forget_seen(const struct ps_host *host)
+{
+	int fd = host->fd[PS_HOST_SEEN];
+	__u64 cookie;
+
+	while (!bpf_map_get_next_key(fd, NULL, &cookie)) {
+		if (bpf_map_delete_elem(fd, &cookie) && errno != ENOENT)
+			return -errno;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
+static int run(const struct ps_host *host, const struct ps_scan_args *args)
+{
+	_cleanup_close_ int link = -1;
+	__u32 zero = 0;
+	int ret = forget_seen(host);
+
+	if (ret)
+		return ret;
+	if (bpf_map_update_elem(host->fd[PS_HOST_SCAN_ARGS], &zero, args, 0))
+		return -errno;
+	link = bpf_link_create(host->fd[PS_HOST_SCAN], 0, BPF_TRACE_ITER, NULL);
+	if (link < 0)
+		return -errno;
+	ret = drain(link);
+	return ret ? ret : forget_seen(host);
+}
+
+/* The most owners that one port has among the new targets: a socket matches no
+ * more of them. Targets are sorted by port. */
+static uint32_t most_matches(const struct ps_state *state)
+{
+	uint32_t most = 0, same = 0;
+
+	for (size_t i = 0; i < state->target_count; i++) {
+		if (i && state->targets[i].port != state->targets[i - 1].port)
+			same = 0;
+		same += state->targets[i].fresh;
+		most = same > most ? same : most;
+	}
+	return most;
+}
+
+/* Does anybody listen on the port of a new target? Looking at every open file of the
+ * host is the longer way to find out. True if it cannot be told. */
+static bool any_listener(const struct ps_netns *netns, const struct ps_state *state)
+{
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	struct ps_sockets sockets = {};
+	bool any;
+
+	if (!ports)
+		return true;
+	for (size_t i = 0; i < state->target_count; i++) {
+		if (state->targets[i].fresh)
+			ps_ports_add(ports, state->targets[i].port, state->targets[i].port);
+	}
+	any = ps_sockets_read(netns, ports, &sockets, NULL) || sockets.count;
+	ps_sockets_clear(&sockets);
+	return any;
+}
+
+int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
+	    const struct ps_state *state)
+{
+	struct ps_scan_args args = { .instance = index };
+	uint32_t most = most_matches(state);
+	int ret = 0;
+
+	if (!most || !any_listener(netns, state))
+		return 0;
+	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES)
+		ret = run(host, &args);
+	return ret;
+}
