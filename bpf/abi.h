@@ -57,7 +57,7 @@ struct ps_instance {
 	__u64 active; /* the ruleset word in force */
 	__u64 pending; /* the word being prepared: listeners are admitted for it too */
 	__u64 cookie; /* the network namespace's cookie */
-	__u64 reserved;
+	__u64 overflowed; /* not 0: some target has had more than PS_SLOTS listeners */
 };
 
 /* What a steered port leads to. A target id is chunk << 20 | index. */
@@ -66,6 +66,7 @@ enum ps_front_flags {
 	PS_FRONT_DEFAULT = 2, /* rule and target are those of a rule without address */
 	PS_FRONT_PREFIX = 4, /* address-prefix rules exist: ask the trie first */
 	PS_FRONT_PASS = 8, /* --on-miss pass; otherwise refuse */
+	PS_FRONT_STRICT = 16, /* an owner with a cgroup: only admitted sockets, see steer.h */
 };
 
 /* One front port: 80, used, rule 3, target 0x000002. */

@@ -75,12 +75,14 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 {
 	struct ps_overflow_key key = { .target = target };
 	void *map = bpf_map_lookup_elem(&overflows, &inst);
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
 	int ret = -EEXIST;
 
-	if (!map)
+	if (!map || !me)
 		return -1;
 	/* Before the socket can be found: steering looks no further than this. */
 	__sync_fetch_and_add(&e->overflow, 1);
+	*(volatile __u64 *)&me->overflowed = 1;
 	for (__u32 n = 0; n < PS_OVERFLOW && ret == -EEXIST; n++) {
 		key.n = n;
 		ret = enter_hash(way, handle, map, &key);

@@ -147,9 +147,10 @@ static __always_inline int find_front(struct bpf_sk_lookup *ctx, __u32 port, str
 enum ps_found { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FAILED = 2, PS_FOUND = 4 };
 
 /* Hand the connection to `sk`; releases it. */
-static __always_inline enum ps_found assign(struct bpf_sk_lookup *ctx, struct bpf_sock *sk)
+static __always_inline enum ps_found assign(struct bpf_sk_lookup *ctx, struct bpf_sock *sk,
+					    __u64 flags)
 {
-	int ret = bpf_sk_assign(ctx, sk, 0);
+	int ret = bpf_sk_assign(ctx, sk, flags);
 
 	bpf_sk_release(sk);
 	if (!ret)
@@ -157,6 +158,8 @@ static __always_inline enum ps_found assign(struct bpf_sk_lookup *ctx, struct bp
 	return ret == -EAFNOSUPPORT ? PS_OTHER_FAMILY : PS_FAILED;
 }
 
+/* The first slots of a target, in the chunk's `map`. The kernel spreads over the
+ * SO_REUSEPORT group of the socket that is found. */
 static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *map, __u32 index)
 {
 	enum ps_found found = PS_NONE;
@@ -169,7 +172,7 @@ static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *
 		sk = bpf_map_lookup_elem(map, &slot);
 		if (!sk)
 			continue;
-		found |= assign(ctx, sk);
+		found |= assign(ctx, sk, 0);
 		if (found & PS_FOUND)
 			break;
 	}
@@ -186,13 +189,13 @@ static __always_inline struct ps_events *events_of(__u32 target)
 }
 
 /* One listener beyond the first PS_SLOTS. Global functions are verified once,
- * however often they are called; so is the next. */
-__noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+ * however often they are called; so are the next. */
+__noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
 {
 	struct ps_overflow_key key = { .target = target, .n = n };
 	struct bpf_sock *sk = bpf_map_lookup_elem(&spill, &key);
 
-	return sk ? assign(ctx, sk) : PS_NONE;
+	return sk ? assign(ctx, sk, flags) : PS_NONE;
 }
 
 /* All of them; reached when none of the first can serve. */
@@ -203,19 +206,90 @@ __noinline int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 	int found = PS_NONE;
 
 	for (__u32 n = 0; n < PS_OVERFLOW && n < used; n++) {
-		found |= ps_try_one(ctx, target, n);
+		found |= ps_try_one(ctx, target, n, 0);
 		if (found & PS_FOUND)
 			break;
 	}
 	return found;
 }
 
-static __always_inline enum ps_found steer_to(struct bpf_sk_lookup *ctx, __u32 target)
+/* Place `n` of a target, the first PS_SLOTS being in its chunk's map. */
+__noinline int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
 {
 	__u32 chunk = PS_TARGET_CHUNK_OF(target);
+	__u32 slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+	struct bpf_sock *sk;
+	void *map;
+
+	if (n >= PS_SLOTS)
+		return ps_try_one(ctx, target, n - PS_SLOTS, BPF_SK_LOOKUP_F_NO_REUSEPORT);
+	if (!chunk) {
+		sk = bpf_map_lookup_elem(&listeners, &slot);
+		return sk ? assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT) : PS_NONE;
+	}
+	map = bpf_map_lookup_elem(&listeners_more, &chunk);
+	if (!map)
+		return PS_NONE;
+	sk = bpf_map_lookup_elem(map, &slot);
+	return sk ? assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT) : PS_NONE;
+}
+
+/* A number that is the same for each packet of a client's connection. */
+static __always_inline __u32 client_hash(const struct bpf_sk_lookup *ctx)
+{
+	__u32 hash = ctx->remote_port;
+
+	if (ctx->family == AF_INET)
+		hash ^= *(volatile __u32 *)&ctx->remote_ip4;
+	else
+		hash ^= *(volatile __u32 *)&ctx->remote_ip6[2] ^
+			*(volatile __u32 *)&ctx->remote_ip6[3];
+	hash *= 0x9e3779b1; /* the high bits depend on all */
+	return hash >> 16;
+}
+
+/* How many places of a target may have been used, PS_SLOTS at least. */
+static __always_inline __u32 places_of(__u32 target)
+{
+	__u32 index = instance;
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
+	struct ps_events *e = me && me->overflowed ? events_of(target) : NULL;
+	__u64 more = e ? e->overflow : 0;
+
+	return PS_SLOTS + (__u32)(more < PS_OVERFLOW ? more : PS_OVERFLOW);
+}
+
+/*
+ * All listeners of a target whose owner has a cgroup. A SO_REUSEPORT group may have
+ * sockets of the same user in other cgroups, and the kernel, or a program of theirs,
+ * would spread over those too. So the group is not asked: connections are spread
+ * here, over the admitted sockets only. The search begins at a place, and goes up or
+ * down, by the client, so that a dead place's share is divided between neighbours.
+ */
+__noinline int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
+{
+	__u32 places = places_of(target), hash = client_hash(ctx);
+	__u32 first = hash >> 1, step = hash & 1 ? 1 : places - 1;
+	int found = PS_NONE;
+
+	/* Arithmetic, not branches: the verifier would follow each way. */
+	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
+		found |= ps_try_place(ctx, target, (first + i * step) % places);
+		if (found & PS_FOUND)
+			break;
+	}
+	return found;
+}
+
+static __always_inline enum ps_found steer_to(struct bpf_sk_lookup *ctx,
+					      const struct ps_front *front)
+{
+	__u32 target = front->target, chunk = PS_TARGET_CHUNK_OF(target);
 	enum ps_found found = PS_NONE;
 	void *map;
 
+	if (front->flags & PS_FRONT_STRICT)
+		return ps_steer_strictly(ctx, target);
 	if (!chunk) {
 		found = try_slots(ctx, &listeners, PS_TARGET_INDEX_OF(target));
 	} else {
@@ -244,8 +318,9 @@ static __always_inline struct ps_hits *hits_of(__u32 rule)
 	return bpf_map_lookup_elem(chunk, &key);
 }
 
-/* Plain increments: the counters are this CPU's, and lookups of listeners run
- * with softirqs off or in one, never nested. */
+/* Plain increments: the counters are this CPU's, and lookups for connections run with
+ * softirqs off or in one. (Somebody's inet_diag request for one socket is a lookup
+ * too, and not so: it may lose a count that comes in the same nanosecond.) */
 static __always_inline void count(const struct ps_front *front, enum ps_found found)
 {
 	struct ps_hits *h = hits_of(front->rule);
@@ -281,7 +356,7 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 		return SK_DROP;
 	if (!front.flags)
 		return SK_PASS;
-	found = steer_to(ctx, front.target);
+	found = steer_to(ctx, &front);
 	count(&front, found);
 	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
 		return SK_PASS;

@@ -127,16 +127,22 @@ static int open_cgroup(const char *mount, const char *path, uint64_t *id)
 	return fd;
 }
 
-/* The id of the cgroup that a pinned link is attached to, 0 if it is gone. */
-static uint64_t linked_cgroup(const char *pin)
+/* The id of the cgroup that a pinned link is attached to: 0 if the cgroup, or the
+ * pin, is gone. -errno if it cannot be told. */
+static int linked_cgroup(const char *pin, uint64_t *id)
 {
 	_cleanup_close_ int fd = ps_bpffs_open_link(pin);
 	struct bpf_link_info info = {};
 	__u32 size = sizeof(info);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_LINK_TYPE_CGROUP)
-		return 0;
-	return info.cgroup.cgroup_id;
+	*id = 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	if (info.type == BPF_LINK_TYPE_CGROUP)
+		*id = info.cgroup.cgroup_id;
+	return 0;
 }
 
 /* 1: attached now; 0: it was already. */
@@ -144,15 +150,16 @@ static int attach_one(const struct ps_host *host, const char *mount, const char 
 {
 	_cleanup_close_ int cgroup = -1, link = -1;
 	char pin[PS_PATH];
-	uint64_t id = 0;
+	uint64_t id = 0, linked;
 	int ret;
 
 	cgroup = open_cgroup(mount, path, &id);
 	if (cgroup < 0)
 		return cgroup;
 	ps_bpffs_path(pin, "host/" LINK_PREFIX "%" PRIu64, id);
-	if (linked_cgroup(pin) == id)
-		return 0;
+	ret = linked_cgroup(pin, &linked);
+	if (ret || linked == id)
+		return ret;
 	link = bpf_link_create(host->fd[PS_HOST_LISTEN], cgroup, BPF_CGROUP_SOCK_OPS, NULL);
 	if (link < 0)
 		return -errno;
@@ -196,11 +203,14 @@ static int detach_unwanted(const char *name, void *data)
 	const struct wanted *wanted = data;
 	char pin[PS_PATH];
 	uint64_t id;
+	int ret;
 
 	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
 		return 0;
 	ps_bpffs_path(pin, "host/%s", name);
-	id = linked_cgroup(pin);
+	ret = linked_cgroup(pin, &id);
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < wanted->count; i++) {
 		if (id && wanted->ids[i] == id)
 			return 0;
@@ -221,6 +231,9 @@ int ps_anchors_detach_others(const struct ps_anchors *anchors)
 	for (size_t i = 0; i < anchors->count; i++) {
 		int fd = open_cgroup(mount, anchors->paths[i], &ids[wanted.count]);
 
+		/* One that is gone keeps nothing; any other failure, everything. */
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
 		if (fd >= 0)
 			wanted.count++;
 		ps_close(&fd);
@@ -262,14 +275,17 @@ static int is_covered(const char *mount, const char *path)
 
 	snprintf(at, sizeof(at), "%s", path);
 	for (;;) {
-		uint64_t id = 0;
-		int fd = open_cgroup(mount, at, &id);
+		uint64_t id = 0, linked;
+		int fd = open_cgroup(mount, at, &id), ret;
 
 		if (fd < 0 && fd != -ENOENT)
 			return fd;
 		ps_close(&fd);
 		ps_bpffs_path(pin, "host/" LINK_PREFIX "%" PRIu64, id);
-		if (id && linked_cgroup(pin) == id)
+		ret = linked_cgroup(pin, &linked);
+		if (ret)
+			return ret;
+		if (id && linked == id)
 			return 1;
 		slash = strrchr(at, '/');
 		if (!slash)
@@ -300,13 +316,19 @@ static int read_one(const char *name, void *data)
 	struct reading *reading = data;
 	char pin[PS_PATH], path[PS_CGROUP_PATH];
 	uint64_t id;
+	int ret;
 
 	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
 		return 0;
 	ps_bpffs_path(pin, "host/%s", name);
-	id = linked_cgroup(pin);
-	if (!id || path_of_cgroup(reading->mount, id, path))
+	ret = linked_cgroup(pin, &id);
+	if (ret)
+		return ret;
+	if (!id)
 		return append(reading->anchors, "(removed)");
+	/* Not below this mount, or no right to open it by handle. */
+	if (path_of_cgroup(reading->mount, id, path))
+		snprintf(path, sizeof(path), "(id %" PRIu64 ")", id);
 	return append(reading->anchors, path);
 }
 

@@ -65,6 +65,23 @@ static bool state_exists(void)
 
 static int detach_unneeded(const struct ps_host *host);
 
+/* Is this failure to open the shared state one that stays: a part is missing, or is
+ * another version's? Not so a lack of memory, descriptors or permission. */
+static bool is_beyond_repair(int ret)
+{
+	return ret == -ESRCH || ret == -ENOENT || ret == -EPROTO || ret == -EBADMSG;
+}
+
+/* Leftovers, a broken state or another version's: nothing of it can be kept, and
+ * `unload` is the command that is told to remove it. */
+static int remove_all(bool *changed, int why, struct ps_error *error)
+{
+	int ret = ps_host_remove();
+
+	*changed = why != -ESRCH;
+	return ret ? ps_fail_kernel(error, ret, "remove " PS_STATE) : 0;
+}
+
 int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_error *error)
 {
 	_cleanup_writer_ struct writer w = WRITER_NONE;
@@ -74,13 +91,8 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 	if (!state_exists())
 		return 0;
 	ret = begin_writer(&w, false, error);
-	if (ret && w.lock >= 0) {
-		/* Leftovers, a broken state or another version's: nothing of it can
-		 * be kept, and this is the command that is told to remove it. */
-		*changed = ret != -ESRCH;
-		ret = ps_host_remove();
-		return ret ? ps_fail_kernel(error, ret, "remove " PS_STATE) : 0;
-	}
+	if (ret && w.lock >= 0 && !w.host.instances && is_beyond_repair(ret))
+		return remove_all(changed, ret, error);
 	if (ret)
 		return ret;
 	index = ps_find_loaded(&w.host, netns->cookie);
@@ -124,6 +136,9 @@ static int detach_unneeded(const struct ps_host *host)
 	struct collecting c = { .host = host };
 	int ret = ps_host_each(host, collect_one, &c);
 
+	/* Where the deepest cgroups of another instance's owners are by now. */
+	if (!ret)
+		ret = ps_anchors_attach(host, &c.anchors, NULL);
 	if (!ret)
 		ret = ps_anchors_detach_others(&c.anchors);
 	ps_anchors_clear(&c.anchors);

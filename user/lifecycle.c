@@ -76,7 +76,7 @@ int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
 	return ret;
 }
 
-bool ps_is_dead(uint64_t cookie, uint32_t *inode)
+int ps_is_dead(uint64_t cookie, uint32_t *inode)
 {
 	struct bpf_link_info info = {};
 	_cleanup_close_ int fd = -1;
@@ -86,8 +86,10 @@ bool ps_is_dead(uint64_t cookie, uint32_t *inode)
 	ps_bpffs_path(path, FOLDER "/link", cookie);
 	fd = ps_bpffs_open_link(path);
 	*inode = 0;
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
-		return true;
+	if (fd < 0)
+		return fd == -ENOENT || fd == -EPROTO ? 1 : fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
 	*inode = info.netns.netns_ino;
 	return !*inode;
 }
@@ -125,20 +127,36 @@ static void store_words(const struct ps_host *host, uint32_t index, uint64_t wor
 	ps_store(&host->instances[index].active, word);
 }
 
+/* Each takes several waits for readers, a tenth of a second in all: what many
+ * namespaces left goes over several commands. */
+enum { CLEAN_AT_ONCE = 8 };
+
+struct cleaning {
+	const struct ps_host *host;
+	int done;
+};
+
 static int clean_one(uint64_t cookie, uint32_t index, void *data)
 {
-	const struct ps_host *host = data;
+	struct cleaning *cleaning = data;
+	const struct ps_host *host = cleaning->host;
+	int dead = 1;
 	uint32_t inode;
 
-	if (ps_fetch(&host->instances[index].active) && !ps_is_dead(cookie, &inode))
-		return 0;
+	if (ps_fetch(&host->instances[index].active))
+		dead = ps_is_dead(cookie, &inode);
+	if (dead <= 0 || cleaning->done >= CLEAN_AT_ONCE)
+		return dead < 0 ? dead : 0;
+	cleaning->done++;
 	store_words(host, index, 0);
 	return remove_rest(host, cookie, index);
 }
 
 int ps_clean(const struct ps_host *host)
 {
-	return ps_host_each(host, clean_one, (void *)host);
+	struct cleaning cleaning = { .host = host };
+
+	return ps_host_each(host, clean_one, &cleaning);
 }
 
 static int count_one(uint64_t cookie, uint32_t index, void *data)
@@ -274,6 +292,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 		return ret;
 	store_words(host, (uint32_t)index, 0);
 	ps_store(&host->instances[index].cookie, netns->cookie);
+	ps_store(&host->instances[index].overflowed, 0);
 	value = (__u32)index;
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
 	if (!ret)

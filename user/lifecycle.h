@@ -30,8 +30,9 @@ int ps_drop_host_if_unused(struct ps_host *host);
 int ps_save_state(uint64_t cookie, const struct ps_state *state);
 int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
 
-/* Is the namespace of this instance gone? Its link then has no namespace. */
-bool ps_is_dead(uint64_t cookie, uint32_t *inode);
+/* Is the namespace of this instance gone? Its link then has no namespace: 1, 0 with
+ * the namespace's inode, or -errno if it cannot be told. */
+int ps_is_dead(uint64_t cookie, uint32_t *inode);
 
 /* The loaded instance of a namespace: its index, or -ESRCH. */
 int ps_find_loaded(const struct ps_host *host, uint64_t cookie);

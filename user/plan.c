@@ -232,6 +232,13 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 	return 0;
 }
 
+/* The flags of a cell or trie entry that leads to the rule's target. */
+static __u16 flags_of(const struct ps_rule *rule)
+{
+	return (__u16)(PS_FRONT_USED | (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0) |
+		       (rule->owner.flags & PS_OWNER_CGROUP ? PS_FRONT_STRICT : 0));
+}
+
 /* The cell of each front port, by port. */
 static void fill_front(struct ps_front *front, const struct ps_rule *rule, uint32_t target)
 {
@@ -239,8 +246,7 @@ static void fill_front(struct ps_front *front, const struct ps_rule *rule, uint3
 		front->flags |= PS_FRONT_USED | PS_FRONT_PREFIX;
 		return;
 	}
-	front->flags |= PS_FRONT_USED | PS_FRONT_DEFAULT |
-			(rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0);
+	front->flags |= flags_of(rule) | PS_FRONT_DEFAULT;
 	front->rule = rule->id;
 	front->target = target;
 }
@@ -255,7 +261,7 @@ static void add_prefix(struct ps_plan *plan, const struct ps_rule *rule, uint16_
 	e->key.port = port;
 	e->key.family = rule->prefix.family;
 	memcpy(e->key.addr, rule->prefix.addr, sizeof(e->key.addr));
-	e->value.flags = PS_FRONT_USED | (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0);
+	e->value.flags = flags_of(rule);
 	e->value.rule = rule->id;
 	e->value.target = target;
 }

@@ -10,9 +10,11 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import sys
 
 IPPROTO_MPTCP = 262
+SO_ATTACH_REUSEPORT_CBPF = 51
 
 
 def arguments():
@@ -25,7 +27,9 @@ def arguments():
     parser.add_argument("--dual", action="store_true")
     parser.add_argument("--reuseport", action="store_true")
     parser.add_argument("--mptcp", action="store_true")
+    parser.add_argument("--take-all", action="store_true", help="of a group of two")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--shared", type=int, default=1, help="processes for one socket")
     return parser.parse_args()
 
 
@@ -40,6 +44,11 @@ def listener(args):
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if args.dual else 1)
     sock.bind((args.address, args.port))
     sock.listen(4096)
+    if args.take_all:
+        # A classic BPF program that returns 1: the group's second socket.
+        code = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 1))
+        program = struct.pack("@HP", 1, ctypes.addressof(code))
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
     return sock
 
 
@@ -93,6 +102,8 @@ def main():
     args = arguments()
     if args.workers == 1:
         sock, pids = listener(args), [os.getpid()]
+        while len(pids) < args.shared and os.getpid() == pids[0]:
+            pids.append(os.fork() or serve(sock, args))
     else:
         sock, pids = None, [worker(args) for _ in range(args.workers)]
     os.write(1, ("ready " + " ".join(map(str, pids)) + "\n").encode())

@@ -619,6 +619,95 @@ answers_often()
 	counters 93:8080/tcp "steered=200"
 }
 
+@test "an owner with a cgroup: connections are spread over its own sockets" {
+	portsteer add 104:8080 --cgroup "$CG/web"
+	local n out
+	for n in 1 2 3 4; do
+		serve -g web w$n 127.0.0.1 8080 --reuseport
+	done
+	out=$(client_connections --count 400 $HERE4 104)
+	assert_match "$out" "^ok 400 refused 0 broken 0 names w1=[0-9]+,w2=[0-9]+,w3=[0-9]+,w4="
+	serve -g web more 127.0.0.1 8080 --reuseport --workers 60
+	out=$(client_connections --count 400 $HERE4 104)
+	assert_match "$out" "^ok 400 refused 0 broken 0 names more=[23][0-9][0-9],w1="
+	counters 104:8080/tcp "steered=800 missed=0 error=0"
+}
+
+# The kernel spreads over a group by itself, or as a program of any member says: here
+# everything to the second socket, which is the stranger's.
+@test "an owner with a cgroup: a stranger in its reuseport group gets nothing" {
+	portsteer add 105:8080 --cgroup "$CG/web"
+	portsteer add 106:8080 --cgroup "$CG/web" --user ps-web
+	serve -g web good 127.0.0.1 8080 --reuseport
+	serve -g evil EVIL 127.0.0.1 8080 --reuseport --take-all
+	assert_match "$(connections --count 20 127.0.0.1 8080)" "names EVIL=20"
+	assert_match "$(client_connections --count 200 $HERE4 105)" \
+		"^ok 200 refused 0 broken 0 names good=200$"
+	assert_match "$(client_connections --count 200 $HERE4 106)" \
+		"^ok 200 refused 0 broken 0 names good=200$"
+	counters 105:8080/tcp "steered=200 denied=1 admitted=1"
+}
+
+@test "processes that share one socket are one listener, found before or after" {
+	serve -g web web 127.0.0.1 8080 --shared 6
+	portsteer add 80:8080 --user ps-web
+	counters 80:8080/tcp "admitted=1"
+	kill_servers
+	serve -g web web 127.0.0.1 8080 --shared 6
+	counters 80:8080/tcp "admitted=2"
+	answers web client http://$HERE4/
+}
+
+# Every owner of the port matches: all targets get the listener, however many.
+many_owners()
+{
+	local path=$CG n
+	portsteer -q add 1000:8080 --any-user
+	portsteer -q add 1001:8080 --user ps-web
+	for n in 2 3 4 5 6; do
+		path=$path/$n
+		portsteer -q add 100$n:8080 --cgroup "$path"
+		portsteer -q add 101$n:8080 --cgroup "$path" --user ps-web
+	done
+}
+
+all_answer()
+{
+	local port
+	for port in 1000 1001 100{2..6} 101{2..6}; do
+		answers web client http://$HERE4:$port/
+		counters $port:8080/tcp "admitted=1 denied=0 steered=1"
+	done
+}
+
+@test "one listener of twelve owners' targets, open before the rules" {
+	mkdir -p "$PS_TEST_CGROUP/2/3/4/5/6"
+	serve -g 2/3/4/5/6 web 127.0.0.1 8080
+	many_owners
+	all_answer
+}
+
+@test "one listener of twelve owners' targets, all rules at once" {
+	mkdir -p "$PS_TEST_CGROUP/2/3/4/5/6"
+	serve -g 2/3/4/5/6 web 127.0.0.1 8080
+	many_owners
+	portsteer list --json | "$PYTHON" -c 'import json, sys
+for r in json.load(sys.stdin)["rules"]:
+    o = r["owner"]
+    print(r["rule"], "--any-user" if o["any"] else "",
+          "--user ps-web" if o["uid"] else "", "--cgroup " + o["cgroup"] if o["cgroup"] else "")
+' >"$PS_TEST_DIR/rules"
+	portsteer -q flush
+	portsteer -q add -f "$PS_TEST_DIR/rules"
+	all_answer
+}
+
+@test "one listener of twelve owners' targets, after the rules" {
+	many_owners
+	serve -g 2/3/4/5/6 web 127.0.0.1 8080
+	all_answer
+}
+
 # --- exact counters ----------------------------------------------------------------
 
 @test "2000 connections from all CPUs at once are 2000" {

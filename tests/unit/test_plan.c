@@ -198,6 +198,13 @@ static size_t count_cells(const struct ps_plan *plan)
 	return used;
 }
 
+/* What a rule's policies mean for its cells and trie entries. */
+static uint16_t rule_flags(const struct ps_rule *rule)
+{
+	return (uint16_t)((rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0) |
+			  (rule->owner.flags & PS_OWNER_CGROUP ? PS_FRONT_STRICT : 0));
+}
+
 static void check_cell(const struct ps_plan *plan, const struct model *m, const uint32_t *ids,
 		       uint16_t port)
 {
@@ -213,7 +220,7 @@ static void check_cell(const struct ps_plan *plan, const struct model *m, const 
 	if (m->prefixed[port])
 		flags |= PS_FRONT_PREFIX;
 	if (rule)
-		flags |= PS_FRONT_DEFAULT | (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0);
+		flags |= PS_FRONT_DEFAULT | rule_flags(rule);
 	CHECK_MSG(cell->flags == flags, "port %d: flags %x, wanted %x", port, cell->flags, flags);
 	if (!rule)
 		return;
@@ -266,9 +273,7 @@ static void check_prefixes(const struct ps_plan *plan, const struct model *m, co
 			e = bsearch(&key, sorted, plan->prefix_count, sizeof(*e), compare_key);
 			CHECK_MSG(e, "rule %zu, port %u", i, p);
 			CHECK_EQ(e->value.port, 0);
-			CHECK_EQ(e->value.flags,
-				 PS_FRONT_USED |
-					 (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0));
+			CHECK_EQ(e->value.flags, PS_FRONT_USED | rule_flags(rule));
 			CHECK_EQ(e->value.rule, rule->id);
 			CHECK_EQ(e->value.target,
 				 id_at(m, ids, (uint16_t)(rule->target + (p - rule->front)),
@@ -602,7 +607,7 @@ static void test_one(void **state)
 	CHECK_EQ(ps_plan_build(&set, &in.state, in.word, &plan, NULL), 0);
 	check_plan(&plan, &set, &in.state, in.word);
 	cell = find_cell(&plan, 80);
-	CHECK_EQ(cell->flags, PS_FRONT_USED | PS_FRONT_DEFAULT | PS_FRONT_PASS);
+	CHECK_EQ(cell->flags, PS_FRONT_USED | PS_FRONT_DEFAULT | PS_FRONT_PASS | PS_FRONT_STRICT);
 	CHECK_EQ(plan.state.targets[0].port, 8080);
 	CHECK_EQ(plan.state.targets[0].fresh, true);
 	CHECK_EQ(plan.filter[2], 1u << 16);
