@@ -91,10 +91,11 @@ static int resolve_path(const char *text, char **path, struct ps_error *error)
 	if (len > 1 && !strncmp(text, mount, len) && (!text[len] || text[len] == '/'))
 		return ps_cgroup_normalise(text[len] ? text + len : "/", path, error);
 	if (in_sys)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup %s: it is not below %s, where cgroup2 is mounted; give a path "
-			       "below that",
-			       text, mount);
+		return ps_fail(
+			error, PS_EXIT_USAGE, EINVAL,
+			"cgroup %.200s: it is not below %s, where cgroup2 is mounted; give a path "
+			"below that",
+			text, mount);
 	return ps_cgroup_normalise(text, path, error);
 }
 
@@ -108,7 +109,7 @@ static bool ends_with(const char *text, const char *end)
 static int fail_pid(const char *pid, int err, struct ps_error *error)
 {
 	return ps_fail(error, PS_EXIT_FAILED, err,
-		       "cgroup pid:%s: %s; see 'ps -e' for the processes there are", pid,
+		       "cgroup pid:%.50s: %s; see 'ps -e' for the processes there are", pid,
 		       err == ENOENT || err == ESRCH ? "there is no such process" : strerror(err));
 }
 
@@ -123,7 +124,7 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 
 	if (!*pid || strspn(pid, "0123456789") != strlen(pid) || strlen(pid) > 10)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup pid:%s: not a process id; write it as pid:1234", pid);
+			       "cgroup pid:%.50s: not a process id; write it as pid:1234", pid);
 	snprintf(name, sizeof(name), "/proc/%s/cgroup", pid);
 	file = fopen(name, "re");
 	if (!file)
@@ -136,9 +137,9 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 		/* The cgroup of a process that has not yet been reaped may be gone. */
 		if (ends_with(line, " (deleted)"))
 			line[len - strlen(" (deleted)")] = '\0';
-		if (strstr(line, "/.."))
+		if (strstr(line, "/../") || ends_with(line, "/.."))
 			return ps_fail(error, PS_EXIT_FAILED, EXDEV,
-				       "cgroup pid:%s: it is outside of portsteer's own cgroup "
+				       "cgroup pid:%.50s: it is outside of portsteer's own cgroup "
 				       "namespace; run portsteer on the host",
 				       pid);
 		return ps_cgroup_normalise(line + 3, path, error);
@@ -146,7 +147,7 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 	if (ferror(file))
 		return fail_pid(pid, errno, error);
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOENT,
-		       "cgroup pid:%s: the process is in no cgroup2 hierarchy; mount one with 'mount "
+		       "cgroup pid:%.50s: the process is in no cgroup2 hierarchy; mount one with 'mount "
 		       "-t cgroup2 none /sys/fs/cgroup'",
 		       pid);
 }
@@ -182,9 +183,15 @@ static void search_below(struct search *search, unsigned int depth)
 {
 	DIR *dir = depth > PS_CGROUP_DEPTH ? NULL : opendir(search->path);
 	struct dirent *entry;
+	struct stat st;
 
 	if (!dir)
 		return;
+	/* Below a cgroup that is a user's own, that user makes up the names. */
+	if (fstat(dirfd(dir), &st) || st.st_uid) {
+		closedir(dir);
+		return;
+	}
 	while (search->count < 2 && (entry = readdir(dir))) {
 		if (entry->d_type == DT_DIR)
 			search_entry(search, entry->d_name, depth);
@@ -203,7 +210,7 @@ static int resolve_unit(const char *unit, char **path, struct ps_error *error)
 
 	if (strchr(unit, '/') || !strchr(unit, '.') || unit[0] == '.' || strlen(unit) > 255)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup unit:%s: not a unit's name; write it with its ending, as in "
+			       "cgroup unit:%.200s: not a unit's name; write it with its ending, as in "
 			       "unit:web.service",
 			       unit);
 	ret = ps_cgroup2_mount(search.path, error);
@@ -218,23 +225,54 @@ static int resolve_unit(const char *unit, char **path, struct ps_error *error)
 	search_below(&search, 0);
 	if (search.count > 1)
 		return ps_fail(error, PS_EXIT_FAILED, EEXIST,
-			       "cgroup unit:%s: there is more than one, %s and %s; give the path",
+			       "cgroup unit:%.200s: there is more than one, %s and %s; give the path",
 			       unit, search.found[0], search.found[1]);
 	if (search.count)
 		return ps_cgroup_normalise(search.found[0], path, error);
 	if (ends_with(unit, ".service"))
 		return ps_cgroup_normalise(usual, path, error);
 	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
-		       "cgroup unit:%s: there is no such cgroup; start the unit first, or give the "
+		       "cgroup unit:%.200s: there is no such cgroup; start the unit first, or give the "
 		       "path",
 		       unit);
 }
 
+/* The root of the whole hierarchy has the id 1 (kernfs); in a cgroup namespace another
+ * cgroup is shown as the root, and paths do not mean what they mean to the kernel. */
+static int check_root(const char *text, struct ps_error *error)
+{
+	char mount[256];
+	struct stat st;
+
+	if (ps_cgroup2_mount(mount, NULL) || stat(mount, &st) || st.st_ino == 1)
+		return 0;
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, EXDEV,
+		       "cgroup %.200s: portsteer runs in a cgroup namespace, where the paths of "
+		       "cgroups are not known; use --user, or run it on the host",
+		       text);
+}
+
 int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
 {
+	_cleanup_free_ char *found = NULL;
+	int ret = check_root(text, error);
+
+	if (ret)
+		return ret;
 	if (!strncmp(text, "pid:", 4))
-		return resolve_pid(text + 4, path, error);
-	if (!strncmp(text, "unit:", 5))
-		return resolve_unit(text + 5, path, error);
-	return resolve_path(text, path, error);
+		ret = resolve_pid(text + 4, &found, error);
+	else if (!strncmp(text, "unit:", 5))
+		ret = resolve_unit(text + 5, &found, error);
+	else
+		ret = resolve_path(text, &found, error);
+	if (ret)
+		return ret;
+	if (found && !strcmp(found, "/"))
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "cgroup %.200s: it is the root, which every process is in; name one "
+			       "below it, or say --any-user",
+			       text);
+	*path = found;
+	found = NULL;
+	return 0;
 }

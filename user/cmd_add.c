@@ -37,31 +37,35 @@ static int refuse_two_users(const struct ps_rule *rule, uint32_t one, uint32_t o
 		       text, one, other);
 }
 
-/* The uid that listens on the rule's target now, alone. */
-static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
-		       struct ps_error *error)
+static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct ps_error *error)
 {
-	uint16_t last = ps_rule_target_last(rule);
 	char text[PS_RULE_TEXT];
-	bool found = false;
 
-	for (size_t i = ps_sockets_from(sockets, rule->target);
-	     i < sockets->count && sockets->items[i].port <= last; i++) {
-		uint32_t uid = sockets->items[i].uid;
-
-		if (found && uid != rule->owner.uid)
-			return refuse_two_users(rule, rule->owner.uid, uid, error);
-		rule->owner.uid = uid;
-		found = true;
-	}
-	rule->owner.flags = PS_OWNER_USER;
-	if (found)
-		return 0;
 	ps_rule_format(rule, text);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 		       "no owner for %s: nobody listens on port %u now who could be it; give "
 		       "--user, --cgroup or --any-user, or start the server first",
-		       text, rule->target);
+		       text, port);
+}
+
+/* The uid that listens on all of the rule's targets now, alone. */
+static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
+		       struct ps_error *error)
+{
+	size_t i = ps_sockets_from(sockets, rule->target), first = i;
+
+	for (uint32_t port = rule->target; port <= ps_rule_target_last(rule); port++) {
+		if (i == sockets->count || sockets->items[i].port != port)
+			return refuse_no_listener(rule, port, error);
+		for (; i < sockets->count && sockets->items[i].port == port; i++) {
+			rule->owner.uid = sockets->items[first].uid;
+			if (sockets->items[i].uid != rule->owner.uid)
+				return refuse_two_users(rule, rule->owner.uid,
+							sockets->items[i].uid, error);
+		}
+	}
+	rule->owner.flags = PS_OWNER_USER;
+	return 0;
 }
 
 /* Give an owner to the rules that have none. */
@@ -83,6 +87,11 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 		if (a->inferred[i])
 			ps_ports_add(ports, rule->target, ps_rule_target_last(rule));
 	}
+	/* The owner is to be told to someone who can object. */
+	if (any && a->cli->quiet)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "--quiet would hide who becomes the owner; give --user, --cgroup or "
+			       "--any-user");
 	ret = any ? ps_sockets_read(&a->cli->netns, ports, &sockets, error) : 0;
 	for (size_t i = 0; i < a->list.count && !ret; i++) {
 		if (a->inferred[i])

@@ -3,13 +3,17 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "text.h"
 
 static int tell(const struct ps_cli *cli, bool changed, const char *done, const char *nothing)
 {
+	char label[4 * sizeof(cli->netns.label)];
+
+	ps_printable(cli->netns.label, label, sizeof(label));
 	if (cli->json)
 		printf("{\"changed\":%s}\n", changed ? "true" : "false");
 	else if (!cli->quiet)
-		printf("%s network namespace %s\n", changed ? done : nothing, cli->netns.label);
+		printf("%s network namespace %s\n", changed ? done : nothing, label);
 	return 0;
 }
 

@@ -76,15 +76,17 @@ static int spec_path(const char *spec, char *path, size_t size, struct ps_error 
 		pid = strtol(spec + 4, &end, 10);
 		if (spec[4] < '0' || spec[4] > '9' || *end || errno || pid < 1 || pid > INT32_MAX)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "--netns %s: not a process id; write it as pid:1234", spec);
+				       "--netns %.200s: not a process id; write it as pid:1234",
+				       spec);
 		snprintf(path, size, "/proc/%ld/ns/net", pid);
 		return 0;
 	}
 	if (!*spec || !strcmp(spec, ".") || !strcmp(spec, "..") || strlen(spec) >= size - 20)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--netns %s: not a namespace; give a path, a name from 'ip netns', or "
-			       "pid:N",
-			       *spec ? spec : "''");
+		return ps_fail(
+			error, PS_EXIT_USAGE, EINVAL,
+			"--netns %.200s: not a namespace; give a path, a name from 'ip netns', or "
+			"pid:N",
+			*spec ? spec : "''");
 	if (strchr(spec, '/')) {
 		snprintf(path, size, "%s", spec);
 		return 0;
@@ -99,18 +101,19 @@ static int fail_open(const char *spec, int err, struct ps_error *error)
 {
 	if (err == EPERM || err == EACCES)
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err,
-			       "--netns %s: cannot open it: %s; run portsteer as root", spec,
+			       "--netns %.200s: cannot open it: %s; run portsteer as root", spec,
 			       strerror(err));
 	if (err == ENOENT && !strncmp(spec, "pid:", 4))
 		return ps_fail(error, PS_EXIT_FAILED, err,
-			       "--netns %s: there is no such process; see 'ps -e'", spec);
+			       "--netns %.200s: there is no such process; see 'ps -e'", spec);
 	if (err == ENOENT && !strchr(spec, '/'))
-		return ps_fail(error, PS_EXIT_FAILED, err,
-			       "--netns %s: there is no namespace of that name; see 'ip netns list'",
-			       spec);
+		return ps_fail(
+			error, PS_EXIT_FAILED, err,
+			"--netns %.200s: there is no namespace of that name; see 'ip netns list'",
+			spec);
 	return ps_fail(error, PS_EXIT_FAILED, err,
-		       "--netns %s: cannot open it: %s; see 'ip netns list' or 'lsns -t net'", spec,
-		       strerror(err));
+		       "--netns %.200s: cannot open it: %s; see 'ip netns list' or 'lsns -t net'",
+		       spec, strerror(err));
 }
 
 static int open_spec(const char *spec, struct ps_error *error)
@@ -132,7 +135,7 @@ static int open_spec(const char *spec, struct ps_error *error)
 	}
 	if (fd < 0 || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return ps_fail(error, PS_EXIT_FAILED, EINVAL,
-			       "--netns %s: %s is not a network namespace; see 'ip netns list' or "
+			       "--netns %.200s: %s is not a network namespace; see 'ip netns list' or "
 			       "'lsns -t net'",
 			       spec, path);
 	result = fd;

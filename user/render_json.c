@@ -104,25 +104,28 @@ static struct json_object *socket_json(const struct ps_socket *socket)
 	return object;
 }
 
-/* The sockets that are admitted, or those that are not, with the reason. */
-static struct json_object *sockets_json(const struct ps_report *report, const struct ps_rule *rule,
-					bool admitted)
+/* The sockets that are admitted, or those that are not, with the reason: an array under
+ * `key`, and how many there are under `count_key`, as an array may be cut. */
+static void put_sockets(struct json_object *rule_object, const char *key, const char *count_key,
+			const struct ps_report *report, const struct ps_rule *rule, bool admitted)
 {
 	struct json_object *array = json_object_new_array();
 	struct ps_range range = ps_report_range(report, rule);
+	size_t most = ps_report_most_shown(report), count = 0;
 
 	for (size_t i = range.first; i < range.end; i++) {
 		const struct ps_socket *socket = &report->sockets.items[i];
 		struct json_object *object;
 
-		if (ps_report_admitted(report, rule, socket) != admitted)
+		if (ps_report_admitted(report, rule, socket) != admitted || count++ >= most)
 			continue;
 		object = socket_json(socket);
 		if (!admitted)
 			put_text(object, "reason", ps_report_reason(rule, socket));
 		json_object_array_add(array, object);
 	}
-	return array;
+	put(rule_object, key, array);
+	put_number(rule_object, count_key, count);
 }
 
 /* "10.0.0.0/8", or null. */
@@ -153,8 +156,8 @@ static struct json_object *rule_json(const struct ps_report *report, const struc
 	put_text(object, "on_miss", ps_on_miss_name(rule->on_miss));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
-	put(object, "listeners", sockets_json(report, rule, true));
-	put(object, "not_admitted", sockets_json(report, rule, false));
+	put_sockets(object, "listeners", "listener_count", report, rule, true);
+	put_sockets(object, "not_admitted", "not_admitted_count", report, rule, false);
 	return object;
 }
 

@@ -81,32 +81,64 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, bool na
 	}
 }
 
-/* The rule's own line shows the first of them; admitted ones come first. */
+/* The listeners of one rule, line by line. */
+struct lines {
+	struct ps_table *table;
+	const struct ps_report *report;
+	const struct ps_rule *rule;
+	bool names;
+	size_t count; /* lines that the rule has so far */
+};
+
+/* The columns before a listener: the rule's own are there for the first one. */
+static void begin_line(struct lines *l)
+{
+	if (l->count++)
+		add_rule(l->table, NULL, l->names);
+}
+
+/* The admitted sockets, or the others. */
+static void add_sockets(struct lines *l, bool admitted)
+{
+	struct ps_range range = ps_report_range(l->report, l->rule);
+	size_t most = ps_report_most_shown(l->report), shown = 0, left = 0;
+	char text[1024];
+
+	for (size_t i = range.first; i < range.end; i++) {
+		const struct ps_socket *socket = &l->report->sockets.items[i];
+
+		if (ps_report_admitted(l->report, l->rule, socket) != admitted)
+			continue;
+		if (shown == most) {
+			left++;
+			continue;
+		}
+		shown++;
+		begin_line(l);
+		listener_text(socket, text);
+		if (admitted)
+			ps_table_add(l->table, text);
+		else
+			ps_table_addf(l->table, "%s (not admitted: %s)", text,
+				      ps_report_reason(l->rule, socket));
+	}
+	if (!left)
+		return;
+	begin_line(l);
+	ps_table_addf(l->table, "and %zu more%s", left, admitted ? "" : " (not admitted)");
+}
+
 static void add_listeners(struct ps_table *table, const struct ps_report *report,
 			  const struct ps_rule *rule, bool names)
 {
-	struct ps_range range = ps_report_range(report, rule);
-	size_t admitted = ps_report_count(report, rule), lines = !admitted;
-	char text[1024];
+	struct lines lines = { .table = table, .report = report, .rule = rule, .names = names };
 
-	if (!admitted)
+	if (!ps_report_count(report, rule)) {
+		begin_line(&lines);
 		ps_table_add(table, "no listener yet");
-	for (int others = !admitted; others <= 1; others++) {
-		for (size_t i = range.first; i < range.end; i++) {
-			const struct ps_socket *socket = &report->sockets.items[i];
-
-			if (ps_report_admitted(report, rule, socket) == others)
-				continue;
-			if (lines++)
-				add_rule(table, NULL, names);
-			listener_text(socket, text);
-			if (others)
-				ps_table_addf(table, "%s (not admitted: %s)", text,
-					      ps_report_reason(rule, socket));
-			else
-				ps_table_add(table, text);
-		}
 	}
+	add_sockets(&lines, true);
+	add_sockets(&lines, false);
 }
 
 static bool any_name(const struct ps_ruleset *rules)

@@ -75,6 +75,14 @@ size_t ps_report_count(const struct ps_report *report, const struct ps_rule *rul
 	return count;
 }
 
+size_t ps_report_most_shown(const struct ps_report *report)
+{
+	enum { IN_ALL = 65536, EACH = 256 };
+	size_t share = IN_ALL / (report->view.state.rules.count + 1);
+
+	return share > EACH ? EACH : share + 1;
+}
+
 const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket)
 {
 	if (rule->owner.flags & PS_OWNER_USER && rule->owner.uid != socket->uid)

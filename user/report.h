@@ -35,6 +35,10 @@ bool ps_report_admitted(const struct ps_report *report, const struct ps_rule *ru
 			const struct ps_socket *socket);
 size_t ps_report_count(const struct ps_report *report, const struct ps_rule *rule);
 
+/* How many sockets to show for each rule, of those admitted and of the others: rules can
+ * lead to the same sockets by the thousand. */
+size_t ps_report_most_shown(const struct ps_report *report);
+
 /* Why it does not: "not the owner's". */
 const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket);
 

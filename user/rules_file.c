@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cgroup.h"
+#include "text.h"
 #include "util.h"
 
 enum { LINE = 4096, WORDS = 256 };
@@ -203,7 +204,7 @@ static int read_line(struct ps_rule_list *list, char *line, const struct ps_valu
 	size_t count = 0, rest;
 	int ret;
 
-	line[strcspn(line, "#\n")] = '\0';
+	line[strcspn(line, "#")] = '\0';
 	for (char *word = strtok_r(line, " \t\r", &save); word;
 	     word = strtok_r(NULL, " \t\r", &save)) {
 		if (count == WORDS)
@@ -223,36 +224,53 @@ static int read_line(struct ps_rule_list *list, char *line, const struct ps_valu
 	return ps_rule_list_add(list, words, rest, &values, error);
 }
 
+/* Put FILE:LINE in front of a message, which is escaped already. */
 static int fail_at(struct ps_error *error, int ret, const char *path, size_t number)
 {
-	char why[sizeof(error->message)];
+	char why[sizeof(error->message)], name[256];
 
 	memcpy(why, error->message, sizeof(why));
-	return ps_fail(error, error->status, -ret, "%.200s:%zu: %.700s", path, number, why);
+	ps_printable(path, name, sizeof(name));
+	snprintf(error->message, sizeof(error->message), "%s:%zu: %.700s", name, number, why);
+	return ret;
+}
+
+/* Read a line without its end. 1, 0 at the end of the file, -EINVAL for one that is too
+ * long or is no text. */
+static int next_line(FILE *file, char line[LINE])
+{
+	size_t used = 0;
+	int c;
+
+	while ((c = getc(file)) != EOF && c != '\n') {
+		if (!c || used + 1 == LINE)
+			return -EINVAL;
+		line[used++] = (char)c;
+	}
+	line[used] = '\0';
+	return used || c == '\n';
 }
 
 static int read_lines(struct ps_rule_list *list, FILE *file, const char *path,
 		      const struct ps_values *values, struct ps_error *error)
 {
 	char line[LINE];
+	int ret;
 
-	for (size_t number = 1; fgets(line, sizeof(line), file); number++) {
-		int ret;
-
-		if (!strchr(line, '\n') && !feof(file))
-			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "%.200s:%zu: the line is longer than %d bytes or has a NUL "
-				       "byte; use several lines of text",
-				       path, number, LINE - 2);
-		ret = read_line(list, line, values, error);
-		if (ret)
+	for (size_t number = 1; (ret = next_line(file, line)); number++) {
+		if (ret < 0)
+			ps_fail(error, PS_EXIT_USAGE, EINVAL,
+				"the line is longer than %d bytes or has a NUL byte; use several "
+				"lines of text",
+				LINE - 1);
+		else
+			ret = read_line(list, line, values, error);
+		if (ret < 0)
 			return fail_at(error, ret, path, number);
 	}
 	if (ferror(file))
 		return ps_fail(error, PS_EXIT_FAILED, errno,
-			       "cannot read %.200s: %s; give a text "
-			       "file",
-			       path, strerror(errno));
+			       "cannot read %.200s: %s; give a text file", path, strerror(errno));
 	return 0;
 }
 

@@ -109,7 +109,7 @@ for check in sys.argv[1:]:
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "on_miss", "owner", "name", "listeners", "not_admitted"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "on_miss", "owner", "name", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \

@@ -129,6 +129,37 @@ RUN=()
 	bad 2 "/sys/kernel" add 90:9090 --cgroup /sys/kernel
 }
 
+@test "the root of the cgroups, which is everybody" {
+	local cgroup
+	for cgroup in / // "$PS_TEST_CGROUP2" "$PS_TEST_CGROUP2/"; do
+		bad 2 "cgroup .*it is the root.*--any-user" add 90:9090 --cgroup "$cgroup"
+	done
+}
+
+@test "a unit's cgroup is not looked for below what a user owns" {
+	mkdir -p "$PS_TEST_CGROUP/user/webby.service" "$PS_TEST_CGROUP/sys/other.scope"
+	chown $DB "$PS_TEST_CGROUP/user"
+	portsteer -q add 90:9090 --cgroup unit:webby.service
+	portsteer -q add 91:9091 --cgroup unit:other.scope
+	assert_equal "$(portsteer list --json | jsonget rules.1.owner.cgroup rules.2.owner.cgroup)" \
+		"/system.slice/webby.service"$'\n'"/$CG/sys/other.scope"
+}
+
+@test "a cgroup in a cgroup namespace, whose paths are not the kernel's" {
+	mkdir "$PS_TEST_CGROUP/container"
+	cat >"$PS_TEST_DIR/contain" <<-'END'
+		#!/bin/sh
+		echo $$ >"$1/container/cgroup.procs"
+		exec unshare --cgroup --mount --propagation private sh -c '
+			umount -l "$2"; mount -t cgroup2 none "$2"; shift 2; exec "$@"' - "$@"
+	END
+	chmod +x "$PS_TEST_DIR/contain"
+	RUN=("$PS_TEST_DIR/contain" "$PS_TEST_CGROUP" "$PS_TEST_CGROUP2")
+	bad 5 "cgroup web: portsteer runs in a cgroup namespace" add 90:9090 --cgroup web
+	bad 5 "cgroup pid:1: portsteer runs in a cgroup namespace" add 90:9090 --cgroup pid:1
+	RUN=()
+}
+
 @test "an address with host bits set, or that is none" {
 	bad 2 "host bits.*10.0.0.0/8" add 10.1.2.3/8:90:9090 --user ps-web
 	bad 2 "host bits.*2001:db8::" add '[2001:db8::1]/32:90:9090' --user ps-web
@@ -169,6 +200,16 @@ RUN=()
 	serve -u $WEB one 127.0.0.1 9090 --reuseport
 	serve -u $DB two 127.0.0.2 9090 --reuseport
 	bad 2 "no owner for 90:9090/tcp.*($WEB and $DB|$DB and $WEB)" add 90:9090
+}
+
+@test "no owner, and part of the range has no listener" {
+	serve web 127.0.0.1 9090
+	bad 2 "no owner for 90-91:9090-9091/tcp: nobody listens on port 9091 now" add 90-91:9090-9091
+}
+
+@test "no owner and --quiet: nobody would be told who it is" {
+	serve web 127.0.0.1 9090
+	bad 2 "--quiet would hide who becomes the owner" -q add 90:9090
 }
 
 @test "owners that contradict each other, and other options" {
@@ -253,6 +294,34 @@ RUN=()
 	bad 2 "$file" add -f "$file"
 	bad 1 "/nowhere/rules" add -f /nowhere/rules
 	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
+}
+
+@test "a file of rules with a NUL byte does not lose what follows it" {
+	printf '90:9090 --any-user\0 --user 1' >"$PS_TEST_DIR/nul"
+	bad 2 "nul:1: .*NUL" add -f "$PS_TEST_DIR/nul"
+	printf '90:9090\n%05000d' 1 >"$PS_TEST_DIR/long"
+	bad 2 "long:2: .*longer than" add -f "$PS_TEST_DIR/long" --any-user
+}
+
+# Too few descriptors is a failure of the moment: nothing that is loaded is given up.
+@test "too few file descriptors, in any command" {
+	ip netns add other
+	portsteer -q --netns other add 80:8080 --any-user
+	local n command before
+	before=$(kernel_state)
+	for n in $(seq 3 30); do
+		for command in unload load "add 90:9090 --any-user" flush; do
+			# shellcheck disable=SC2086 # words
+			prlimit --nofile="$n" "$PORTSTEER" -q --netns client $command \
+				>/dev/null 2>&1 || true
+			portsteer -q --netns client unload
+			assert_equal "$(kernel_state)" "$before"
+			assert_equal "$(portsteer --netns other list --json | jsonget rules.0.rule)" \
+				80:8080/tcp
+			assert_equal "$(portsteer status --json | jsonget sock_ops.0)" /
+		done
+	done
+	portsteer -q --netns other unload
 }
 
 @test "too much: rules, owners of one port" {

@@ -399,6 +399,18 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	placed "/$CG/a"
 }
 
+@test "sock_ops: another namespace's change follows it down, and loses nothing" {
+	ip netns add other
+	portsteer -q --netns other add 80:8080 --any-user
+	portsteer -q add 80:8080 --cgroup "$CG/x/y/web"
+	mkdir -p "$PS_TEST_CGROUP/x/y/web"
+	portsteer -q --netns other unload
+	placed "/$CG/x/y"
+	serve -g x/y/web web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	ip netns del other
+}
+
 # The hook goes with the cgroup it is attached to, and nobody is there to notice.
 lose_hook()
 {
