@@ -175,6 +175,12 @@ static __always_inline __u32 target_of(__u32 inst, __u32 half, __u32 record)
 	return r ? r->target : 0;
 }
 
+/* Is `port` that of a target which the ruleset `word` is the first to have? */
+static __always_inline bool is_target(__u32 inst, __u64 word, __u32 port)
+{
+	return ps_next(PS_WALK(inst, port, PS_WORD_HALF(word), 1), PS_ANYBODY, 0, 0);
+}
+
 /* The `n`th matching record, counted from 0, or 0 if there are fewer. */
 __noinline int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
 {

@@ -88,12 +88,13 @@ struct {
 	__type(value, struct ps_scan_args);
 } scan_args SEC(".maps");
 
-/* Cookies of the sockets that a run of ps1_scan has met: several processes may hold
- * one. Emptied around each run. */
+/* Cookies of the sockets on new targets' ports that a run of ps1_scan has met: several
+ * processes may hold one. Emptied around each run. With more sockets than this, some
+ * that are shared would take a second slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 4096);
 	__type(key, __u64);
 	__type(value, __u32);
 } seen SEC(".maps");
@@ -171,6 +172,15 @@ int ps1_listen(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+/* Met for the first time in this run? */
+static __always_inline bool is_new(struct sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	__u32 one = 1;
+
+	return bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST) != -EEXIST;
+}
+
 /* A socket that listens already; the iterator's reader holds the lock, so that the
  * ruleset being prepared stays what it is. One pass admits a socket to
  * PS_SCAN_MATCHES targets, from the args' skip on. */
@@ -180,6 +190,8 @@ static __always_inline void admit_open(struct sock *sk, const struct ps_scan_arg
 	struct ps_subject subject = { .port = BPF_CORE_READ(sk, __sk_common.skc_num) };
 	__u32 target = 0;
 
+	if (!is_target(args->instance, me->pending, subject.port) || !is_new(sk))
+		return;
 	subject.uid = BPF_CORE_READ(sk, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
@@ -196,15 +208,6 @@ static __always_inline bool is_listener(struct sock *sk, __u64 netns_cookie)
 	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN_STATE &&
 	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP &&
 	       BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) == netns_cookie;
-}
-
-/* Met for the first time in this run? */
-static __always_inline bool is_new(struct sock *sk)
-{
-	__u64 cookie = bpf_get_socket_cookie(sk);
-	__u32 one = 1;
-
-	return bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST) != -EEXIST;
 }
 
 /*
@@ -233,7 +236,7 @@ int ps1_scan(struct bpf_iter__task_file *ctx)
 		return 0;
 	key = args->instance;
 	me = bpf_map_lookup_elem(&instances, &key);
-	if (me && is_listener(sk, me->cookie) && is_new(sk))
+	if (me && is_listener(sk, me->cookie))
 		admit_open(sk, args, me);
 	return 0;
 }

@@ -348,8 +348,9 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 	struct ps_front front;
 	enum ps_found found;
 
-	/* UDP: the answer would leave from the target port (docs/architecture.md). */
-	if (ctx->protocol != IPPROTO_TCP || !is_front(port))
+	/* First what ends most lookups. UDP is not steered: the answer would leave from
+	 * the target port (docs/architecture.md). */
+	if (!is_front(port) || ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
 	/* Unreadable rules: refuse, it could be anybody's socket otherwise. */
 	if (find_front(ctx, port, &front))
