@@ -89,9 +89,9 @@ $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
 	$(Q)$(LLVM_STRIP) -g $@
 
-$(B)/%.skel.h: $(B)/%.bpf.o
+$(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
-	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name ps1_$* > $@
 
 # --- the program
 

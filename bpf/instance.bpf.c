@@ -14,7 +14,6 @@
 #include "abi.h"
 #include "maps.h"
 
-#define filter ps1_filter
 #define fronts ps1_fronts
 #define fronts_more ps1_fronts_more
 #define hits ps1_hits
@@ -27,14 +26,11 @@
 /* This instance's index in `instances`; a constant to the verifier. */
 const volatile __u32 instance;
 
-/* One bit for each port: a superset of the front ports in force. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32[65536 / 32]);
-} filter SEC(".maps");
+/* One bit for each port: a superset of the front ports in force. User space writes it
+ * through mmap. A variable and not a
+ * map of our own, so that its address is a constant of the program: libbpf makes it
+ * the map "ps1_inst.data". */
+__u32 filter[65536 / 32] SEC(".data");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

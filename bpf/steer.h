@@ -15,18 +15,11 @@
  * one read takes, so that a third try cannot be needed in practice. */
 #define PS_READ_TRIES 3
 
-struct ps_filter {
-	__u32 bits[65536 / 32];
-};
-
 /* Is `port` a front port of any rule? May say yes for a port that has just lost
  * its rule, never no for one that has one. */
 static __always_inline bool is_front(__u32 port)
 {
-	__u32 zero = 0;
-	struct ps_filter *f = bpf_map_lookup_elem(&filter, &zero);
-
-	return f && f->bits[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
+	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
 }
 
 static __always_inline struct ps_bucket *bucket_of(__u64 word, __u32 port)

@@ -112,7 +112,7 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 	}
 }
 
-static int pin_host(struct host_bpf *skel)
+static int pin_host(struct ps1_host *skel)
 {
 	const int fds[PS_HOST_FDS] = {
 		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps1_instances),
@@ -138,7 +138,7 @@ static int pin_host(struct host_bpf *skel)
 }
 
 /* Everything under a temporary name, then one rename. */
-static int publish_host(struct host_bpf *skel)
+static int publish_host(struct ps1_host *skel)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret;
@@ -160,12 +160,12 @@ static int publish_host(struct host_bpf *skel)
 
 static int load_host(struct ps_error *error)
 {
-	struct host_bpf *skel = host_bpf__open();
+	struct ps1_host *skel = ps1_host__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = host_bpf__load(skel);
+	ret = ps1_host__load(skel);
 	if (ret == -EPERM || ret == -EACCES) {
 		ret = ps_fail_kernel(error, ret, "load the shared programs");
 	} else if (ret) {
@@ -179,7 +179,7 @@ static int load_host(struct ps_error *error)
 		if (ret)
 			ret = ps_fail_kernel(error, ret, "pin the shared programs");
 	}
-	host_bpf__destroy(skel);
+	ps1_host__destroy(skel);
 	return ret;
 }
 

@@ -187,10 +187,10 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static int pin_instance(const struct instance_bpf *skel, uint64_t cookie)
+static int pin_instance(const struct ps1_instance *skel, uint64_t cookie)
 {
 	const int fds[PS_INST_FDS] = {
-		[PS_INST_FILTER] = bpf_map__fd(skel->maps.ps1_filter),
+		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
 		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps1_fronts),
 		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps1_fronts_more),
 		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps1_hits),
@@ -218,7 +218,7 @@ static int pin_instance(const struct instance_bpf *skel, uint64_t cookie)
 }
 
 /* With an empty ruleset's word still to come, the program passes everything. */
-static int attach_instance(const struct instance_bpf *skel, const struct ps_netns *netns)
+static int attach_instance(const struct ps1_instance *skel, const struct ps_netns *netns)
 {
 	_cleanup_close_ int link = -1, own = -1;
 	char path[PS_PATH];
@@ -236,7 +236,7 @@ static int attach_instance(const struct instance_bpf *skel, const struct ps_netn
 }
 
 static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-			 const struct instance_bpf *skel)
+			 const struct ps1_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
 	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps1_listeners),
@@ -251,10 +251,10 @@ static int fill_instance(const struct ps_host *host, const struct ps_netns *netn
 	return ret;
 }
 
-static int load_instance(const struct ps_host *host, uint32_t index, struct instance_bpf **result,
+static int load_instance(const struct ps_host *host, uint32_t index, struct ps1_instance **result,
 			 struct ps_error *error)
 {
-	struct instance_bpf *skel = instance_bpf__open();
+	struct ps1_instance *skel = ps1_instance__open();
 	int ret;
 
 	if (!skel)
@@ -264,12 +264,12 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct inst
 	if (!ret)
 		ret = bpf_map__reuse_fd(skel->maps.ps1_events, host->fd[PS_HOST_EVENTS]);
 	if (!ret)
-		ret = instance_bpf__load(skel);
+		ret = ps1_instance__load(skel);
 	if (!ret) {
 		*result = skel;
 		return 0;
 	}
-	instance_bpf__destroy(skel);
+	ps1_instance__destroy(skel);
 	if (ret == -EPERM || ret == -EACCES)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
@@ -279,7 +279,7 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct inst
 
 int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
 {
-	struct instance_bpf *skel = NULL;
+	struct ps1_instance *skel = NULL;
 	int index = ps_host_free_index(host), ret;
 	__u32 value;
 
@@ -297,7 +297,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, netns, value, skel);
-	instance_bpf__destroy(skel);
+	ps1_instance__destroy(skel);
 	if (ret) {
 		remove_rest(host, netns->cookie, value);
 		return ps_fail_kernel(error, ret, "attach to the network namespace");

@@ -61,8 +61,8 @@ __attribute__((noreturn)) static void die(const char *what)
 
 /* --- the kernel side --- */
 
-static struct host_bpf *host_skel;
-static struct instance_bpf *skel;
+static struct ps1_host *host_skel;
+static struct ps1_instance *skel;
 static struct ps_host host = PS_HOST_NONE;
 static struct ps_tables tables = PS_TABLES_NONE;
 static struct ps_plan plan;
@@ -78,7 +78,7 @@ static void *map_memory(int fd, size_t size)
 
 static void load_host(void)
 {
-	host_skel = host_bpf__open_and_load();
+	host_skel = ps1_host__open_and_load();
 	if (!host_skel)
 		die("load the shared programs");
 	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps1_instances);
@@ -94,13 +94,13 @@ static void load_host(void)
 
 static void load_instance(void)
 {
-	skel = instance_bpf__open();
+	skel = ps1_instance__open();
 	if (!skel)
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
 	if (bpf_map__reuse_fd(skel->maps.ps1_instances, host.fd[PS_HOST_INSTANCES]) ||
 	    bpf_map__reuse_fd(skel->maps.ps1_events, host.fd[PS_HOST_EVENTS]) ||
-	    instance_bpf__load(skel))
+	    ps1_instance__load(skel))
 		die("load the instance's program");
 }
 
@@ -112,7 +112,7 @@ static void open_tables(void)
 	tables.host = &host;
 	tables.index = INSTANCE;
 	tables.instance = &host.instances[INSTANCE];
-	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.ps1_filter);
+	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.data);
 	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps1_fronts);
 	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps1_fronts_more);
 	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps1_hits);
