@@ -7,6 +7,7 @@
 #define PORTSTEER_OWNER_H
 
 #define PS_CGROUP_NAME 256 /* NAME_MAX of kernfs and the NUL */
+#define PS_PIECE 64 /* of a name, with a NUL: all frames of a call share 512 bytes */
 
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 {
@@ -30,23 +31,25 @@ static __always_inline struct ps_owner *owner_at(__u32 inst, __u32 index)
 __noinline int ps_name_is(__u32 inst, __u32 index, __u64 kn, __u32 n)
 {
 	struct ps_owner *owner = owner_at(inst, index);
-	char name[PS_CGROUP_NAME];
-	__u32 start, size;
+	const char *name = BPF_CORE_READ((struct kernfs_node *)kn, name);
+	char piece[PS_PIECE];
+	__u32 start;
 
 	if (!owner || n >= PS_CGROUP_DEPTH)
 		return 0;
 	start = owner->start[n];
-	size = owner->start[n + 1] - start; /* with the NUL */
-	if (size < 1 || size > PS_CGROUP_NAME)
-		return 0;
-	if (bpf_probe_read_kernel_str(name, sizeof(name),
-				      BPF_CORE_READ((struct kernfs_node *)kn, name)) != size)
-		return 0;
-	for (__u32 i = 0; i < PS_CGROUP_NAME && i < size; i++) {
-		if (name[i] != (char)owner->path[(start + i) & (PS_CGROUP_PATH - 1)])
+	for (__u32 at = 0; at < PS_CGROUP_NAME; at += PS_PIECE - 1) {
+		if (bpf_probe_read_kernel_str(piece, sizeof(piece), name + at) <= 0)
 			return 0;
+		for (__u32 i = 0; i < PS_PIECE - 1; i++) {
+			if (piece[i] != (char)owner->path[(start + at + i) & (PS_CGROUP_PATH - 1)])
+				return 0;
+			/* Components end with a NUL too. */
+			if (!piece[i])
+				return 1;
+		}
 	}
-	return 1;
+	return 0;
 }
 
 /* The ancestor of `cgrp` at `depth` below the root, or NULL. */
