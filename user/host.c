@@ -166,7 +166,8 @@ static int load_host(struct ps_error *error)
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
 	ret = ps1_host__load(skel);
-	if (ret == -EPERM || ret == -EACCES) {
+	/* EACCES is the verifier's, a lack of rights is EPERM. */
+	if (ret == -EPERM) {
 		ret = ps_fail_kernel(error, ret, "load the shared programs");
 	} else if (ret) {
 		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,

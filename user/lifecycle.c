@@ -270,7 +270,8 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps1_
 		return 0;
 	}
 	ps1_instance__destroy(skel);
-	if (ret == -EPERM || ret == -EACCES)
+	/* EACCES is the verifier's, a lack of rights is EPERM. */
+	if (ret == -EPERM)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
 		       "this kernel cannot load sk_lookup programs (%s); use Linux 6.1 or newer",
