@@ -163,7 +163,7 @@ static void tell_text(const struct adding *a)
 		printf("added %zu rules\n", a->list.count);
 		return;
 	}
-	read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL);
+	read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
 	for (size_t i = 0; i < a->list.count; i++)
 		tell_added(read ? &report : NULL, &a->list.rules[i]);
 	ps_report_clear(&report);

@@ -113,6 +113,12 @@ static void put_sockets(struct json_object *rule_object, const char *key, const 
 	struct ps_range range = ps_report_range(report, rule);
 	size_t most = ps_report_most_shown(report), count = 0;
 
+	if (report->blind) {
+		json_object_put(array);
+		put(rule_object, key, NULL);
+		put(rule_object, count_key, NULL);
+		return;
+	}
 	for (size_t i = range.first; i < range.end; i++) {
 		const struct ps_socket *socket = &report->sockets.items[i];
 		struct json_object *object;

@@ -135,7 +135,8 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 
 	if (!ps_report_count(report, rule)) {
 		begin_line(&lines);
-		ps_table_add(table, "no listener yet");
+		ps_table_add(table, report->blind ? "unknown; try 'modprobe tcp_diag'" :
+						    "no listener yet");
 	}
 	add_sockets(&lines, true);
 	add_sockets(&lines, false);

@@ -24,6 +24,7 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 {
 	struct ps_report read = { .netns = netns };
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	struct ps_error why = {};
 	int ret;
 
 	if (!ports)
@@ -35,7 +36,13 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 		rules = &read.view.state.rules;
 	for (size_t i = 0; i < rules->count; i++)
 		ps_ports_add(ports, rules->rules[i].target, ps_rule_target_last(&rules->rules[i]));
-	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, error) : 0;
+	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, &why) : 0;
+	if (ret && why.status == PS_EXIT_UNSUPPORTED) {
+		read.blind = true;
+		ret = 0;
+	} else if (ret && error) {
+		*error = why;
+	}
 	/* Whose the sockets are is shown where it can be told. */
 	if (!ret && each)
 		ps_sockets_find_processes(&read.sockets, each);

@@ -13,6 +13,7 @@ struct ps_report {
 	const struct ps_netns *netns;
 	struct ps_view view;
 	struct ps_sockets sockets; /* on any target port of the rules asked for */
+	bool blind; /* this kernel cannot list sockets: there may be any */
 };
 
 /* Read the view, the sockets on the target ports of `rules` (NULL: of the view's

@@ -531,6 +531,21 @@ in_cgroup_made()
 # TIME_WAIT would change the counts of others: a SYN that meets such a socket and finds no
 # listener is answered by an ACK, and comes again.
 
+@test "100,000 address rules in one command, and each answers for its own address" {
+	"$PYTHON" -c 'for i in range(100000):
+    print(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:{80 + i % 7}:8080")' >"$PS_TEST_DIR/rules"
+	portsteer -q add -f "$PS_TEST_DIR/rules" --user ps-web
+	serve web 0.0.0.0 8080
+	# 10.1.2.3 is number 66051, 10.1.9.9 number 67849.
+	answers web client http://10.1.2.3:$((80 + 66051 % 7))/
+	answers web client http://10.1.9.9:$((80 + 67849 % 7))/
+	refused client http://10.1.9.9:$((80 + 67850 % 7))/
+	counters "10.1.2.3:$((80 + 66051 % 7)):8080/tcp" "steered=1 missed=0"
+	portsteer -q del "10.1.2.3:$((80 + 66051 % 7))"
+	refused client http://10.1.2.3:$((80 + 66051 % 7))/
+	answers web client http://10.1.9.9:$((80 + 67849 % 7))/
+}
+
 # --- several listeners -------------------------------------------------------------
 
 @test "64 reuseport workers, killed one after the other: no connection fails" {
