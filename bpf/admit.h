@@ -11,7 +11,6 @@
 #define EEXIST 17
 
 #define PS_CHAIN 128 /* user space keeps chains to half of this */
-#define PS_ADMIT_TRIES 3 /* see admit_all */
 
 /* How a program puts a socket into a map. Handed down as a constant, because
  * each kind of program may only contain the calls of its own kind. */
@@ -22,7 +21,6 @@ enum ps_way {
 
 /* A listening socket. */
 struct ps_subject {
-	void *handle;
 	__u32 uid;
 	__u16 port;
 	__u64 cgroup; /* address of its struct cgroup */

@@ -126,6 +126,10 @@ static __always_inline int admit_listener(struct bpf_sock_ops *ctx, const struct
 	return 0;
 }
 
+/* A ruleset that is replaced while it is read is read again: thousands of times
+ * slower than one read takes, so that a third try cannot be needed in practice. */
+#define PS_ADMIT_TRIES 3
+
 /* Under the ruleset in force, and under the one being prepared, whose scan for open
  * listeners may have passed this one. */
 static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const struct ps_subject *s,

@@ -41,11 +41,10 @@ static __always_inline struct ps_bucket *bucket_of(__u64 word, __u32 port)
 	return bpf_map_lookup_elem(chunk, &key);
 }
 
-/* The cell of `port`; PS_FRONT_USED is not set in *out if there is none. */
+/* Copy the cell of `port` to *out, if there is one. */
 static __always_inline void cell_of(const struct ps_bucket *bucket, __u32 port,
 				    struct ps_front *out)
 {
-	out->flags = 0;
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
 		if (bucket->cell[i].port == port && bucket->cell[i].flags) {

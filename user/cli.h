@@ -8,6 +8,11 @@
 
 #include "instance.h"
 
+/* Given by the build. */
+#ifndef PORTSTEER_VERSION
+#define PORTSTEER_VERSION "unknown"
+#endif
+
 enum ps_option_id {
 	PS_OPT_NETNS,
 	PS_OPT_JSON,

@@ -6,10 +6,6 @@
 #include "render.h"
 #include "report.h"
 
-#ifndef PORTSTEER_VERSION
-#define PORTSTEER_VERSION "unknown"
-#endif
-
 /* Processes named for each listener. */
 enum { SOME_PROCESSES = 8, ALL_PROCESSES = 4096 };
 

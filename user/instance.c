@@ -229,12 +229,20 @@ static bool has_prefixes(const struct ps_ruleset *rules)
 	return false;
 }
 
+/* The word of the ruleset in force; of an instance that is being made, of the empty one
+ * that it has saved. */
+static uint64_t present_word(const struct ps_instance *instance)
+{
+	uint64_t word = ps_fetch(&instance->active);
+
+	return word ? word : PS_FIRST_WORD;
+}
+
 /* Replace the ruleset in force by `rules`. */
 static int replace(struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
 {
-	uint64_t word = ps_fetch(&t->instance->active);
-	uint64_t pending = ps_fetch(&t->instance->pending);
+	uint64_t word = present_word(t->instance), pending = ps_fetch(&t->instance->pending);
 	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules) || pending != word;
 	struct ps_plan plan = {};
 	int ret;
@@ -288,8 +296,7 @@ static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uin
 
 	if (ret)
 		return ret;
-	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_fetch(&tables.instance->active)),
-			    &before);
+	ret = ps_read_state(netns->cookie, PS_WORD_GEN(present_word(tables.instance)), &before);
 	if (!ret)
 		ret = ps_ruleset_copy(&before.rules, &rules);
 	if (ret)
@@ -320,15 +327,13 @@ int ps_instance_edit(const struct ps_netns *netns, bool load, ps_edit_fn *edit, 
 		return ret;
 	index = ps_find_loaded(&w.host, netns->cookie);
 	if (index == -ESRCH && load) {
-		ret = ps_create(&w.host, netns, error);
-		loaded = !ret;
-		if (ret)
+		index = ps_create(&w.host, netns, error);
+		loaded = index >= 0;
+		if (!loaded) {
 			remove_if_unused(&w);
-		else
-			index = ps_find_loaded(&w.host, netns->cookie);
+			return index;
+		}
 	}
-	if (ret)
-		return ret;
 	if (index < 0)
 		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
 			       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer "
@@ -360,9 +365,13 @@ int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_erro
 	/* A lost listen hook is attached again, its listeners are looked for. */
 	if (index >= 0)
 		return edit_loaded(&w, netns, (uint32_t)index, keep_rules, NULL, changed, error);
-	ret = ps_create(&w.host, netns, error);
-	if (ret)
+	index = ps_create(&w.host, netns, error);
+	if (index < 0) {
 		remove_if_unused(&w);
-	*changed = !ret;
-	return ret;
+		return index;
+	}
+	ps_store(&w.host.instances[index].pending, PS_FIRST_WORD);
+	ps_store(&w.host.instances[index].active, PS_FIRST_WORD);
+	*changed = true;
+	return 0;
 }

@@ -290,7 +290,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 			       PS_MAX_INSTANCES);
 	ret = load_instance(host, (uint32_t)index, &skel, error);
 	if (ret || !skel)
-		return ret;
+		return ret ? ret : -EINVAL;
 	store_words(host, (uint32_t)index, 0);
 	ps_store(&host->instances[index].cookie, netns->cookie);
 	ps_store(&host->instances[index].overflowed, 0);
@@ -303,6 +303,5 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 		remove_rest(host, netns->cookie, value);
 		return ps_fail_kernel(error, ret, "attach to the network namespace");
 	}
-	store_words(host, value, PS_WORD(1, 0, 0, 1));
-	return 0;
+	return index;
 }

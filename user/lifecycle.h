@@ -17,7 +17,11 @@
 /* Remove what interrupted commands and ended namespaces left. */
 int ps_clean(const struct ps_host *host);
 
-/* Make the instance of a namespace, with an empty ruleset. */
+/* The word of an empty ruleset, an instance's first. */
+#define PS_FIRST_WORD PS_WORD(1, 0, 0, 1)
+
+/* Make the instance of a namespace, with an empty ruleset, but for its word: storing
+ * that, or the word of the ruleset to follow, is what loads it. Returns its index. */
 int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error);
 
 /* Remove an instance, and the shared objects with the last one. */

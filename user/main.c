@@ -11,10 +11,7 @@
 #include "cli.h"
 #include "netns.h"
 #include "render.h"
-
-#define ADD_OPTIONS                                                                                \
-	(PS_BIT(PS_OPT_USER) | PS_BIT(PS_OPT_CGROUP) | PS_BIT(PS_OPT_ANY_USER) |                   \
-	 PS_BIT(PS_OPT_ON_MISS) | PS_BIT(PS_OPT_NAME) | PS_BIT(PS_OPT_MODE) | PS_BIT(PS_OPT_FILE))
+#include "rules_file.h"
 
 static const char add_details[] =
 	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp]. Connections to PORT go to\n"
@@ -40,7 +37,8 @@ const struct ps_command ps_commands[] = {
 	  ps_cmd_load },
 	{ "unload", "", 0, false, true, "remove all rules and programs of this namespace",
 	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
-	{ "add", "RULE...", ADD_OPTIONS, true, true, "add rules", add_details, ps_cmd_add },
+	{ "add", "RULE...", PS_RULE_OPTIONS | PS_BIT(PS_OPT_FILE), true, true, "add rules",
+	  add_details, ps_cmd_add },
 	{ "del", "RULE...", 0, true, true, "delete rules", del_details, ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
 	{ "list", "", 0, false, true, "show the rules and who listens behind them", NULL,

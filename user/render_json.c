@@ -6,10 +6,6 @@
 
 #include "render.h"
 
-#ifndef PORTSTEER_VERSION
-#define PORTSTEER_VERSION "unknown"
-#endif
-
 static void put(struct json_object *object, const char *key, struct json_object *value)
 {
 	json_object_object_add(object, key, value);

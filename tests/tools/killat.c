@@ -2,10 +2,10 @@
 /*
  * Run a command and disturb it at a chosen system call.
  *
- *   killat [-l] N COMMAND...   SIGKILL it as it enters its system call number N,
- *                              counted from 0; with -l from its first flock(2).
- *                              read(2) does not count: it leaves no trace, and
- *                              libbpf reads the kernel's BTF in 1,500 pieces.
+ *   killat N COMMAND...        SIGKILL it as it enters its system call number N,
+ *                              counted from 0. A read(2) that follows another
+ *                              does not count: nothing has changed between them,
+ *                              and libbpf reads the kernel's BTF in 1,500 pieces.
  *                              The command's output is thrown away. Prints
  *                              "killed N NUMBER" (of the system call) or, if it
  *                              made fewer, "exited N STATUS".
@@ -30,8 +30,7 @@
 #include <unistd.h>
 
 struct job {
-	bool from_lock; /* count from the first flock */
-	bool counting;
+	uint64_t last; /* the system call before */
 	long number; /* of the system call to kill at, -1: never */
 	long seen;
 	uint32_t type; /* of the programs that shall not be loaded; 0: none */
@@ -75,13 +74,12 @@ static void spoil(pid_t pid, uint64_t attr, uint32_t type)
 /* The command is about to make a system call. True: it is the one. */
 static bool at_entry(struct job *job, pid_t pid, const struct __ptrace_syscall_info *info)
 {
-	uint64_t nr = info->entry.nr;
+	uint64_t nr = info->entry.nr, last = job->last;
 
 	if (job->type && nr == SYS_bpf && info->entry.args[0] == BPF_PROG_LOAD)
 		spoil(pid, info->entry.args[1], job->type);
-	if (!job->from_lock || nr == SYS_flock)
-		job->counting = true;
-	return job->counting && nr != SYS_read && job->seen++ == job->number;
+	job->last = nr;
+	return !(nr == SYS_read && last == SYS_read) && job->seen++ == job->number;
 }
 
 /* Go on to the next stop; the command's wait status. */
@@ -145,18 +143,15 @@ int main(int argc, char **argv)
 	pid_t pid;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "+lt:")) != -1) {
-		if (opt == 'l')
-			job.from_lock = true;
-		else if (opt == 't')
-			job.type = (uint32_t)strtoul(optarg, NULL, 10);
-		else
+	while ((opt = getopt(argc, argv, "+t:")) != -1) {
+		if (opt != 't')
 			return 126;
+		job.type = (uint32_t)strtoul(optarg, NULL, 10);
 	}
 	if (!job.type && optind < argc)
 		job.number = strtol(argv[optind++], NULL, 10);
 	if (optind >= argc) {
-		fprintf(stderr, "usage: killat [-l] N COMMAND... | -t TYPE COMMAND...\n");
+		fprintf(stderr, "usage: killat N COMMAND... | -t TYPE COMMAND...\n");
 		return 126;
 	}
 	pid = fork();
