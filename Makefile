@@ -91,7 +91,7 @@ $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
-	$(Q)$(BPFTOOL) gen skeleton $< name ps1_$* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name ps2_$* > $@
 
 # --- the program
 

@@ -11,10 +11,10 @@
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
 
-#define PORTSTEER_ABI 1
-/* Kernel objects are called by this prefix and their pin's name ("ps1_netns"):
+#define PORTSTEER_ABI 2
+/* Kernel objects are called by this prefix and their pin's name ("ps2_netns"):
  * an object of another ABI is recognised before a byte of it is read. */
-#define PORTSTEER_PREFIX "ps1_"
+#define PORTSTEER_PREFIX "ps2_"
 
 /* Limits. Every one is checked in user space before anything is built. */
 enum {

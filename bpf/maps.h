@@ -7,15 +7,15 @@
 #define PORTSTEER_MAPS_H
 
 /* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h). */
-#define instances ps1_instances
-#define netns ps1_netns
-#define admits ps1_admits
-#define owners ps1_owners
-#define sockets ps1_sockets
-#define events ps1_events
-#define overflows ps1_overflows
-#define scan_args ps1_scan_args
-#define seen ps1_seen
+#define instances ps2_instances
+#define netns ps2_netns
+#define admits ps2_admits
+#define owners ps2_owners
+#define sockets ps2_sockets
+#define events ps2_events
+#define overflows ps2_overflows
+#define scan_args ps2_scan_args
+#define seen ps2_seen
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

@@ -112,20 +112,20 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 	}
 }
 
-static int pin_host(struct ps1_host *skel)
+static int pin_host(struct ps2_host *skel)
 {
 	const int fds[PS_HOST_FDS] = {
-		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps1_instances),
-		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps1_netns),
-		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps1_admits),
-		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps1_owners),
-		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps1_sockets),
-		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps1_events),
-		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps1_overflows),
-		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps1_scan_args),
-		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps1_seen),
-		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps1_listen),
-		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps1_scan),
+		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps2_instances),
+		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps2_netns),
+		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps2_admits),
+		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps2_owners),
+		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps2_sockets),
+		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps2_events),
+		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps2_overflows),
+		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps2_scan_args),
+		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps2_seen),
+		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps2_listen),
+		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps2_scan),
 	};
 	char path[PS_PATH];
 	int ret = 0;
@@ -138,7 +138,7 @@ static int pin_host(struct ps1_host *skel)
 }
 
 /* Everything under a temporary name, then one rename. */
-static int publish_host(struct ps1_host *skel)
+static int publish_host(struct ps2_host *skel)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret;
@@ -160,12 +160,12 @@ static int publish_host(struct ps1_host *skel)
 
 static int load_host(struct ps_error *error)
 {
-	struct ps1_host *skel = ps1_host__open();
+	struct ps2_host *skel = ps2_host__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = ps1_host__load(skel);
+	ret = ps2_host__load(skel);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM) {
 		ret = ps_fail_kernel(error, ret, "load the shared programs");
@@ -180,7 +180,7 @@ static int load_host(struct ps_error *error)
 		if (ret)
 			ret = ps_fail_kernel(error, ret, "pin the shared programs");
 	}
-	ps1_host__destroy(skel);
+	ps2_host__destroy(skel);
 	return ret;
 }
 

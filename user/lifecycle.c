@@ -187,18 +187,18 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static int pin_instance(const struct ps1_instance *skel, uint64_t cookie)
+static int pin_instance(const struct ps2_instance *skel, uint64_t cookie)
 {
 	const int fds[PS_INST_FDS] = {
 		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
-		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps1_fronts),
-		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps1_fronts_more),
-		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps1_hits),
-		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps1_hits_more),
-		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps1_listeners),
-		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps1_listeners_more),
-		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps1_overflow),
-		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps1_prefixes),
+		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps2_fronts),
+		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps2_fronts_more),
+		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps2_hits),
+		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps2_hits_more),
+		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps2_listeners),
+		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps2_listeners_more),
+		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps2_overflow),
+		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps2_prefixes),
 	};
 	char path[PS_PATH];
 	int ret;
@@ -214,11 +214,11 @@ static int pin_instance(const struct ps1_instance *skel, uint64_t cookie)
 		ret = ps_bpffs_pin(fds[i], path);
 	}
 	ps_bpffs_path(path, FOLDER "/steer", cookie);
-	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps1_steer), path);
+	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps2_steer), path);
 }
 
 /* With an empty ruleset's word still to come, the program passes everything. */
-static int attach_instance(const struct ps1_instance *skel, const struct ps_netns *netns)
+static int attach_instance(const struct ps2_instance *skel, const struct ps_netns *netns)
 {
 	_cleanup_close_ int link = -1, own = -1;
 	char path[PS_PATH];
@@ -228,7 +228,7 @@ static int attach_instance(const struct ps1_instance *skel, const struct ps_netn
 		target = own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (target < 0)
 		return -errno;
-	link = bpf_link_create(bpf_program__fd(skel->progs.ps1_steer), target, BPF_SK_LOOKUP, NULL);
+	link = bpf_link_create(bpf_program__fd(skel->progs.ps2_steer), target, BPF_SK_LOOKUP, NULL);
 	if (link < 0)
 		return -errno;
 	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
@@ -236,11 +236,11 @@ static int attach_instance(const struct ps1_instance *skel, const struct ps_netn
 }
 
 static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-			 const struct ps1_instance *skel)
+			 const struct ps2_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
-	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps1_listeners),
-				     bpf_map__fd(skel->maps.ps1_overflow));
+	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps2_listeners),
+				     bpf_map__fd(skel->maps.ps2_overflow));
 
 	if (!ret)
 		ret = pin_instance(skel, netns->cookie);
@@ -251,25 +251,25 @@ static int fill_instance(const struct ps_host *host, const struct ps_netns *netn
 	return ret;
 }
 
-static int load_instance(const struct ps_host *host, uint32_t index, struct ps1_instance **result,
+static int load_instance(const struct ps_host *host, uint32_t index, struct ps2_instance **result,
 			 struct ps_error *error)
 {
-	struct ps1_instance *skel = ps1_instance__open();
+	struct ps2_instance *skel = ps2_instance__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
 	skel->rodata->instance = index;
-	ret = bpf_map__reuse_fd(skel->maps.ps1_instances, host->fd[PS_HOST_INSTANCES]);
+	ret = bpf_map__reuse_fd(skel->maps.ps2_instances, host->fd[PS_HOST_INSTANCES]);
 	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps1_events, host->fd[PS_HOST_EVENTS]);
+		ret = bpf_map__reuse_fd(skel->maps.ps2_events, host->fd[PS_HOST_EVENTS]);
 	if (!ret)
-		ret = ps1_instance__load(skel);
+		ret = ps2_instance__load(skel);
 	if (!ret) {
 		*result = skel;
 		return 0;
 	}
-	ps1_instance__destroy(skel);
+	ps2_instance__destroy(skel);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
@@ -280,7 +280,7 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps1_
 
 int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
 {
-	struct ps1_instance *skel = NULL;
+	struct ps2_instance *skel = NULL;
 	int index = ps_host_free_index(host), ret;
 	__u32 value;
 
@@ -298,7 +298,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, netns, value, skel);
-	ps1_instance__destroy(skel);
+	ps2_instance__destroy(skel);
 	if (ret) {
 		remove_rest(host, netns->cookie, value);
 		return ps_fail_kernel(error, ret, "attach to the network namespace");

@@ -331,7 +331,7 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments on this host: "map 12 ps1_netns".
+# IDs of our BPF objects, of all environments on this host: "map 12 ps2_netns".
 bpf_objects()
 {
 	{
@@ -341,7 +341,7 @@ bpf_objects()
 import json, sys
 for kind, line in zip(("map", "prog"), sys.stdin):
     for o in json.loads(line):
-        if o.get("name", "").startswith("ps1_"):
+        if o.get("name", "").startswith("ps2_"):
             print(kind, o["id"], o["name"])
 ' | sort
 }
