@@ -23,6 +23,8 @@ enum {
 	PS_MAX_PREFIXES = 131072, /* (prefix, front port) pairs of one instance */
 	PS_MAX_OWNERS_PER_PORT = 32, /* different owners of one target port */
 	PS_MAX_OWNERS = 65536, /* different owners in one instance */
+	PS_MAX_BINDS = 131072, /* (bind rule, port) pairs of one instance */
+	PS_MAX_BINDS_PER_PORT = 64, /* bind rules that one port is the front or the target of */
 	PS_CGROUP_PATH = 1024, /* bytes of an owner's cgroup path, with NUL */
 	PS_CGROUP_DEPTH = 16, /* components of an owner's cgroup path */
 	PS_CGROUP_WALK = 64, /* depth of the deepest cgroup that can be matched */
@@ -139,6 +141,19 @@ enum { PS_SLOTS = 4, PS_OVERFLOW = 124, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUN
 #define PS_TARGET_CHUNK_OF(t) ((t) >> 20)
 #define PS_TARGET_INDEX_OF(t) ((t)&0xfffff)
 
+/*
+ * A bind rule's events are in the same map as the targets', after their chunks:
+ * rule id r counted through chunks of the same sizes is PS_TARGET(PS_RULE_CHUNKS + k,
+ * index).
+ */
+enum { PS_RULE_CHUNKS = PS_TARGET_CHUNKS, PS_EVENTS_CHUNKS = 2 * PS_TARGET_CHUNKS };
+struct ps_bind_events {
+	__u64 tried; /* binds of the owner's that were sent on to the kernel */
+	__u64 denied; /* binds to the front or target port by others */
+	__u64 done; /* binds that then succeeded: granted, or translated */
+	__u64 last; /* jiffies of the last of those */
+};
+
 struct ps_chunk_key {
 	__u32 instance;
 	__u32 chunk;
@@ -164,6 +179,47 @@ struct ps_admit {
 	__u32 next;
 	__u32 target;
 	__u32 owner; /* index into the owners, or in record 0: number of heads */
+};
+
+/*
+ * Bind records, a hash by port with chains, laid out as the admission records are. A
+ * grant is one record; a translation is two, of its target port (to be translated) and
+ * of its front port (to be protected). In a chain the longest prefixes come first, then
+ * the most particular owners: the first record that matches is the rule.
+ * Example: 53:5353/udp is { .port = 5353, .front = 53, .flags = PS_BIND_ASKED } and
+ * { .port = 53, .front = 53, .flags = PS_BIND_FRONT }.
+ */
+enum ps_bind_flags {
+	PS_BIND_ASKED = 1, /* a port that the owner asks for: a target, or a granted port */
+	PS_BIND_FRONT = 2, /* a port that the owner gets */
+};
+struct ps_bind {
+	__u16 port;
+	__u16 front; /* what a bind to `port` becomes */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 flags; /* enum ps_bind_flags */
+	__u8 family; /* of the prefix: 4, 6, or 0 for any address */
+	__u8 length; /* of the prefix plus one, 0 for any address */
+	__u32 next;
+	__u32 owner; /* index into the owners, or in record 0: number of heads */
+	__u32 rule; /* where its events are: PS_TARGET(PS_RULE_CHUNKS + k, index) */
+	__u32 addr[4]; /* network byte order; IPv4 in the first */
+};
+
+/* What a socket that was bound through a rule carries (map "bound"). */
+struct ps_bound {
+	__u32 instance;
+	__u32 rule; /* where its events are */
+	__u16 front; /* the port that it really has */
+	__u16 target; /* the port that was asked for */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 reserved[3];
+};
+
+/* What a run of ps2_marks writes for each such socket. */
+struct ps_mark {
+	__u64 cookie; /* the socket's */
+	struct ps_bound on;
 };
 
 /* An owner. Indices are interleaved by half, as above. */
@@ -194,7 +250,11 @@ _Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
 _Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
 _Static_assert(sizeof(struct ps_hits) == 32, "ABI");
 _Static_assert(sizeof(struct ps_events) == 32, "ABI");
+_Static_assert(sizeof(struct ps_bind_events) == sizeof(struct ps_events), "ABI");
 _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
+_Static_assert(sizeof(struct ps_bind) == 36, "ABI");
+_Static_assert(sizeof(struct ps_bound) == 16, "ABI");
+_Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");
 

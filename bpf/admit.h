@@ -41,15 +41,6 @@ static __always_inline int enter_hash(enum ps_way way, void *handle, void *map,
 	return bpf_map_update_elem(map, key, handle, BPF_NOEXIST);
 }
 
-static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
-{
-	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
-	__u32 index = PS_TARGET_INDEX_OF(target);
-	void *chunk = bpf_map_lookup_elem(&events, &key);
-
-	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
-}
-
 /* Claim the first free slot; the map's own lock makes BPF_NOEXIST a claim.
  * -EEXIST when all are taken. */
 static __always_inline int enter_slots(enum ps_way way, void *handle, __u32 inst, __u32 target)
@@ -208,14 +199,6 @@ __noinline int ps_deny(__u64 where)
 			__sync_fetch_and_add(&e->denied, 1);
 	}
 	return 0;
-}
-
-/* Is the half of the tables that `word` names still that ruleset's? It is written
- * anew only after both words have moved on. */
-static __always_inline bool still_valid(const struct ps_instance *me, __u64 word)
-{
-	barrier();
-	return *(volatile __u64 *)&me->active == word || *(volatile __u64 *)&me->pending == word;
 }
 
 /*

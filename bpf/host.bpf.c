@@ -13,17 +13,9 @@
 
 #include "abi.h"
 #include "maps.h"
+#include "owner_maps.h"
 
-/* Network namespace cookie -> instance. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u64);
-	__type(value, __u32);
-} netns SEC(".maps");
-
-/* Per instance: admission records and owners, grown by replacement. */
+/* Per instance: admission records, grown by replacement. */
 struct ps_admits_inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP);
@@ -37,20 +29,6 @@ struct {
 	__type(key, __u32);
 	__array(values, struct ps_admits_inner);
 } admits SEC(".maps");
-
-struct ps_owners_inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, sizeof(struct ps_owner));
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_owners_inner);
-} owners SEC(".maps");
 
 /* The instances' listener maps, for the programs that fill them. */
 struct ps_sockets_inner {

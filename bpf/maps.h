@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The maps that are shared by all instances. bpf/host.bpf.c makes them; each
- * instance's sk_lookup program is loaded with the same maps put in their place.
+ * The maps that are shared by all instances. bpf/host.bpf.c makes them; the other
+ * objects are loaded with the same maps put in their place.
  */
 #ifndef PORTSTEER_MAPS_H
 #define PORTSTEER_MAPS_H
@@ -16,6 +16,8 @@
 #define overflows ps2_overflows
 #define scan_args ps2_scan_args
 #define seen ps2_seen
+#define binds ps2_binds
+#define bound ps2_bound
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {
@@ -26,7 +28,7 @@ struct {
 	__type(value, struct ps_instance);
 } instances SEC(".maps");
 
-/* Target chunks' events, by instance and chunk. */
+/* Target chunks' and bind rules' events, by instance and chunk. */
 struct ps_events_chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
@@ -37,9 +39,26 @@ struct ps_events_chunk {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 2 * PS_MAX_INSTANCES);
+	__uint(max_entries, 4 * PS_MAX_INSTANCES);
 	__type(key, struct ps_chunk_key);
 	__array(values, struct ps_events_chunk);
 } events SEC(".maps");
+
+static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
+{
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
+	__u32 index = PS_TARGET_INDEX_OF(target);
+	void *chunk = bpf_map_lookup_elem(&events, &key);
+
+	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+}
+
+/* Is the half of the tables that `word` names still that ruleset's? It is written
+ * anew only after both words have moved on. */
+static __always_inline bool still_valid(const struct ps_instance *me, __u64 word)
+{
+	barrier();
+	return *(volatile __u64 *)&me->active == word || *(volatile __u64 *)&me->pending == word;
+}
 
 #endif

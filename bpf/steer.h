@@ -171,15 +171,6 @@ static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *
 	return found;
 }
 
-static __always_inline struct ps_events *events_of(__u32 target)
-{
-	struct ps_chunk_key key = { .instance = instance, .chunk = PS_TARGET_CHUNK_OF(target) };
-	__u32 index = PS_TARGET_INDEX_OF(target);
-	void *chunk = bpf_map_lookup_elem(&events, &key);
-
-	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
-}
-
 /* One listener beyond the first PS_SLOTS. Global functions are verified once,
  * however often they are called; so are the next. */
 __noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
@@ -193,7 +184,7 @@ __noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u6
 /* All of them; reached when none of the first can serve. */
 __noinline int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 {
-	struct ps_events *e = events_of(target);
+	struct ps_events *e = events_at(instance, target);
 	__u64 used = e ? e->overflow : 0;
 	int found = PS_NONE;
 
@@ -245,7 +236,7 @@ static __always_inline __u32 places_of(__u32 target)
 {
 	__u32 index = instance;
 	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
-	struct ps_events *e = me && me->overflowed ? events_of(target) : NULL;
+	struct ps_events *e = me && me->overflowed ? events_at(instance, target) : NULL;
 	__u64 more = e ? e->overflow : 0;
 
 	return PS_SLOTS + (__u32)(more < PS_OVERFLOW ? more : PS_OVERFLOW);
@@ -328,7 +319,7 @@ static __always_inline void count(const struct ps_front *front, enum ps_found fo
 			h->missed++;
 	}
 	if (!(found & PS_FOUND) && found & PS_FAILED) {
-		e = events_of(front->target);
+		e = events_at(instance, front->target);
 		if (e)
 			__sync_fetch_and_add(&e->error, 1);
 	}

@@ -48,6 +48,7 @@ typedef struct {
 struct sock_common {
 	__u16 skc_num; /* local port, host byte order */
 	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
 };
 struct sock {
@@ -62,12 +63,21 @@ struct socket {
 struct tcp_sock {
 	int copied_seq; /* never read: a struct must not be empty */
 };
+struct mptcp_sock {
+	__u64 local_key; /* never read */
+};
+
+/* linux/filter.h; what a program sees as struct bpf_sock_addr. */
+struct bpf_sock_addr_kern {
+	struct sock *sk;
+};
 
 /* kernel/bpf/task_iter.c; `file` is NULL after the last one. */
 struct task_struct;
 struct file;
+struct seq_file;
 struct bpf_iter_meta {
-	__u64 session_id;
+	struct seq_file *seq;
 };
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
@@ -76,10 +86,22 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+/* net/core/bpf_sk_storage.c; `sk` is NULL after the last one. */
+struct bpf_map;
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
 #pragma clang attribute pop
 
 /* linux/in.h */
-enum { IPPROTO_TCP = 6 };
+enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136 };
+
+/* linux/net.h */
+enum { SOCK_STREAM_TYPE = 1 };
 
 /* net/tcp_states.h */
 enum { TCP_LISTEN_STATE = 10 };

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Bind mode's programs: attached to the root of the cgroup2 hierarchy, once for the
+ * host, while any instance has a bind rule.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "owner_maps.h"
+
+/* One bit for each port: a superset of the ports that bind rules name, in any instance.
+ * User space writes it through mmap (the map "ps2_bind.data"). */
+__u32 filter[65536 / 32] SEC(".data");
+
+/* Per instance: bind records, grown by replacement. */
+struct ps_binds_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_bind));
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PS_MAX_INSTANCES);
+	__type(key, __u32);
+	__array(values, struct ps_binds_inner);
+} binds SEC(".maps");
+
+/* On each socket that was bound through a rule. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ps_bound);
+} bound SEC(".maps");
+
+#include "owner.h"
+#include "bind.h"
+
+SEC("cgroup/bind4")
+int ps2_bind4(struct bpf_sock_addr *ctx)
+{
+	return bind4(ctx);
+}
+
+SEC("cgroup/bind6")
+int ps2_bind6(struct bpf_sock_addr *ctx)
+{
+	return bind6(ctx);
+}
+
+SEC("cgroup/post_bind4")
+int ps2_post_bind4(struct bpf_sock *ctx)
+{
+	return bind_done(ctx);
+}
+
+SEC("cgroup/post_bind6")
+int ps2_post_bind6(struct bpf_sock *ctx)
+{
+	return bind_done(ctx);
+}
+
+SEC("cgroup/getsockname4")
+int ps2_getsockname4(struct bpf_sock_addr *ctx)
+{
+	return getsockname4(ctx);
+}
+
+SEC("cgroup/getsockname6")
+int ps2_getsockname6(struct bpf_sock_addr *ctx)
+{
+	return getsockname6(ctx);
+}
+
+/* Who is bound through a rule, for those who ask: the map cannot be read by socket
+ * from outside of its process. */
+SEC("iter/bpf_sk_storage_map")
+int ps2_marks(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct ps_bound *on = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct ps_mark mark = {};
+
+	if (!sk || !on)
+		return 0;
+	mark.cookie = bpf_get_socket_cookie(sk);
+	mark.on = *on;
+	bpf_seq_write(ctx->meta->seq, &mark, sizeof(mark));
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

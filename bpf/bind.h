@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Bind mode: what becomes of a bind(). Runs once for each bind of the host, in the
+ * process's own call; most of them end at is_bind_port.
+ */
+#ifndef PORTSTEER_BIND_H
+#define PORTSTEER_BIND_H
+
+#define EAGAIN 11
+#define AF_INET6 10
+
+#define PS_BIND_CHAIN 128 /* as PS_CHAIN in admit.h */
+/* A ruleset that is replaced while it is read is read again; see admit.h. */
+#define PS_BIND_TRIES 3
+
+/* What a bind hook tells the kernel: go on, and the port needs no capability. */
+enum { PS_BIND_REFUSE = 0, PS_BIND_GO_ON = 1, PS_BIND_GRANT = 3 };
+
+/* A bind() to an address and port. */
+struct ps_ask {
+	__u32 instance;
+	__u16 port; /* host byte order */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 family; /* of the address: 4 (v4-mapped ones too), 6, or 0 for :: that takes both */
+	__u32 addr[4]; /* network byte order */
+	__u32 uid;
+	__u32 half; /* of the tables that are read */
+	__u64 cgroup; /* address of the socket's struct cgroup */
+};
+
+/* What the rules say of it. */
+struct ps_answer {
+	__u32 record; /* the owner's rule, 0 if there is none */
+	__u32 rule; /* where its events are */
+	__u16 front;
+};
+
+/* Does any rule of any instance name the port? May say yes for one that has just lost
+ * its rule, never no for one that has one. */
+static __always_inline bool is_bind_port(__u32 port)
+{
+	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
+}
+
+static __always_inline struct ps_bind *bind_at(__u32 inst, __u32 half, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&binds, &inst);
+	__u32 key = index * 2 + half;
+
+	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+}
+
+/* The record after `cursor` in the chain of `port` (0: the first one), or 0 at its end.
+ * The global functions of this file are loop bodies, verified once; see admit.h. */
+__noinline int ps_bind_after(__u32 inst, __u32 half, __u32 port, __u32 cursor)
+{
+	struct ps_bind *r;
+
+	if (!cursor) {
+		r = bind_at(inst, half, 0);
+		if (!r || !r->owner)
+			return 0;
+		cursor = port & (r->owner - 1);
+	}
+	r = bind_at(inst, half, cursor);
+	return r ? r->next : 0;
+}
+
+static __always_inline bool in_prefix(const struct ps_ask *ask, const struct ps_bind *r)
+{
+	__u32 bits = r->length - 1;
+
+	if (!r->family)
+		return true;
+	if (r->family != ask->family)
+		return false;
+	for (int i = 0; i < 4 && bits; i++) {
+		__u32 some = bits < 32 ? bits : 32;
+
+		if ((ask->addr[i] ^ r->addr[i]) & bpf_htonl(~0U << (32 - some)))
+			return false;
+		bits -= some;
+	}
+	return true;
+}
+
+/* Is the record one of the port's, and for this protocol and address? */
+static __always_inline bool is_about(const struct ps_ask *ask, const struct ps_bind *r, __u32 port)
+{
+	return r->port == port && r->protocol == ask->protocol && in_prefix(ask, r);
+}
+
+/* Is the record at `index` the rule by which the owner gets what is asked for? 1 or 0. */
+__noinline int ps_bind_matches(const struct ps_ask *ask, __u32 index)
+{
+	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
+
+	if (!ask || !r || !(r->flags & PS_BIND_ASKED) || !is_about(ask, r, ask->port))
+		return 0;
+	return ps_owns(ask->instance, r->owner * 2 + ask->half, ask->uid, ask->cgroup);
+}
+
+/* The first record of the chain that is the owner's rule, or 0. */
+static __always_inline __u32 find_rule(const struct ps_ask *ask)
+{
+	__u32 cursor = 0;
+
+	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
+		if (!cursor || ps_bind_matches(ask, cursor))
+			break;
+	}
+	return cursor;
+}
+
+/* Is the record at `index` of a rule with a longer prefix than `length` for the front
+ * port and this address? The longest prefix decides whose the port is. 1 or 0. */
+__noinline int ps_bind_claims(const struct ps_ask *ask, __u32 index, __u32 front, __u32 length)
+{
+	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
+
+	return ask && r && r->flags & PS_BIND_FRONT && r->length > length &&
+	       is_about(ask, r, front);
+}
+
+/* The record of such a rule, or 0. */
+static __always_inline __u32 find_claim(const struct ps_ask *ask, __u32 front, __u32 length)
+{
+	__u32 cursor = 0;
+
+	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+		cursor = ps_bind_after(ask->instance, ask->half, front, cursor);
+		if (!cursor || ps_bind_claims(ask, cursor, front, length))
+			break;
+	}
+	return cursor;
+}
+
+static __always_inline struct ps_bind_events *bind_events(__u32 inst, __u32 rule)
+{
+	return (struct ps_bind_events *)events_at(inst, rule);
+}
+
+/* Somebody asks for the port of the record at `index`: count it, unless it is the owner
+ * (who may well ask for a front port, though it takes the target to get it). */
+__noinline int ps_bind_deny(const struct ps_ask *ask, __u32 index, __u32 port)
+{
+	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
+	struct ps_bind_events *e;
+
+	if (!ask || !r || !is_about(ask, r, port) ||
+	    ps_owns(ask->instance, r->owner * 2 + ask->half, ask->uid, ask->cgroup))
+		return 0;
+	e = bind_events(ask->instance, r->rule);
+	if (e)
+		__sync_fetch_and_add(&e->denied, 1);
+	return 0;
+}
+
+/* No rule lets this bind through: count it at those that name the port. */
+static __always_inline void deny_all(const struct ps_ask *ask)
+{
+	__u32 cursor = 0;
+
+	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
+		if (!cursor)
+			break;
+		ps_bind_deny(ask, cursor, ask->port);
+	}
+}
+
+/* What the ruleset `word` says: 0, or -EAGAIN if it was replaced meanwhile. */
+static __always_inline int look_up(struct ps_ask *ask, const struct ps_instance *me, __u64 word,
+				   struct ps_answer *answer)
+{
+	__u32 record, claim = 0;
+	struct ps_bind *r;
+
+	ask->half = PS_WORD_HALF(word);
+	record = find_rule(ask);
+	r = record ? bind_at(ask->instance, ask->half, record) : NULL;
+	if (r) {
+		answer->front = r->front;
+		answer->rule = r->rule;
+		claim = find_claim(ask, r->front, r->length);
+	}
+	if (!still_valid(me, word))
+		return -EAGAIN;
+	if (claim)
+		ps_bind_deny(ask, claim, answer->front);
+	else if (!record)
+		deny_all(ask);
+	answer->record = claim ? 0 : record;
+	return 0;
+}
+
+/* What the rules in force say of a bind; 0 with answer->record zero for "nothing". */
+__noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
+{
+	struct ps_instance *me;
+	__u32 inst;
+
+	if (!ask || !answer)
+		return 0;
+	answer->record = 0;
+	inst = ask->instance;
+	me = bpf_map_lookup_elem(&instances, &inst);
+	for (int i = 0; me && i < PS_BIND_TRIES; i++) {
+		__u64 word = *(volatile __u64 *)&me->active;
+
+		if (!word || !look_up(ask, me, word, answer))
+			break;
+	}
+	return 0;
+}
+
+/* TCP, or UDP and its light sister; 0 for anything else. */
+static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
+{
+	if (ctx->protocol == IPPROTO_TCP)
+		return IPPROTO_TCP;
+	return ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_UDPLITE ? IPPROTO_UDP : 0;
+}
+
+/* The wildcard of IPv6 takes IPv4 clients too, unless the socket says otherwise: then it
+ * is in no prefix of one family. */
+static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
+{
+	if (!ask->addr[0] && !ask->addr[1] && ask->addr[2] == bpf_htonl(0xffff)) {
+		ask->addr[0] = ask->addr[3];
+		ask->addr[2] = ask->addr[3] = 0;
+		return 4;
+	}
+	if (ask->addr[0] || ask->addr[1] || ask->addr[2] || ask->addr[3])
+		return 6;
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
+}
+
+static __always_inline bool find_instance(struct bpf_sock_addr *ctx, __u32 *inst)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
+
+	if (index)
+		*inst = *index;
+	return index;
+}
+
+/* Note on the socket what it is bound through, for getsockname and for the counters; an
+ * MPTCP socket is bound by its first subflow. */
+static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
+{
+	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct mptcp_sock *whole;
+
+	if (!on)
+		return -1;
+	*on = *mark;
+	if (!bpf_core_type_exists(struct mptcp_sock))
+		return 0;
+	whole = bpf_skc_to_mptcp_sock(sk);
+	on = whole ? bpf_sk_storage_get(&bound, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (on)
+		*on = *mark;
+	return 0;
+}
+
+/* Let a bind through that the rules grant. */
+static __always_inline int let_through(struct bpf_sock_addr *ctx, const struct ps_ask *ask,
+				       const struct ps_answer *answer)
+{
+	struct ps_bound mark = {
+		.instance = ask->instance,
+		.rule = answer->rule,
+		.front = answer->front,
+		.target = ask->port,
+		.protocol = ask->protocol,
+	};
+	struct ps_bind_events *e = bind_events(ask->instance, answer->rule);
+	struct bpf_sock *sk = ctx->sk;
+
+	if (e)
+		__sync_fetch_and_add(&e->tried, 1);
+	/* Without memory for that: rather no port than the wrong one. */
+	if (!sk || mark_socket(sk, &mark))
+		return PS_BIND_REFUSE;
+	ctx->user_port = bpf_htons(answer->front);
+	return PS_BIND_GRANT;
+}
+
+/* A bind to a port that some rule names; `ask` has the address. */
+static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *ask)
+{
+	struct ps_answer answer = {};
+	const struct sock *full = BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
+	struct bpf_sock *sk = ctx->sk;
+
+	ask->port = bpf_ntohs(ctx->user_port);
+	ask->protocol = protocol_of(ctx);
+	/* A socket that has its port already gets no other: the kernel says so. */
+	if (!ask->protocol || !sk || sk->src_port || !find_instance(ctx, &ask->instance))
+		return PS_BIND_GO_ON;
+	if (!ask->family)
+		ask->family = family_of(ask, full);
+	ask->uid = BPF_CORE_READ(full, sk_uid.val);
+	ask->cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	ps_bind_decide(ask, &answer);
+	return answer.record ? let_through(ctx, ask, &answer) : PS_BIND_GO_ON;
+}
+
+static __always_inline int bind4(struct bpf_sock_addr *ctx)
+{
+	struct ps_ask ask = { .family = 4 };
+
+	if (!is_bind_port(bpf_ntohs(ctx->user_port)))
+		return PS_BIND_GO_ON;
+	ask.addr[0] = ctx->user_ip4;
+	return bind_asked(ctx, &ask);
+}
+
+static __always_inline int bind6(struct bpf_sock_addr *ctx)
+{
+	struct ps_ask ask = {};
+
+	if (!is_bind_port(bpf_ntohs(ctx->user_port)))
+		return PS_BIND_GO_ON;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		ask.addr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+	return bind_asked(ctx, &ask);
+}
+
+/* The bind has succeeded. */
+static __always_inline int bind_done(struct bpf_sock *ctx)
+{
+	__u32 port = ctx->src_port;
+	struct ps_bind_events *e;
+	struct ps_bound *mark;
+
+	if (!is_bind_port(port))
+		return 1;
+	mark = bpf_sk_storage_get(&bound, ctx, NULL, 0);
+	if (!mark || mark->front != port)
+		return 1;
+	e = bind_events(mark->instance, mark->rule);
+	if (e) {
+		__sync_fetch_and_add(&e->done, 1);
+		e->last = bpf_jiffies64();
+	}
+	return 1;
+}
+
+/* Is a bind to `target` still made one to `front` by some rule? A deleted rule's sockets
+ * say the port that they have. 1 or 0. */
+__noinline int ps_bind_is_in_force(__u64 which, __u32 target, __u32 front, __u32 protocol)
+{
+	__u32 inst = (__u32)which, half = which >> 32 & 1, cursor = 0;
+	struct ps_bind *r;
+
+	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+		cursor = ps_bind_after(inst, half, target, cursor);
+		r = cursor ? bind_at(inst, half, cursor) : NULL;
+		if (!r)
+			return 0;
+		if (r->port == target && r->front == front && r->protocol == protocol &&
+		    r->flags & PS_BIND_ASKED)
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline void name_target(struct bpf_sock_addr *ctx, const struct ps_bound *mark)
+{
+	__u32 inst = mark->instance;
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
+	__u64 word = me ? *(volatile __u64 *)&me->active : 0;
+
+	if (!word || mark->front != bpf_ntohs(ctx->user_port) || mark->front == mark->target)
+		return;
+	if (ps_bind_is_in_force((__u64)PS_WORD_HALF(word) << 32 | inst, mark->target, mark->front,
+				mark->protocol))
+		ctx->user_port = bpf_htons(mark->target);
+}
+
+/*
+ * An accepted socket says what its listener says, as long as there is one. Marking each
+ * accepted socket (BPF_F_CLONE) would cost every connection an allocation, for the few
+ * programs that ask.
+ */
+static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct bpf_sock_tuple *tuple,
+					  __u32 size)
+{
+	struct bpf_sock *listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	struct ps_bound *mark;
+
+	if (!listener)
+		return;
+	mark = bpf_sk_storage_get(&bound, listener, NULL, 0);
+	if (mark)
+		name_target(ctx, mark);
+	bpf_sk_release(listener);
+}
+
+/* Say the target port; false if the socket itself was not bound through a rule. */
+static __always_inline bool name_bound(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct ps_bound *mark = sk ? bpf_sk_storage_get(&bound, sk, NULL, 0) : NULL;
+
+	if (mark)
+		name_target(ctx, mark);
+	return mark || ctx->type != SOCK_STREAM_TYPE;
+}
+
+static __always_inline int getsockname4(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (!is_bind_port(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
+		return 1;
+	tuple.ipv4.daddr = ctx->user_ip4;
+	tuple.ipv4.dport = ctx->user_port;
+	name_accepted(ctx, &tuple, sizeof(tuple.ipv4));
+	return 1;
+}
+
+static __always_inline int getsockname6(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (!is_bind_port(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
+		return 1;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		tuple.ipv6.daddr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+	tuple.ipv6.dport = ctx->user_port;
+	name_accepted(ctx, &tuple, sizeof(tuple.ipv6));
+	return 1;
+}
+
+#endif
