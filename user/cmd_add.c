@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer add */
+/* portsteer add, allow */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,16 +48,22 @@ static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct 
 		       text, port);
 }
 
+static bool is_on(const struct ps_sockets *sockets, size_t i, uint8_t proto, uint32_t port)
+{
+	return i < sockets->count && sockets->items[i].proto == proto &&
+	       sockets->items[i].port == port;
+}
+
 /* The uid that listens on all of the rule's targets now, alone. */
 static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
 		       struct ps_error *error)
 {
-	size_t i = ps_sockets_from(sockets, rule->target), first = i;
+	size_t i = ps_sockets_from(sockets, rule->proto, rule->target), first = i;
 
 	for (uint32_t port = rule->target; port <= ps_rule_target_last(rule); port++) {
-		if (i == sockets->count || sockets->items[i].port != port)
+		if (!is_on(sockets, i, rule->proto, port))
 			return refuse_no_listener(rule, port, error);
-		for (; i < sockets->count && sockets->items[i].port == port; i++) {
+		for (; is_on(sockets, i, rule->proto, port); i++) {
 			rule->owner.uid = sockets->items[first].uid;
 			if (sockets->items[i].uid != rule->owner.uid)
 				return refuse_two_users(rule, rule->owner.uid,
@@ -76,6 +82,13 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	bool any = false;
 	int ret;
 
+	/* A granted port is not yet open to whom it is granted. */
+	for (size_t i = 0; a->list.grants && i < a->list.count; i++) {
+		if (!a->list.rules[i].owner.flags)
+			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+				       "'portsteer allow' needs an owner: who may bind the port? Give "
+				       "--user, --cgroup or --any-user");
+	}
 	a->inferred = calloc(a->list.count + 1, 1);
 	if (!a->inferred || !ports)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
@@ -85,7 +98,7 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 		a->inferred[i] = !rule->owner.flags;
 		any = any || a->inferred[i];
 		if (a->inferred[i])
-			ps_ports_add(ports, rule->target, ps_rule_target_last(rule));
+			ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
 	}
 	/* The owner is to be told to someone who can object. */
 	if (any && a->cli->quiet)
@@ -115,9 +128,13 @@ static int read_rules(struct adding *a, struct ps_error *error)
 	int ret;
 
 	if (!cli->arg_count && !file)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "'portsteer add' needs a rule; give one as in 'portsteer add 80:8080 "
-			       "--user www-data'");
+		return ps_fail(
+			error, PS_EXIT_USAGE, EINVAL,
+			a->list.grants ?
+				"'portsteer allow' needs a port; give one as in 'portsteer allow "
+				"443/tcp --user www-data'" :
+				"'portsteer add' needs a rule; give one as in 'portsteer add "
+				"80:8080 --user www-data'");
 	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, &cli->values, error);
 	if (!ret && file)
 		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
@@ -137,67 +154,74 @@ static void tell_inferred(const struct ps_rule *rule)
 static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
-	size_t listeners = report ? ps_report_count(report, rule) : 0;
+	size_t serving = report ? ps_report_each(report, rule, PS_SERVES, NULL, NULL) : 0;
+	bool bind = rule->mode == PS_MODE_BIND;
 
 	ps_rule_format(rule, text);
 	ps_owner_text(&rule->owner, owner);
 	printf("added %s for %s", text, owner);
-	if (listeners)
-		printf(": %zu listener%s\n", listeners, listeners == 1 ? "" : "s");
+	if (serving)
+		printf(": %zu %s%s\n", serving, bind ? "socket" : "listener",
+		       serving == 1 ? "" : "s");
+	else if (report)
+		puts(bind ? ": not bound yet" : ": no listener yet");
 	else
-		puts(report ? ": no listener yet" : "");
+		puts("");
 }
 
-/* What was done, and what will happen. */
-static void tell_text(const struct adding *a)
+/* What was done, and what will happen; `report` is NULL if it could not be read. */
+static void tell_text(const struct adding *a, const struct ps_report *report,
+		      const struct ps_notes *notes)
 {
-	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
-	struct ps_report report = {};
-	bool read;
-
 	for (size_t i = 0; i < a->list.count; i++) {
 		if (a->inferred[i])
 			tell_inferred(&a->list.rules[i]);
 	}
-	if (a->list.count > TOLD_ONE_BY_ONE) {
+	if (a->list.count > TOLD_ONE_BY_ONE)
 		printf("added %zu rules\n", a->list.count);
-		return;
-	}
-	read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
-	for (size_t i = 0; i < a->list.count; i++)
-		tell_added(read ? &report : NULL, &a->list.rules[i]);
+	for (size_t i = 0; i < a->list.count && a->list.count <= TOLD_ONE_BY_ONE; i++)
+		tell_added(report, &a->list.rules[i]);
+	for (size_t i = 0; i < notes->count; i++)
+		printf("note: %s\n", notes->lines[i]);
+}
+
+static int tell(const struct adding *a, struct ps_error *error)
+{
+	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
+	struct ps_report report = {};
+	struct ps_notes notes = {};
+	bool read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
+	struct ps_added added = { a->list.rules, a->list.count, a->inferred, &notes };
+	int ret = 0;
+
+	/* The rules are in force: whatever cannot be said now is no failure. */
+	if (read)
+		ps_notes_read(&report, a->list.rules, a->list.count, &notes);
+	if (a->cli->json)
+		ret = ps_json_added(&added, error);
+	else
+		tell_text(a, read ? &report : NULL, &notes);
+	ps_notes_clear(&notes);
 	ps_report_clear(&report);
+	return ret;
 }
 
-/* Rules' texts need no escaping. */
-static void tell_json(const struct adding *a)
+static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 {
-	const char *comma = "";
-	char text[PS_RULE_TEXT];
-
-	printf("{\"added\":%zu,\"removed\":0,\"inferred\":[", a->list.count);
-	for (size_t i = 0; i < a->list.count; i++) {
-		if (!a->inferred[i])
-			continue;
-		ps_rule_format(&a->list.rules[i], text);
-		printf("%s{\"rule\":\"%s\",\"uid\":%u}", comma, text, a->list.rules[i].owner.uid);
-		comma = ",";
-	}
-	puts("]}");
-}
-
-int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
-{
-	__attribute__((cleanup(clear))) struct adding a = { .cli = cli };
+	__attribute__((cleanup(clear))) struct adding a = { .cli = cli, .list.grants = grants };
 	int ret = read_rules(&a, error);
 
 	if (!ret && a.list.count)
 		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);
-	if (ret)
-		return ret;
-	if (cli->json)
-		tell_json(&a);
-	else if (!cli->quiet)
-		tell_text(&a);
-	return 0;
+	return ret || (cli->quiet && !cli->json) ? ret : tell(&a, error);
+}
+
+int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
+{
+	return add(cli, false, error);
+}
+
+int ps_cmd_allow(struct ps_cli *cli, struct ps_error *error)
+{
+	return add(cli, true, error);
 }

@@ -33,6 +33,7 @@ void ps_host_close(struct ps_host *host)
 	if (host->instances)
 		munmap(host->instances, instances_size);
 	host->instances = NULL;
+	ps_hooks_close(&host->hooks);
 }
 
 static int map_instances(struct ps_host *host, struct ps_error *error)
@@ -72,7 +73,9 @@ static int open_pins(struct ps_host *host, struct ps_error *error)
 		if (host->fd[i] < 0)
 			ret = fail_open(error, host->fd[i], path);
 	}
-	return ret ? ret : map_instances(host, error);
+	if (!ret)
+		ret = map_instances(host, error);
+	return ret ? ret : ps_hooks_open(&host->hooks, error);
 }
 
 /* The inode of the folder of the shared objects, or -errno. */

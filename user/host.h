@@ -10,6 +10,7 @@
 
 #include "bpf_types.h"
 #include "error.h"
+#include "hooks.h"
 
 enum ps_host_fd {
 	PS_HOST_INSTANCES,
@@ -29,10 +30,11 @@ enum ps_host_fd {
 struct ps_host {
 	int fd[PS_HOST_FDS];
 	struct ps_instance *instances; /* mapped, PS_MAX_INSTANCES of them */
+	struct ps_hooks hooks; /* bind mode's part, if it is loaded */
 };
 #define PS_HOST_NONE                                                                               \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                               \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, .hooks = PS_HOOKS_NONE       \
 	}
 
 /* The pin's name of each, below host/. */

@@ -13,6 +13,7 @@
 #include "anchor.h"
 #include "bpffs.h"
 #include "lifecycle.h"
+#include "plan_bind.h"
 #include "scan.h"
 #include "tables.h"
 #include "util.h"
@@ -46,6 +47,8 @@ static int begin_writer(struct writer *w, bool load, struct ps_error *error)
 	if (ret)
 		return ret;
 	ret = ps_clean(&w->host);
+	if (!ret)
+		ret = ps_hooks_clean();
 	return ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") : 0;
 }
 
@@ -63,7 +66,7 @@ static bool state_exists(void)
 	return ps_bpffs_mounted() && !stat(PS_STATE, &st);
 }
 
-static int detach_unneeded(const struct ps_host *host);
+static int release_unneeded(struct ps_host *host);
 
 /* Is this failure to open the shared state one that stays: a part is missing, or is
  * another version's? Not so a lack of memory, descriptors or permission. */
@@ -102,16 +105,18 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 	}
 	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
 	if (!ret && w.host.instances)
-		ret = detach_unneeded(&w.host);
+		ret = release_unneeded(&w.host);
 	if (ret)
 		return ps_fail_kernel(error, ret, "unload");
 	*changed = true;
 	return 0;
 }
 
-/* The anchors that all instances need together. */
+/* What all instances need together. */
 struct collecting {
 	struct ps_anchors anchors;
+	bool binds; /* some rule is one of bind mode */
+	uint32_t bind_filter[65536 / 32];
 	const struct ps_host *host;
 	int ret;
 };
@@ -127,26 +132,15 @@ static int collect_one(uint64_t cookie, uint32_t index, void *data)
 	c->ret = ps_read_state(cookie, PS_WORD_GEN(word), &state);
 	if (!c->ret)
 		c->ret = ps_anchors_add(&c->anchors, &state, NULL);
+	c->binds = c->binds || ps_ruleset_has_mode(&state.rules, PS_MODE_BIND);
+	for (size_t i = 0; i < state.rules.count; i++)
+		ps_bind_ports(&state.rules.rules[i], c->bind_filter);
 	ps_state_clear(&state);
 	return c->ret;
 }
 
-static int detach_unneeded(const struct ps_host *host)
-{
-	struct collecting c = { .host = host };
-	int ret = ps_host_each(host, collect_one, &c);
-
-	/* Where the deepest cgroups of another instance's owners are by now. */
-	if (!ret)
-		ret = ps_anchors_attach(host, &c.anchors, NULL);
-	if (!ret)
-		ret = ps_anchors_detach_others(&c.anchors);
-	ps_anchors_clear(&c.anchors);
-	return ret;
-}
-
-/* The filter must never lack a port of the ruleset in force: it grows before
- * the store and shrinks after it. */
+/* A filter must never lack a port of the ruleset in force: it grows before the store
+ * and shrinks after it. */
 static void widen_filter(uint32_t *filter, const uint32_t *plan)
 {
 	for (int i = 0; i < 65536 / 32; i++)
@@ -158,14 +152,40 @@ static void narrow_filter(uint32_t *filter, const uint32_t *plan)
 		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
 
+/* Detach what no instance's rules need any more. */
+static int release_unneeded(struct ps_host *host)
+{
+	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
+	int ret;
+
+	if (!c)
+		return -ENOMEM;
+	c->host = host;
+	ret = ps_host_each(host, collect_one, c);
+	/* Where the deepest cgroups of another instance's owners are by now. */
+	if (!ret)
+		ret = ps_anchors_attach(host, &c->anchors, NULL);
+	if (!ret)
+		ret = ps_anchors_detach_others(&c->anchors);
+	if (!ret && !c->binds)
+		ret = ps_hooks_remove(&host->hooks);
+	else if (!ret && ps_hooks_loaded(&host->hooks))
+		narrow_filter(host->hooks.filter, c->bind_filter);
+	ps_anchors_clear(&c->anchors);
+	return ret;
+}
+
 /* Everything that must be there before the store. Nothing of it is seen by a
  * connection: tables go to the half that is not in force. */
-static int prepare(struct ps_tables *t, const struct ps_netns *netns, const struct ps_plan *plan,
-		   const struct ps_state *before, struct ps_error *error)
+static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
+		   const struct ps_plan *plan, const struct ps_state *before,
+		   struct ps_error *error)
 {
 	struct ps_anchors anchors = {};
 	int ret = ps_anchors_add(&anchors, &plan->state, error);
 
+	if (!ret && plan->bind_chunks)
+		ret = ps_hooks_load(host, error);
 	if (!ret) {
 		ret = ps_tables_reserve(t, plan);
 		if (!ret)
@@ -183,6 +203,8 @@ static int prepare(struct ps_tables *t, const struct ps_netns *netns, const stru
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
 	widen_filter(t->filter, plan->filter);
+	if (ps_hooks_loaded(&host->hooks))
+		widen_filter(host->hooks.filter, plan->bind_filter);
 	ret = ps_scan(t->host, netns, t->index, &plan->state);
 	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }
@@ -207,7 +229,7 @@ static int remove_stale_state(const char *name, void *data)
 
 /* Remove what belongs to no ruleset in force. Failing here loses nothing: the
  * next change tries again. */
-static void tidy(struct ps_tables *t, uint32_t generation, bool prefixes)
+static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation, bool prefixes)
 {
 	struct stale stale = { .generation = generation };
 	char folder[PS_PATH];
@@ -217,7 +239,7 @@ static void tidy(struct ps_tables *t, uint32_t generation, bool prefixes)
 	ps_bpffs_each(folder, remove_stale_state, &stale);
 	if (prefixes)
 		ps_tables_sweep(t, generation);
-	detach_unneeded(t->host);
+	release_unneeded(host);
 }
 
 static bool has_prefixes(const struct ps_ruleset *rules)
@@ -239,7 +261,7 @@ static uint64_t present_word(const struct ps_instance *instance)
 }
 
 /* Replace the ruleset in force by `rules`. */
-static int replace(struct ps_tables *t, const struct ps_netns *netns,
+static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
 {
 	uint64_t word = present_word(t->instance), pending = ps_fetch(&t->instance->pending);
@@ -255,15 +277,15 @@ static int replace(struct ps_tables *t, const struct ps_netns *netns,
 		return ret;
 	ps_store(&t->instance->pending, word);
 	if (pending != word)
-		tidy(t, PS_WORD_GEN(word), true);
-	ret = prepare(t, netns, &plan, before, error);
+		tidy(host, t, PS_WORD_GEN(word), true);
+	ret = prepare(host, t, netns, &plan, before, error);
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
 		narrow_filter(t->filter, plan.filter);
-		tidy(t, plan.state.generation, prefixes);
+		tidy(host, t, plan.state.generation, prefixes);
 	} else {
 		ps_store(&t->instance->pending, word);
-		tidy(t, PS_WORD_GEN(word), prefixes);
+		tidy(host, t, PS_WORD_GEN(word), prefixes);
 	}
 	ps_plan_clear(&plan);
 	return ret;
@@ -285,7 +307,7 @@ static int is_hook_lost(const struct ps_state *state)
 	return ret < 0 ? ret : !ret;
 }
 
-static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uint32_t index,
+static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t index,
 		       ps_edit_fn *edit, void *data, bool *replaced, struct ps_error *error)
 {
 	struct ps_tables tables = PS_TABLES_NONE;
@@ -308,7 +330,7 @@ static int edit_loaded(const struct writer *w, const struct ps_netns *netns, uin
 		before.renew_targets = is_hook_lost(&before) > 0;
 		*replaced = diff.added || diff.removed || diff.changed || before.renew_targets;
 		if (*replaced)
-			ret = replace(&tables, netns, &rules, &before, error);
+			ret = replace(&w->host, &tables, netns, &rules, &before, error);
 	}
 	ps_ruleset_clear(&rules);
 	ps_state_clear(&before);

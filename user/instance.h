@@ -19,9 +19,10 @@ struct ps_netns {
 };
 
 /* Counters of one rule, summed over CPUs; see bpf/abi.h for the meanings.
- * refused = missed + family if the rule refuses on a miss, else 0. */
+ * refused = missed + family if the rule refuses on a miss, else 0. Of a bind rule only
+ * granted or translated, denied, and error (binds that then failed) can be others than 0. */
 struct ps_rule_stats {
-	uint64_t steered, missed, family, refused, denied, error, admitted;
+	uint64_t steered, missed, family, refused, denied, error, admitted, granted, translated;
 	double last_hit; /* seconds since, negative if never */
 };
 
@@ -73,6 +74,7 @@ struct ps_host_info {
 	bool loaded; /* the shared programs are there */
 	char bpffs[256]; /* where the state is */
 	char cgroup2[256]; /* where cgroup2 is mounted */
+	bool bind_hooks; /* bind mode's programs are attached, to the root cgroup */
 	char **anchors; /* cgroup paths where sock_ops is attached, "" for one that is gone */
 	size_t anchor_count;
 	struct ps_instance_info *instances;

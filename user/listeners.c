@@ -14,21 +14,26 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "hooks.h"
 #include "netns.h"
 #include "util.h"
 
 /* A bound for the search in /proc: files looked at in all. */
 enum { SCAN_FILES = 1 << 20 };
 
-void ps_ports_add(struct ps_ports *ports, uint16_t first, uint16_t last)
+void ps_ports_add(struct ps_ports *ports, uint8_t proto, uint16_t first, uint16_t last)
 {
+	uint32_t *words = proto == IPPROTO_UDP ? ports->udp : ports->tcp;
+
 	for (uint32_t port = first; port <= last; port++)
-		ports->word[port / 32] |= 1u << (port & 31);
+		words[port / 32] |= 1u << (port & 31);
 }
 
-bool ps_ports_has(const struct ps_ports *ports, uint16_t port)
+bool ps_ports_has(const struct ps_ports *ports, uint8_t proto, uint16_t port)
 {
-	return ports->word[port / 32] >> (port & 31) & 1;
+	const uint32_t *words = proto == IPPROTO_UDP ? ports->udp : ports->tcp;
+
+	return words[port / 32] >> (port & 31) & 1;
 }
 
 void ps_sockets_clear(struct ps_sockets *sockets)
@@ -43,6 +48,8 @@ void ps_sockets_clear(struct ps_sockets *sockets)
 struct dump {
 	int fd;
 	const struct ps_ports *ports;
+	struct ps_marks marks; /* of all sockets that were bound through rules */
+	uint8_t proto; /* of this part */
 	struct ps_sockets sockets;
 	size_t capacity;
 };
@@ -50,6 +57,7 @@ struct dump {
 static void dump_clear(struct dump *dump)
 {
 	ps_close(&dump->fd);
+	ps_marks_clear(&dump->marks);
 	ps_sockets_clear(&dump->sockets);
 }
 
@@ -66,8 +74,8 @@ static int dump_request(struct dump *dump, uint8_t family)
 		},
 		.request = {
 			.sdiag_family = family,
-			.sdiag_protocol = IPPROTO_TCP,
-			.idiag_states = 1 << TCP_LISTEN,
+			.sdiag_protocol = dump->proto,
+			.idiag_states = dump->proto == IPPROTO_TCP ? 1 << TCP_LISTEN : ~0u,
 			/* Brings the name of an upper layer protocol along: MPTCP. */
 			.idiag_ext = 1 << (INET_DIAG_INFO - 1),
 		},
@@ -112,11 +120,12 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 {
 	const struct inet_diag_msg *msg = NLMSG_DATA(header);
 	struct ps_sockets *sockets = &dump->sockets;
+	const struct ps_bound *mark;
 	struct ps_socket *socket;
 
 	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*msg)))
 		return -EBADMSG;
-	if (!ps_ports_has(dump->ports, ntohs(msg->id.idiag_sport)))
+	if (!ps_ports_has(dump->ports, dump->proto, ntohs(msg->id.idiag_sport)))
 		return 0;
 	if (sockets->count == dump->capacity) {
 		size_t capacity = dump->capacity ? dump->capacity * 2 : 32;
@@ -133,10 +142,16 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 		.uid = msg->idiag_uid,
 		.inode = msg->idiag_inode,
 		.port = ntohs(msg->id.idiag_sport),
+		.proto = dump->proto,
 		.family = msg->idiag_family == AF_INET ? 4 : 6,
 	};
 	memcpy(socket->addr, msg->id.idiag_src, socket->family == 4 ? 4 : 16);
 	read_attributes(header, socket);
+	mark = ps_marks_find(&dump->marks, socket->cookie);
+	/* A bind that failed leaves its mark, too: it is about its port only. */
+	socket->is_bound = mark && mark->front == socket->port;
+	if (socket->is_bound)
+		socket->mark = *mark;
 	return 0;
 }
 
@@ -182,6 +197,8 @@ static int compare_sockets(const void *left, const void *right)
 	const struct ps_socket *a = left, *b = right;
 	int order;
 
+	if (a->proto != b->proto)
+		return a->proto < b->proto ? -1 : 1;
 	if (a->port != b->port)
 		return a->port < b->port ? -1 : 1;
 	if (a->family != b->family)
@@ -197,10 +214,31 @@ static int fail_dump(int err, struct ps_error *error)
 	if (err == -ENOENT || err == -EPROTONOSUPPORT)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, -err,
 			       "this kernel cannot list listening sockets; load its modules with "
-			       "'modprobe tcp_diag'");
+			       "'modprobe -a tcp_diag udp_diag'");
 	return ps_fail(error, PS_EXIT_FAILED, -err,
 		       "cannot list listening sockets: %s; see whether 'ss -tln' works",
 		       strerror(-err));
+}
+
+static bool any_port(const uint32_t words[65536 / 32])
+{
+	for (int i = 0; i < 65536 / 32; i++) {
+		if (words[i])
+			return true;
+	}
+	return false;
+}
+
+/* The sockets of one protocol. */
+static int dump_protocol(struct dump *dump, uint8_t proto)
+{
+	int ret;
+
+	if (!any_port(proto == IPPROTO_UDP ? dump->ports->udp : dump->ports->tcp))
+		return 0;
+	dump->proto = proto;
+	ret = dump_family(dump, AF_INET);
+	return ret ? ret : dump_family(dump, AF_INET6);
 }
 
 int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
@@ -212,9 +250,11 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	dump.fd = ps_netns_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 	if (dump.fd < 0)
 		return fail_dump(dump.fd, error);
-	ret = dump_family(&dump, AF_INET);
+	/* Without the marks, sockets are shown as not bound through a rule. */
+	ps_marks_read(&dump.marks);
+	ret = dump_protocol(&dump, IPPROTO_TCP);
 	if (!ret)
-		ret = dump_family(&dump, AF_INET6);
+		ret = dump_protocol(&dump, IPPROTO_UDP);
 	/* A kernel without IPv6 has no such sockets. */
 	if (ret == -ENOENT && access("/proc/net/if_inet6", F_OK))
 		ret = 0;
@@ -228,14 +268,15 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	return 0;
 }
 
-size_t ps_sockets_from(const struct ps_sockets *sockets, uint16_t port)
+size_t ps_sockets_from(const struct ps_sockets *sockets, uint8_t proto, uint32_t port)
 {
 	size_t low = 0, high = sockets->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
+		const struct ps_socket *at = &sockets->items[middle];
 
-		if (sockets->items[middle].port < port)
+		if (at->proto < proto || (at->proto == proto && at->port < port))
 			low = middle + 1;
 		else
 			high = middle;
@@ -404,12 +445,42 @@ int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each)
 	return ret;
 }
 
-const char *ps_socket_family(const struct ps_socket *socket)
+/* An IPv4 address in an IPv6 one, or NULL. */
+static const uint8_t *mapped_part(const struct ps_socket *socket)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return socket->family == 6 && !memcmp(socket->addr, mapped, sizeof(mapped)) ?
+		       socket->addr + sizeof(mapped) :
+		       NULL;
+}
+
+bool ps_socket_in(const struct ps_socket *socket, const struct ps_prefix *prefix)
+{
+	static const uint8_t any[16];
+	const uint8_t *part = mapped_part(socket);
+
+	if (part)
+		return ps_prefix_has(prefix, 4, part);
+	/* What takes both families is in no prefix of one; see bpf/bind.h. */
+	if (socket->family == 6 && !socket->v6only && !memcmp(socket->addr, any, sizeof(any)))
+		return !prefix->family;
+	return ps_prefix_has(prefix, socket->family, socket->addr);
+}
+
+bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_BIND && socket->is_bound && socket->proto == rule->proto &&
+	       socket->port >= rule->front && socket->port <= rule->front_last &&
+	       socket->mark.target == rule->target + (socket->port - rule->front) &&
+	       ps_socket_in(socket, &rule->prefix);
+}
+
+const char *ps_socket_family(const struct ps_socket *socket)
+{
 	static const uint8_t any[16];
 
-	if (socket->family == 4 || !memcmp(socket->addr, mapped, sizeof(mapped)))
+	if (socket->family == 4 || mapped_part(socket))
 		return "ipv4";
 	return socket->v6only || memcmp(socket->addr, any, sizeof(any)) ? "ipv6" : "dual";
 }

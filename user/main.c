@@ -14,21 +14,31 @@
 #include "rules_file.h"
 
 static const char add_details[] =
-	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp]. Connections to PORT go to\n"
-	"the owner's process that listens on TARGET, and to nobody else's. Without an owner\n"
-	"option, the user who listens on TARGET now becomes the owner. All rules of one command\n"
-	"come into force together, or none does.\n"
+	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]. Connections to PORT go\n"
+	"to the owner's process that listens on TARGET, and to nobody else's. With --mode bind, and\n"
+	"for UDP, the owner's bind to TARGET becomes one to PORT instead, from its next bind on.\n"
+	"Without an owner option, the user who has TARGET open now becomes the owner. All rules of\n"
+	"one command come into force together, or none does.\n"
 	"\n"
 	"  portsteer add 80:8080 443:8443 --user www-data\n"
+	"  portsteer add 53:5353/udp 53:5353/tcp --mode bind --user dns\n"
 	"  portsteer add 80:8080 --cgroup system.slice/web.service --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
 	"  portsteer add -f rules.txt\n";
+static const char allow_details[] =
+	"PORT is [ADDRESS[/LENGTH]:]PORT[-PORT][/tcp|udp], below 1024. The owner may bind it as it\n"
+	"is, without any capability; nobody else may. The owner must be named.\n"
+	"\n"
+	"  portsteer allow 443/tcp 443/udp --user www-data\n"
+	"  portsteer allow 22 --user git --cgroup system.slice/git-ssh.service\n"
+	"  portsteer allow 600-700/tcp --any-user\n";
 static const char del_details[] =
 	"RULE is written as 'portsteer list' shows it; the target may be left out. Connections\n"
-	"that are open go on. All rules of one command are deleted, or none is.\n"
+	"that are open go on, and who is bound to a port keeps it. All rules of one command are\n"
+	"deleted, or none is.\n"
 	"\n"
 	"  portsteer del 80 443\n"
-	"  portsteer del 10.0.0.1:80:8080/tcp\n";
+	"  portsteer del 10.0.0.1:80:8080/tcp 53/udp\n";
 
 const struct ps_command ps_commands[] = {
 	{ "load", "", 0, false, true, "load the programs, without rules",
@@ -39,10 +49,14 @@ const struct ps_command ps_commands[] = {
 	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
 	{ "add", "RULE...", PS_RULE_OPTIONS | PS_BIT(PS_OPT_FILE), true, true, "add rules",
 	  add_details, ps_cmd_add },
+	{ "allow", "PORT...",
+	  PS_BIT(PS_OPT_USER) | PS_BIT(PS_OPT_CGROUP) | PS_BIT(PS_OPT_ANY_USER) |
+		  PS_BIT(PS_OPT_NAME),
+	  true, true, "let the owner bind a privileged port as it is", allow_details,
+	  ps_cmd_allow },
 	{ "del", "RULE...", 0, true, true, "delete rules", del_details, ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
-	{ "list", "", 0, false, true, "show the rules and who listens behind them", NULL,
-	  ps_cmd_list },
+	{ "list", "", 0, false, true, "show the rules and who is behind them", NULL, ps_cmd_list },
 	{ "stats", "", 0, false, true, "show the rules' counters", NULL, ps_cmd_stats },
 	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
 	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan_bind.h"
 #include "targets.h"
 #include "util.h"
 
@@ -47,6 +48,7 @@ void ps_plan_clear(struct ps_plan *plan)
 	free(plan->buckets);
 	free(plan->prefixes);
 	free(plan->admits);
+	free(plan->binds);
 	free(plan->owners);
 	*plan = (struct ps_plan){};
 }
@@ -96,6 +98,11 @@ static uint32_t target_of(uint32_t linear)
 	while (linear >= PS_TARGET_CHUNK(k))
 		linear -= PS_TARGET_CHUNK(k++);
 	return PS_TARGET(k, linear);
+}
+
+uint32_t ps_rule_events(uint32_t rule_id)
+{
+	return PS_TARGET(PS_RULE_CHUNKS, 0) + target_of(rule_id);
 }
 
 static uint32_t target_room(uint32_t need)
@@ -274,7 +281,7 @@ static int lay_fronts(struct ps_plan *plan, const struct ps_targets *targets,
 	size_t prefixes = 0;
 
 	for (size_t i = 0; i < rules->count; i++) {
-		if (rules->rules[i].prefix.family)
+		if (rules->rules[i].mode == PS_MODE_STEER && rules->rules[i].prefix.family)
 			prefixes +=
 				(size_t)(rules->rules[i].front_last - rules->rules[i].front) + 1;
 	}
@@ -283,8 +290,11 @@ static int lay_fronts(struct ps_plan *plan, const struct ps_targets *targets,
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
-		size_t pair = ps_targets_find(targets, PS_PAIR(rule->target, targets->owner_of[i]));
+		size_t pair;
 
+		if (rule->mode != PS_MODE_STEER)
+			continue;
+		pair = ps_targets_find(targets, PS_PAIR(rule->target, targets->owner_of[i]));
 		for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front); n++) {
 			uint16_t port = (uint16_t)(rule->front + n);
 			uint64_t wanted = PS_PAIR(rule->target + n, targets->owner_of[i]);
@@ -363,22 +373,20 @@ static int lay_buckets(struct ps_plan *plan, const struct ps_front *fronts, uint
 	return 0;
 }
 
-/* How many chains the records need so that none is longer than MAX_CHAIN. */
-static int count_heads(const struct ps_targets *targets, uint32_t *heads)
+int ps_plan_heads(const uint16_t *ports, size_t count, uint32_t *heads)
 {
 	_cleanup_free_ unsigned char *length = calloc(PORTS, 1);
 	bool long_chain = true;
 
 	if (!length)
 		return -ENOMEM;
-	for (*heads = 1; *heads < PORTS && *heads < targets->pair_count;)
+	for (*heads = 1; *heads < PORTS && *heads < count;)
 		*heads *= 2;
 	while (long_chain && *heads < PORTS) {
 		long_chain = false;
 		memset(length, 0, *heads);
-		for (size_t i = 0; i < targets->pair_count && !long_chain; i++)
-			long_chain = ++length[PS_PAIR_PORT(targets->pairs[i]) & (*heads - 1)] >
-				     MAX_CHAIN;
+		for (size_t i = 0; i < count && !long_chain; i++)
+			long_chain = ++length[ports[i] & (*heads - 1)] > MAX_CHAIN;
 		if (long_chain)
 			*heads *= 2;
 	}
@@ -388,11 +396,15 @@ static int count_heads(const struct ps_targets *targets, uint32_t *heads)
 static int lay_admits(struct ps_plan *plan, const struct ps_targets *targets)
 {
 	const struct ps_state *state = &plan->state;
+	_cleanup_free_ uint16_t *ports = calloc(targets->pair_count + 1, sizeof(*ports));
 	uint32_t heads;
-	int ret = count_heads(targets, &heads);
 
-	if (ret)
-		return ret;
+	if (!ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < targets->pair_count; i++)
+		ports[i] = PS_PAIR_PORT(targets->pairs[i]);
+	if (ps_plan_heads(ports, targets->pair_count, &heads))
+		return -ENOMEM;
 	plan->admit_count = heads + targets->pair_count;
 	plan->admits = calloc(plan->admit_count, sizeof(*plan->admits));
 	if (!plan->admits)
@@ -459,6 +471,8 @@ static int lay_out(struct ps_plan *plan, const struct ps_targets *targets,
 		ret = lay_buckets(plan, fronts, word);
 	if (!ret)
 		ret = lay_admits(plan, targets);
+	if (!ret)
+		ret = ps_plan_binds(plan, targets->owner_of);
 	return ret ? ret : lay_owners(plan, targets);
 }
 

@@ -4,6 +4,7 @@
 #define PORTSTEER_RENDER_H
 
 #include "cli.h"
+#include "notes.h"
 #include "report.h"
 #include "util.h"
 
@@ -15,7 +16,22 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info);
 enum { PS_OWNER_TEXT = 2400 };
 void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT]);
 
+/* "127.0.0.1:8080 www-data nginx[77,78]" */
+enum { PS_SOCKET_TEXT = 1024 };
+void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT]);
+
+/* What `add` and `allow` did, and what to know about it. */
+struct ps_added {
+	const struct ps_rule *rules;
+	size_t count;
+	const unsigned char *inferred; /* for each: its owner is not the user's word */
+	const struct ps_notes *notes;
+};
+
 /* 0 or -ENOMEM with a message. Each writes one line. */
+int ps_json_added(const struct ps_added *added, struct ps_error *error);
+/* `held`: sockets that keep the port of a rule that was deleted. */
+int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_error *error);
 int ps_json_list(const struct ps_report *report, struct ps_error *error);
 int ps_json_stats(const struct ps_report *report, struct ps_error *error);
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error);

@@ -92,6 +92,7 @@ static struct json_object *socket_json(const struct ps_socket *socket)
 	ps_socket_address(socket, address);
 	put_text(object, "address", address);
 	put_number(object, "port", socket->port);
+	put_text(object, "protocol", ps_proto_name(socket->proto));
 	put_text(object, "family", ps_socket_family(socket));
 	put_number(object, "uid", socket->uid);
 	put_text(object, "user", ps_user_name(socket->uid));
@@ -100,34 +101,44 @@ static struct json_object *socket_json(const struct ps_socket *socket)
 	return object;
 }
 
-/* The sockets that are admitted, or those that are not, with the reason: an array under
+/* An array of sockets being filled. */
+struct filling {
+	struct json_object *array;
+	const struct ps_report *report;
+	const struct ps_rule *rule;
+	bool serves;
+	size_t count;
+};
+
+static void add_socket(const struct ps_socket *socket, void *data)
+{
+	struct filling *f = data;
+	struct json_object *object;
+
+	if (f->count++ >= ps_report_most_shown(f->report))
+		return;
+	object = socket_json(socket);
+	if (!f->serves)
+		put_text(object, "reason", ps_report_reason(f->rule, socket));
+	json_object_array_add(f->array, object);
+}
+
+/* The sockets that serve the rule, or those that do not, with the reason: an array under
  * `key`, and how many there are under `count_key`, as an array may be cut. */
 static void put_sockets(struct json_object *rule_object, const char *key, const char *count_key,
-			const struct ps_report *report, const struct ps_rule *rule, bool admitted)
+			const struct ps_report *report, const struct ps_rule *rule, bool serves)
 {
-	struct json_object *array = json_object_new_array();
-	struct ps_range range = ps_report_range(report, rule);
-	size_t most = ps_report_most_shown(report), count = 0;
+	struct filling f = { .report = report, .rule = rule, .serves = serves };
 
 	if (report->blind) {
-		json_object_put(array);
 		put(rule_object, key, NULL);
 		put(rule_object, count_key, NULL);
 		return;
 	}
-	for (size_t i = range.first; i < range.end; i++) {
-		const struct ps_socket *socket = &report->sockets.items[i];
-		struct json_object *object;
-
-		if (ps_report_admitted(report, rule, socket) != admitted || count++ >= most)
-			continue;
-		object = socket_json(socket);
-		if (!admitted)
-			put_text(object, "reason", ps_report_reason(rule, socket));
-		json_object_array_add(array, object);
-	}
-	put(rule_object, key, array);
-	put_number(rule_object, count_key, count);
+	f.array = json_object_new_array();
+	ps_report_each(report, rule, serves ? PS_SERVES : PS_OTHER, add_socket, &f);
+	put(rule_object, key, f.array);
+	put_number(rule_object, count_key, f.count);
 }
 
 /* "10.0.0.0/8", or null. */
@@ -155,7 +166,9 @@ static struct json_object *rule_json(const struct ps_report *report, const struc
 	put(object, "front", range_json(rule->front, rule->front_last));
 	put(object, "target", range_json(rule->target, ps_rule_target_last(rule)));
 	put_text(object, "mode", ps_mode_name(rule->mode));
-	put_text(object, "on_miss", ps_on_miss_name(rule->on_miss));
+	put(object, "grant", json_object_new_boolean(ps_rule_is_grant(rule)));
+	put_text(object, "on_miss",
+		 rule->mode == PS_MODE_STEER ? ps_on_miss_name(rule->on_miss) : NULL);
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put_sockets(object, "listeners", "listener_count", report, rule, true);
@@ -194,6 +207,8 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 
 	ps_rule_format(rule, text);
 	put_text(object, "rule", text);
+	put_text(object, "mode", ps_mode_name(rule->mode));
+	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put_number(counters, "steered", s->steered);
 	put_number(counters, "missed", s->missed);
@@ -202,6 +217,8 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_number(counters, "denied", s->denied);
 	put_number(counters, "error", s->error);
 	put_number(counters, "admitted", s->admitted);
+	put_number(counters, "granted", s->granted);
+	put_number(counters, "translated", s->translated);
 	put(object, "counters", counters);
 	put_seconds(object, "last_hit", s->last_hit);
 	return object;
@@ -248,11 +265,56 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 		json_object_array_add(anchors, json_object_new_string(path));
 	}
 	put(object, "sock_ops", anchors);
+	put(object, "bind_hooks", json_object_new_boolean(info->bind_hooks));
 	put_number(object, "memory", info->memory);
 	put_number(object, "leftovers", info->leftovers);
 	for (size_t i = 0; i < info->instance_count; i++)
 		json_object_array_add(instances, instance_json(&info->instances[i]));
 	put(object, "instances", instances);
+	return print(object, error);
+}
+
+static struct json_object *inferred_json(const struct ps_added *added)
+{
+	struct json_object *array = json_object_new_array();
+	char text[PS_RULE_TEXT];
+
+	for (size_t i = 0; i < added->count; i++) {
+		struct json_object *object;
+
+		if (!added->inferred[i])
+			continue;
+		object = json_object_new_object();
+		ps_rule_format(&added->rules[i], text);
+		put_text(object, "rule", text);
+		put_number(object, "uid", added->rules[i].owner.uid);
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
+int ps_json_added(const struct ps_added *added, struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object(), *notes = json_object_new_array();
+
+	put_number(object, "added", added->count);
+	put_number(object, "removed", 0);
+	put(object, "inferred", inferred_json(added));
+	for (size_t i = 0; i < added->notes->count; i++)
+		json_object_array_add(notes, json_object_new_string(added->notes->lines[i]));
+	put(object, "notes", notes);
+	return print(object, error);
+}
+
+int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
+
+	put_number(object, "added", 0);
+	put_number(object, "removed", removed);
+	for (size_t i = 0; i < held->count; i++)
+		json_object_array_add(array, socket_json(&held->items[i]));
+	put(object, "held", array);
 	return print(object, error);
 }
 

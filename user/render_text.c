@@ -37,8 +37,7 @@ void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 	}
 }
 
-/* "127.0.0.1:8080 www-data nginx[77,78]" */
-static void listener_text(const struct ps_socket *socket, char text[1024])
+void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT])
 {
 	char address[PS_ADDRESS_TEXT], user[256], name[4 * PS_COMM + 1];
 	size_t used;
@@ -74,7 +73,7 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, bool na
 	ps_table_add(table, ps_mode_name(rule->mode));
 	ps_owner_text(&rule->owner, owner);
 	ps_table_add(table, owner);
-	ps_table_add(table, ps_on_miss_name(rule->on_miss));
+	ps_table_add(table, rule->mode == PS_MODE_STEER ? ps_on_miss_name(rule->on_miss) : "-");
 	if (names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
@@ -97,35 +96,42 @@ static void begin_line(struct lines *l)
 		add_rule(l->table, NULL, l->names);
 }
 
-/* The admitted sockets, or the others. */
-static void add_sockets(struct lines *l, bool admitted)
+/* The sockets of one relation. */
+struct shown {
+	struct lines *lines;
+	bool serves;
+	size_t count;
+};
+
+static void add_socket(const struct ps_socket *socket, void *data)
 {
-	struct ps_range range = ps_report_range(l->report, l->rule);
-	size_t most = ps_report_most_shown(l->report), shown = 0, left = 0;
-	char text[1024];
+	struct shown *shown = data;
+	struct lines *l = shown->lines;
+	char text[PS_SOCKET_TEXT];
 
-	for (size_t i = range.first; i < range.end; i++) {
-		const struct ps_socket *socket = &l->report->sockets.items[i];
-
-		if (ps_report_admitted(l->report, l->rule, socket) != admitted)
-			continue;
-		if (shown == most) {
-			left++;
-			continue;
-		}
-		shown++;
-		begin_line(l);
-		listener_text(socket, text);
-		if (admitted)
-			ps_table_add(l->table, text);
-		else
-			ps_table_addf(l->table, "%s (not admitted: %s)", text,
-				      ps_report_reason(l->rule, socket));
-	}
-	if (!left)
+	if (shown->count++ >= ps_report_most_shown(l->report))
 		return;
 	begin_line(l);
-	ps_table_addf(l->table, "and %zu more%s", left, admitted ? "" : " (not admitted)");
+	ps_socket_text(socket, text);
+	if (shown->serves)
+		ps_table_add(l->table, text);
+	else
+		ps_table_addf(l->table,
+			      l->rule->mode == PS_MODE_STEER ? "%s (not admitted: %s)" : "%s (%s)",
+			      text, ps_report_reason(l->rule, socket));
+}
+
+static void add_sockets(struct lines *l, bool serves)
+{
+	struct shown shown = { .lines = l, .serves = serves };
+	size_t most = ps_report_most_shown(l->report);
+
+	ps_report_each(l->report, l->rule, serves ? PS_SERVES : PS_OTHER, add_socket, &shown);
+	if (shown.count <= most)
+		return;
+	begin_line(l);
+	ps_table_addf(l->table, "and %zu more%s", shown.count - most,
+		      serves ? "" : " (not admitted)");
 }
 
 static void add_listeners(struct ps_table *table, const struct ps_report *report,
@@ -133,10 +139,11 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 {
 	struct lines lines = { .table = table, .report = report, .rule = rule, .names = names };
 
-	if (!ps_report_count(report, rule)) {
+	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
 		begin_line(&lines);
-		ps_table_add(table, report->blind ? "unknown; try 'modprobe tcp_diag'" :
-						    "no listener yet");
+		ps_table_add(table, report->blind ? "unknown; try 'modprobe -a tcp_diag udp_diag'" :
+				    rule->mode == PS_MODE_STEER ? "no listener yet" :
+								  "not bound yet");
 	}
 	add_sockets(&lines, true);
 	add_sockets(&lines, false);
@@ -183,28 +190,63 @@ static void add_last_hit(struct ps_table *table, double seconds)
 		ps_table_addf(table, "%.0f days ago", seconds / 86400);
 }
 
+/* One counter's column. Those of the other mode are left out where no rule has it. */
+struct column {
+	const char *head;
+	size_t offset; /* in struct ps_rule_stats */
+	int mode; /* an enum ps_mode, or -1 for all */
+};
+static const struct column columns[] = {
+	{ "STEERED", offsetof(struct ps_rule_stats, steered), PS_MODE_STEER },
+	{ "MISSED", offsetof(struct ps_rule_stats, missed), PS_MODE_STEER },
+	{ "REFUSED", offsetof(struct ps_rule_stats, refused), PS_MODE_STEER },
+	{ "FAMILY", offsetof(struct ps_rule_stats, family), PS_MODE_STEER },
+	{ "DENIED", offsetof(struct ps_rule_stats, denied), -1 },
+	{ "ERROR", offsetof(struct ps_rule_stats, error), -1 },
+	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), PS_MODE_STEER },
+	{ "GRANTED", offsetof(struct ps_rule_stats, granted), PS_MODE_BIND },
+	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), PS_MODE_BIND },
+};
+
+static void add_stats(struct ps_table *table, const struct ps_rule *rule,
+		      const struct ps_rule_stats *s, const bool *shown)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	ps_table_add(table, text);
+	ps_table_add(table, ps_mode_name(rule->mode));
+	ps_table_add(table, owner);
+	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
+		uint64_t value = *(const uint64_t *)((const char *)s + columns[c].offset);
+
+		if (shown[c] && columns[c].mode >= 0 && columns[c].mode != (int)rule->mode)
+			ps_table_add(table, "-");
+		else if (shown[c])
+			ps_table_addf(table, "%" PRIu64, value);
+	}
+	add_last_hit(table, s->last_hit);
+}
+
 void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
-	struct ps_table table = {
-		.columns = 9,
-		.heads = { "RULE", "STEERED", "MISSED", "REFUSED", "FAMILY", "DENIED", "ERROR",
-			   "ADMITTED", "LAST HIT" },
-		.right = { false, true, true, true, true, true, true, true, true },
-	};
-	char text[PS_RULE_TEXT];
+	struct ps_table table = { .heads = { "RULE", "MODE", "OWNER" }, .columns = 3 };
+	bool shown[PS_ARRAY_SIZE(columns)];
 
-	for (size_t i = 0; i < rules->count; i++) {
-		const struct ps_rule_stats *s = &report->view.stats[i];
-		const uint64_t counters[] = { s->steered, s->missed, s->refused, s->family,
-					      s->denied,  s->error,  s->admitted };
-
-		ps_rule_format(&rules->rules[i], text);
-		ps_table_add(&table, text);
-		for (size_t c = 0; c < PS_ARRAY_SIZE(counters); c++)
-			ps_table_addf(&table, "%" PRIu64, counters[c]);
-		add_last_hit(&table, s->last_hit);
+	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
+		shown[c] = columns[c].mode < 0 ||
+			   ps_ruleset_has_mode(rules, (enum ps_mode)columns[c].mode);
+		if (!shown[c])
+			continue;
+		table.right[table.columns] = true;
+		table.heads[table.columns++] = columns[c].head;
 	}
+	table.right[table.columns] = true;
+	table.heads[table.columns++] = "LAST HIT";
+	for (size_t i = 0; i < rules->count; i++)
+		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown);
 	if (rules->count)
 		ps_table_print(&table, cli->color);
 	else
@@ -225,6 +267,8 @@ static void print_anchors(const struct ps_host_info *info)
 		lost |= !strcmp(path, "(removed)");
 	}
 	puts(lost ? "; run 'portsteer load' to attach it again" : "");
+	printf("bind hooks:     %s\n",
+	       info->bind_hooks ? "cgroup /" : "nowhere: no rule needs them");
 }
 
 static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)

@@ -14,9 +14,15 @@ void ps_report_clear(struct ps_report *report)
 	*report = (struct ps_report){};
 }
 
-uint16_t ps_rule_target_last(const struct ps_rule *rule)
+static void add_ports(struct ps_ports *ports, const struct ps_ruleset *rules, bool fronts)
 {
-	return (uint16_t)(rule->target + (rule->front_last - rule->front));
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct ps_rule *rule = &rules->rules[i];
+
+		ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
+		if (fronts || rule->mode == PS_MODE_BIND)
+			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
+	}
 }
 
 int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules, uint32_t each,
@@ -32,10 +38,8 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	ret = ps_instance_view(netns, &read.view, error);
 	if (ret)
 		return ret;
-	if (!rules)
-		rules = &read.view.state.rules;
-	for (size_t i = 0; i < rules->count; i++)
-		ps_ports_add(ports, rules->rules[i].target, ps_rule_target_last(&rules->rules[i]));
+	add_ports(ports, rules ? rules : &read.view.state.rules, rules);
+	rules = rules ? rules : &read.view.state.rules;
 	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, &why) : 0;
 	if (ret && why.status == PS_EXIT_UNSUPPORTED) {
 		read.blind = true;
@@ -53,17 +57,28 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	return ret;
 }
 
-struct ps_range ps_report_range(const struct ps_report *report, const struct ps_rule *rule)
+static struct ps_range range_of(const struct ps_report *report, uint8_t proto, uint16_t first,
+				uint16_t last)
 {
-	uint16_t last = ps_rule_target_last(rule);
-	struct ps_range range = { .first = ps_sockets_from(&report->sockets, rule->target) };
-
-	range.end = last == UINT16_MAX ? report->sockets.count :
-					 ps_sockets_from(&report->sockets, (uint16_t)(last + 1));
-	return range;
+	return (struct ps_range){
+		.first = ps_sockets_from(&report->sockets, proto, first),
+		.end = ps_sockets_from(&report->sockets, proto, (uint32_t)last + 1),
+	};
 }
 
-bool ps_report_admitted(const struct ps_report *report, const struct ps_rule *rule,
+struct ps_range ps_report_fronts(const struct ps_report *report, const struct ps_rule *rule)
+{
+	return range_of(report, rule->proto, rule->front, rule->front_last);
+}
+
+struct ps_range ps_report_targets(const struct ps_report *report, const struct ps_rule *rule)
+{
+	if (ps_rule_is_grant(rule))
+		return (struct ps_range){};
+	return range_of(report, rule->proto, rule->target, ps_rule_target_last(rule));
+}
+
+static bool is_admitted(const struct ps_report *report, const struct ps_rule *rule,
 			const struct ps_socket *socket)
 {
 	const struct ps_target *target =
@@ -72,14 +87,71 @@ bool ps_report_admitted(const struct ps_report *report, const struct ps_rule *ru
 	return target && ps_view_has(&report->view, target->id, socket->cookie);
 }
 
-size_t ps_report_count(const struct ps_report *report, const struct ps_rule *rule)
+/* Is it the socket of another rule in force? */
+static bool is_of_another(const struct ps_report *report, const struct ps_rule *rule,
+			  const struct ps_socket *socket)
 {
-	struct ps_range range = ps_report_range(report, rule);
+	const struct ps_ruleset *rules = &report->view.state.rules;
+
+	if (!socket->is_bound)
+		return false;
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct ps_rule *other = &rules->rules[i];
+
+		if (other->mode == PS_MODE_BIND && ps_rule_events(other->id) == socket->mark.rule)
+			return ps_rule_compare(rule, other);
+	}
+	return false;
+}
+
+static enum ps_relation relation_to_bind(const struct ps_report *report, const struct ps_rule *rule,
+					 const struct ps_socket *socket)
+{
+	bool front = socket->port >= rule->front && socket->port <= rule->front_last;
+
+	if (is_of_another(report, rule, socket))
+		return PS_UNRELATED;
+	if (ps_socket_is_bound_by(socket, rule))
+		return PS_SERVES;
+	return front && !ps_socket_in(socket, &rule->prefix) ? PS_UNRELATED : PS_OTHER;
+}
+
+enum ps_relation ps_report_relation(const struct ps_report *report, const struct ps_rule *rule,
+				    const struct ps_socket *socket)
+{
+	if (rule->mode == PS_MODE_BIND)
+		return relation_to_bind(report, rule, socket);
+	if (socket->port < rule->target || socket->port > ps_rule_target_last(rule))
+		return PS_UNRELATED;
+	return is_admitted(report, rule, socket) ? PS_SERVES : PS_OTHER;
+}
+
+static size_t each_of(const struct ps_report *report, const struct ps_rule *rule,
+		      enum ps_relation relation, struct ps_range range, ps_socket_fn *fn,
+		      void *data)
+{
 	size_t count = 0;
 
-	for (size_t i = range.first; i < range.end; i++)
-		count += ps_report_admitted(report, rule, &report->sockets.items[i]);
+	for (size_t i = range.first; i < range.end; i++) {
+		const struct ps_socket *socket = &report->sockets.items[i];
+
+		if (ps_report_relation(report, rule, socket) != relation)
+			continue;
+		count++;
+		if (fn)
+			fn(socket, data);
+	}
 	return count;
+}
+
+size_t ps_report_each(const struct ps_report *report, const struct ps_rule *rule,
+		      enum ps_relation relation, ps_socket_fn *fn, void *data)
+{
+	size_t count = 0;
+
+	if (rule->mode == PS_MODE_BIND)
+		count = each_of(report, rule, relation, ps_report_fronts(report, rule), fn, data);
+	return count + each_of(report, rule, relation, ps_report_targets(report, rule), fn, data);
 }
 
 size_t ps_report_most_shown(const struct ps_report *report)
@@ -90,12 +162,40 @@ size_t ps_report_most_shown(const struct ps_report *report)
 	return share > EACH ? EACH : share + 1;
 }
 
+static bool is_foreign(const struct ps_rule *rule, const struct ps_socket *socket)
+{
+	return rule->owner.flags & PS_OWNER_USER && rule->owner.uid != socket->uid;
+}
+
+bool ps_report_is_early(const struct ps_rule *rule, const struct ps_socket *socket)
+{
+	return rule->mode == PS_MODE_BIND && !is_foreign(rule, socket) &&
+	       (socket->port < rule->front || socket->port > rule->front_last) &&
+	       ps_socket_in(socket, &rule->prefix);
+}
+
+static const char *bind_reason(const struct ps_rule *rule, const struct ps_socket *socket)
+{
+	if (socket->port >= rule->front && socket->port <= rule->front_last)
+		return "not bound through this rule, and in the way of who would be";
+	if (is_foreign(rule, socket))
+		return "not the owner's";
+	if (!ps_socket_in(socket, &rule->prefix))
+		return "bound to an address that is not the rule's";
+	if (rule->owner.flags & PS_OWNER_CGROUP)
+		return "not in the owner's cgroup, or bound before the rule came, which takes effect "
+		       "at its next bind";
+	return "bound before the rule came, which takes effect at its next bind";
+}
+
 const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket)
 {
-	if (rule->owner.flags & PS_OWNER_USER && rule->owner.uid != socket->uid)
+	if (rule->mode == PS_MODE_BIND)
+		return bind_reason(rule, socket);
+	if (is_foreign(rule, socket))
 		return "not the owner's";
 	if (socket->mptcp)
-		return "an MPTCP socket, which this kernel cannot steer to";
+		return "an MPTCP socket, which this kernel cannot steer to; use --mode bind";
 	if (rule->owner.flags & PS_OWNER_CGROUP)
 		return "not in the owner's cgroup";
 	return "not admitted";

@@ -10,7 +10,7 @@
 #include "bpf_types.h"
 #include "text.h"
 
-#define FORM "[ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp]"
+#define FORM "[ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]"
 
 /* A rule's text being taken apart. */
 struct reader {
@@ -188,8 +188,8 @@ static int read_proto(struct reader *r, char *rest)
 		r->rule.proto = IPPROTO_UDP;
 	else if (strcmp(slash, "tcp"))
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%.127s': unknown protocol '%.32s'; use tcp", r->text,
-			       slash);
+			       "bad rule '%.127s': unknown protocol '%.32s'; use tcp or udp",
+			       r->text, slash);
 	return 0;
 }
 
@@ -245,6 +245,24 @@ int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error
 	return parse(text, false, rule, error);
 }
 
+int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error)
+{
+	struct ps_rule parsed;
+	int ret = parse(text, true, &parsed, error);
+
+	if (ret)
+		return ret;
+	if (parsed.target)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "bad grant '%.127s': a grant has no target port; leave it out, or use "
+			       "'portsteer add' to translate one port to another",
+			       text);
+	parsed.target = parsed.front;
+	parsed.mode = PS_MODE_BIND;
+	*rule = parsed;
+	return 0;
+}
+
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)
 {
 	return parse(text, true, rule, error);
@@ -282,10 +300,10 @@ void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT])
 {
 	size_t used = format_front(rule, text);
 
-	if (rule->target) {
+	if (rule->target && !ps_rule_is_grant(rule)) {
 		text[used++] = ':';
 		used += format_ports(text + used, PS_RULE_TEXT - used, rule->target,
-				     (uint16_t)(rule->target + rule->front_last - rule->front));
+				     ps_rule_target_last(rule));
 	}
 	snprintf(text + used, PS_RULE_TEXT - used, "/%s", ps_proto_name(rule->proto));
 }
@@ -397,6 +415,35 @@ bool ps_prefix_equal(const struct ps_prefix *a, const struct ps_prefix *b)
 {
 	return a->family == b->family && a->len == b->len &&
 	       !memcmp(a->addr, b->addr, sizeof(a->addr));
+}
+
+bool ps_prefix_has(const struct ps_prefix *prefix, uint8_t family, const uint8_t *addr)
+{
+	unsigned int bytes = prefix->len / 8, bits = prefix->len % 8;
+
+	if (!prefix->family)
+		return true;
+	if (prefix->family != family || memcmp(prefix->addr, addr, bytes))
+		return false;
+	return !bits || !((prefix->addr[bytes] ^ addr[bytes]) >> (8 - bits));
+}
+
+bool ps_prefix_meets(const struct ps_prefix *a, const struct ps_prefix *b)
+{
+	if (!a->family || !b->family)
+		return true;
+	return a->len < b->len ? ps_prefix_has(a, b->family, b->addr) :
+				 ps_prefix_has(b, a->family, a->addr);
+}
+
+bool ps_rule_is_grant(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_BIND && rule->target == rule->front;
+}
+
+uint16_t ps_rule_target_last(const struct ps_rule *rule)
+{
+	return (uint16_t)(rule->target + (rule->front_last - rule->front));
 }
 
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)

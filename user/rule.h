@@ -36,7 +36,8 @@ struct ps_prefix {
 };
 
 /* A rule. Ports are in host byte order. front..front_last leads to target..
- * target + (front_last - front). */
+ * target + (front_last - front); in bind mode equal ports are a grant. on_miss has a
+ * meaning in steer mode only. */
 struct ps_rule {
 	struct ps_prefix prefix;
 	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
@@ -53,12 +54,17 @@ struct ps_rule {
  * status PS_EXIT_USAGE, message names the text and the reason). */
 int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error);
 
+/* Parse what `allow` takes, "[ADDR[/LEN]:]PORT[-PORT][/tcp|udp]": a bind rule whose
+ * targets are its front ports. */
+int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error);
+
 /* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
  * (target is then 0). */
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error);
 
 /* The canonical text: "80:8080/tcp", "10.0.0.0/8:1-9:1001-1009/tcp",
- * "[2001:db8::]/32:80:8080/tcp"; a host address is without its length. */
+ * "[2001:db8::]/32:80:8080/tcp", a grant's "443/tcp"; a host address is without its
+ * length. */
 enum { PS_RULE_TEXT = 128 };
 void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
 
@@ -81,6 +87,12 @@ const char *ps_proto_name(uint8_t proto); /* "tcp", "udp" */
 
 bool ps_owner_equal(const struct ps_owner_spec *a, const struct ps_owner_spec *b);
 bool ps_prefix_equal(const struct ps_prefix *a, const struct ps_prefix *b);
+/* Do the prefixes have an address in common? One is then in the other. */
+bool ps_prefix_meets(const struct ps_prefix *a, const struct ps_prefix *b);
+bool ps_prefix_has(const struct ps_prefix *prefix, uint8_t family, const uint8_t *addr);
+/* A bind rule that lets its owner bind the front ports as they are? */
+bool ps_rule_is_grant(const struct ps_rule *rule);
+uint16_t ps_rule_target_last(const struct ps_rule *rule);
 /* Same match, target, mode, miss policy, owner and name; the id does not count. */
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
 /* Same address, protocol and an overlap of the front ports. */

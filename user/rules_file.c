@@ -2,6 +2,7 @@
 #include "rules_file.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,15 +109,23 @@ static int read_owner(struct ps_rule_list *list, const struct ps_values *values,
 	return ret;
 }
 
-static int read_mode(const char *mode, struct ps_error *error)
+/* What --mode says; without it, the protocol does. */
+static int read_mode(const char *text, uint8_t proto, enum ps_mode *mode, struct ps_error *error)
 {
-	if (!mode || !strcmp(mode, "steer"))
-		return 0;
-	if (!strcmp(mode, "bind") || !strcmp(mode, "connect"))
+	if (!text)
+		*mode = proto == IPPROTO_UDP ? PS_MODE_BIND : PS_MODE_STEER;
+	else if (!strcmp(text, "steer"))
+		*mode = PS_MODE_STEER;
+	else if (!strcmp(text, "bind"))
+		*mode = PS_MODE_BIND;
+	else if (!strcmp(text, "connect"))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--mode %s is not in this version of portsteer; use --mode steer",
-			       mode);
-	return ps_fail(error, PS_EXIT_USAGE, EINVAL, "unknown --mode '%.100s'; use steer", mode);
+			       "--mode connect is not in this version of portsteer; use --mode steer "
+			       "or bind");
+	else
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "unknown --mode '%.100s'; use steer or bind", text);
+	return 0;
 }
 
 /* What the options say, without the ports; the strings are borrowed. */
@@ -124,10 +133,8 @@ static int read_options(struct ps_rule_list *list, const struct ps_values *value
 			struct ps_rule *rule, struct ps_error *error)
 {
 	const char *on_miss = values->of[PS_OPT_ON_MISS], *name = values->of[PS_OPT_NAME];
-	int ret = read_mode(values->of[PS_OPT_MODE], error);
+	int ret;
 
-	if (ret)
-		return ret;
 	if (on_miss && !strcmp(on_miss, "pass"))
 		rule->on_miss = PS_MISS_PASS;
 	else if (on_miss && strcmp(on_miss, "refuse"))
@@ -162,22 +169,37 @@ static int append(struct ps_rule_list *list, const struct ps_rule *rule, struct 
 	return 0;
 }
 
+/* One rule's text; what the options say is taken from `options`. */
+static int read_rule(const char *text, bool grant, const struct ps_values *values,
+		     const struct ps_rule *options, struct ps_rule *rule, struct ps_error *error)
+{
+	int ret = grant ? ps_rule_parse_grant(text, rule, error) : ps_rule_parse(text, rule, error);
+
+	if (!ret && !grant)
+		ret = read_mode(values->of[PS_OPT_MODE], rule->proto, &rule->mode, error);
+	if (ret)
+		return ret;
+	if (rule->mode == PS_MODE_BIND && values->of[PS_OPT_ON_MISS])
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %.127s is a bind rule, and --on-miss is for steer rules: the "
+			       "kernel answers for a port that nobody is bound to; leave it out",
+			       text);
+	rule->on_miss = options->on_miss;
+	rule->owner = options->owner;
+	rule->name = options->name;
+	return 0;
+}
+
 int ps_rule_list_add(struct ps_rule_list *list, char **words, size_t count,
 		     const struct ps_values *values, struct ps_error *error)
 {
-	struct ps_rule options = {};
+	struct ps_rule options = {}, rule;
 	int ret = read_options(list, values, &options, error);
 
 	for (size_t i = 0; i < count && !ret; i++) {
-		struct ps_rule rule;
-
-		ret = ps_rule_parse(words[i], &rule, error);
-		if (ret)
-			return ret;
-		rule.on_miss = options.on_miss;
-		rule.owner = options.owner;
-		rule.name = options.name;
-		ret = append(list, &rule, error);
+		ret = read_rule(words[i], list->grants, values, &options, &rule, error);
+		if (!ret)
+			ret = append(list, &rule, error);
 	}
 	return ret;
 }

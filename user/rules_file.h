@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From the words of `portsteer add` to rules. */
+/* From the words of `portsteer add` and `allow` to rules. */
 #ifndef PORTSTEER_RULES_FILE_H
 #define PORTSTEER_RULES_FILE_H
 
@@ -12,6 +12,7 @@
 
 /* Rules, in the order in which they were given. */
 struct ps_rule_list {
+	bool grants; /* words are grants, as `allow` takes them; set by the caller */
 	struct ps_rule *rules; /* owned */
 	size_t count, room;
 	char *cgroup_text, *cgroup; /* what --cgroup resolved to last */

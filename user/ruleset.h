@@ -19,10 +19,12 @@ int ps_ruleset_copy(const struct ps_ruleset *from, struct ps_ruleset *to);
 /*
  * Add copies of `count` rules, all or none. Checks what a rule must be (owner
  * given, target not 0, equal range lengths are the parser's; steer with UDP is
- * refused) and what rules must be to each other: no overlap with a rule of the
+ * refused, and so are grants of unprivileged ports and translations of privileged
+ * ones) and what rules must be to each other: no overlap with a rule of the
  * same address and protocol (the error names both rules), no target that is
- * itself a front port (a loop; the error names both), at most
- * PS_MAX_OWNERS_PER_PORT owners of one target port, the limits of bpf/abi.h.
+ * itself a front port (a loop; the error names both), no bind rule that takes the
+ * front or the target port of a steer rule, no two translations of one owner's port,
+ * at most PS_MAX_OWNERS_PER_PORT owners of one target port, the limits of bpf/abi.h.
  * An identical rule that is already there is -EEXIST; other conflicts -EEXIST,
  * -ELOOP, -E2BIG, -EINVAL, -ENOMEM. The set is unchanged on failure.
  */
@@ -40,6 +42,9 @@ int ps_ruleset_del(struct ps_ruleset *set, const struct ps_rule *keys, size_t co
  * prefix, then no address; NULL if none. */
 const struct ps_rule *ps_ruleset_match(const struct ps_ruleset *set, uint8_t family,
 				       const uint8_t *addr, uint8_t proto, uint16_t port);
+
+/* Is there a rule of this mode? */
+bool ps_ruleset_has_mode(const struct ps_ruleset *set, enum ps_mode mode);
 
 /* What changed from `from` to `to` (for output and tests): counts of rules that
  * are only in `to`, only in `from`, in both with a difference. */

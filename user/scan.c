@@ -2,6 +2,7 @@
 #include "scan.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 #include <bpf/bpf.h>
 
@@ -81,7 +82,8 @@ static bool any_listener(const struct ps_netns *netns, const struct ps_state *st
 		return true;
 	for (size_t i = 0; i < state->target_count; i++) {
 		if (state->targets[i].fresh)
-			ps_ports_add(ports, state->targets[i].port, state->targets[i].port);
+			ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port,
+				     state->targets[i].port);
 	}
 	any = ps_sockets_read(netns, ports, &sockets, NULL) || sockets.count;
 	ps_sockets_clear(&sockets);

@@ -25,24 +25,41 @@ const char *const ps_instance_pin[PS_INST_FDS] = {
 	[PS_INST_PREFIXES] = "prefixes",
 };
 
-enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4 };
+enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4, FIRST_BINDS = 16 };
 
 void ps_tables_close(struct ps_tables *tables)
 {
 	for (int i = 0; i < PS_INST_FDS; i++)
 		ps_close(&tables->fd[i]);
-	for (int i = 0; i < PS_TARGET_CHUNKS; i++) {
+	for (int i = 0; i < PS_TARGET_CHUNKS; i++)
 		ps_close(&tables->listeners[i]);
+	for (int i = 0; i < PS_EVENTS_CHUNKS; i++)
 		ps_close(&tables->events[i]);
-	}
 	ps_close(&tables->hits);
 	if (tables->filter)
 		munmap(tables->filter, FILTER_SIZE);
 	*tables = (struct ps_tables)PS_TABLES_NONE;
 }
 
+/* The chunks of events that bind rules have. */
+static int open_rule_chunks(struct ps_tables *t)
+{
+	struct ps_chunk_key key = { .instance = t->index };
+
+	for (uint32_t k = PS_RULE_CHUNKS; k < PS_EVENTS_CHUNKS; k++) {
+		int fd;
+
+		key.chunk = k;
+		fd = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		t->events[k] = fd < 0 ? -1 : fd;
+	}
+	return 0;
+}
+
 /* The chunks of listeners and events that exist; chunk 0 always does. */
-static int open_chunks(struct ps_tables *t)
+static int open_target_chunks(struct ps_tables *t)
 {
 	struct ps_chunk_key key = { .instance = t->index };
 
@@ -66,6 +83,8 @@ static int open_chunks(struct ps_tables *t)
 
 static int open_pins(struct ps_tables *t, char path[PS_PATH])
 {
+	int ret;
+
 	for (int i = 0; i < PS_INST_FDS; i++) {
 		ps_bpffs_path(path, "ns-%" PRIu64 "/%s", t->cookie, ps_instance_pin[i]);
 		t->fd[i] = ps_bpffs_open(path);
@@ -78,7 +97,8 @@ static int open_pins(struct ps_tables *t, char path[PS_PATH])
 		t->filter = NULL;
 		return -errno;
 	}
-	return open_chunks(t);
+	ret = open_target_chunks(t);
+	return ret ? ret : open_rule_chunks(t);
 }
 
 int ps_tables_open(const struct ps_host *host, uint64_t cookie, uint32_t index,
@@ -157,9 +177,11 @@ int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 		ret = forget(host->fd[PS_HOST_OWNERS], &index);
 	if (!ret)
 		ret = forget(host->fd[PS_HOST_OVERFLOWS], &index);
-	for (chunk.chunk = 0; !ret && chunk.chunk < PS_TARGET_CHUNKS; chunk.chunk++) {
+	if (!ret && ps_hooks_loaded(&host->hooks))
+		ret = forget(host->hooks.fd[PS_HOOKS_BINDS], &index);
+	for (chunk.chunk = 0; !ret && chunk.chunk < PS_EVENTS_CHUNKS; chunk.chunk++) {
 		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
-		if (!ret)
+		if (!ret && chunk.chunk < PS_TARGET_CHUNKS)
 			ret = forget(host->fd[PS_HOST_SOCKETS], &chunk);
 	}
 	return ret;
@@ -280,6 +302,44 @@ static int reserve_hits(struct ps_tables *t, uint32_t rules)
 			  PS_HITS_CHUNK);
 }
 
+/* Does the instance have bind records? Then each ruleset must write its half. */
+static bool has_binds(const struct ps_tables *t)
+{
+	__u32 id;
+
+	return ps_hooks_loaded(&t->host->hooks) &&
+	       !bpf_map_lookup_elem(t->host->hooks.fd[PS_HOOKS_BINDS], &t->index, &id);
+}
+
+static int add_rule_chunk(struct ps_tables *t, uint32_t k)
+{
+	struct ps_chunk_key key = { .instance = t->index, .chunk = PS_RULE_CHUNKS + k };
+	int ret = register_array(t->host->fd[PS_HOST_EVENTS], &key, "events_in",
+				 sizeof(struct ps_bind_events), PS_TARGET_CHUNK(k), BPF_F_MMAPABLE);
+
+	if (ret)
+		return ret;
+	t->events[key.chunk] = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+	return t->events[key.chunk] < 0 ? t->events[key.chunk] : 0;
+}
+
+static int reserve_binds(struct ps_tables *t, const struct ps_plan *plan)
+{
+	int outer = t->host->hooks.fd[PS_HOOKS_BINDS], ret = 0;
+
+	if (plan->bind_chunks && !has_binds(t))
+		ret = register_array(outer, &t->index, "binds_in", sizeof(struct ps_bind),
+				     2 * FIRST_BINDS, 0);
+	if (!ret && has_binds(t))
+		ret = grow_array(outer, t->index, "binds_in", sizeof(struct ps_bind),
+				 (uint32_t)plan->bind_count);
+	for (uint32_t k = 0; !ret && k < plan->bind_chunks; k++) {
+		if (t->events[PS_RULE_CHUNKS + k] < 0)
+			ret = add_rule_chunk(t, k);
+	}
+	return ret;
+}
+
 int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan)
 {
 	const struct ps_host *host = tables->host;
@@ -297,7 +357,7 @@ int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan)
 	if (!ret)
 		ret = grow_array(host->fd[PS_HOST_OWNERS], tables->index, "owners_in",
 				 sizeof(struct ps_owner), (uint32_t)plan->owner_count);
-	return ret;
+	return ret ? ret : reserve_binds(tables, plan);
 }
 
 static int store_fronts(struct ps_tables *t, const struct ps_plan *plan)
@@ -399,9 +459,29 @@ static int find_hits(struct ps_tables *t, uint32_t rule, uint32_t *index)
 	return fd;
 }
 
-/* Zero the hits of the rules whose id the state before did not use. */
-static int clear_hits(struct ps_tables *t, const struct ps_plan *plan,
-		      const struct ps_state *before)
+/* Zero what a rule has counted. */
+static int clear_rule(struct ps_tables *t, const struct ps_rule *rule, const void *zero)
+{
+	const struct ps_bind_events none = {};
+	uint32_t events, index;
+	int fd;
+
+	if (rule->mode != PS_MODE_BIND) {
+		fd = find_hits(t, rule->id, &index);
+		if (fd < 0)
+			return fd;
+		return bpf_map_update_elem(fd, &index, zero, 0) ? -errno : 0;
+	}
+	events = ps_rule_events(rule->id);
+	index = PS_TARGET_INDEX_OF(events);
+	return bpf_map_update_elem(t->events[PS_TARGET_CHUNK_OF(events)], &index, &none, 0) ?
+		       -errno :
+		       0;
+}
+
+/* Zero the counters of the rules whose id the state before did not use. */
+static int clear_rules(struct ps_tables *t, const struct ps_plan *plan,
+		       const struct ps_state *before)
 {
 	_cleanup_free_ unsigned char *used = calloc(plan->rule_ids + 1, 1);
 	_cleanup_free_ struct ps_hits *zero = NULL;
@@ -417,16 +497,11 @@ static int clear_hits(struct ps_tables *t, const struct ps_plan *plan,
 			used[before->rules.rules[i].id] = 1;
 	}
 	for (size_t i = 0; i < plan->state.rules.count; i++) {
-		uint32_t id = plan->state.rules.rules[i].id, index;
-		int fd;
+		const struct ps_rule *rule = &plan->state.rules.rules[i];
+		int ret = used[rule->id] ? 0 : clear_rule(t, rule, zero);
 
-		if (used[id])
-			continue;
-		fd = find_hits(t, id, &index);
-		if (fd < 0)
-			return fd;
-		if (bpf_map_update_elem(fd, &index, zero, 0))
-			return -errno;
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -443,13 +518,16 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 	if (!ret)
 		ret = clear_targets(tables, plan);
 	if (!ret)
-		ret = clear_hits(tables, plan, before);
+		ret = clear_rules(tables, plan, before);
 	if (!ret)
 		ret = store_inner(host->fd[PS_HOST_OWNERS], tables->index, half, plan->owners,
 				  sizeof(struct ps_owner), plan->owner_count);
 	if (!ret)
 		ret = store_inner(host->fd[PS_HOST_ADMITS], tables->index, half, plan->admits,
 				  sizeof(struct ps_admit), plan->admit_count);
+	if (!ret && has_binds(tables))
+		ret = store_inner(host->hooks.fd[PS_HOOKS_BINDS], tables->index, half, plan->binds,
+				  sizeof(struct ps_bind), plan->bind_count);
 	return ret;
 }
 
@@ -474,9 +552,20 @@ int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_
 {
 	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
 
-	if (k >= PS_TARGET_CHUNKS || tables->events[k] < 0)
+	if (k >= PS_EVENTS_CHUNKS || tables->events[k] < 0)
 		return -ENOENT;
 	return bpf_map_lookup_elem(tables->events[k], &index, events) ? -errno : 0;
+}
+
+int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
+			  struct ps_bind_events *events)
+{
+	struct ps_events raw;
+	int ret = ps_tables_events(tables, ps_rule_events(rule), &raw);
+
+	if (!ret)
+		memcpy(events, &raw, sizeof(*events));
+	return ret;
 }
 
 int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)

@@ -33,7 +33,8 @@ struct ps_tables {
 	struct ps_instance *instance; /* in host->instances */
 	uint32_t *filter; /* mapped, one bit for each port */
 	int fd[PS_INST_FDS];
-	int listeners[PS_TARGET_CHUNKS], events[PS_TARGET_CHUNKS]; /* -1: no such chunk */
+	int listeners[PS_TARGET_CHUNKS]; /* -1: no such chunk */
+	int events[PS_EVENTS_CHUNKS];
 	int hits; /* the chunk of hits that was opened last, or -1 */
 	uint32_t hits_chunk;
 };
@@ -41,7 +42,8 @@ struct ps_tables {
 	{                                                                                          \
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
 		.listeners = { -1, -1, -1, -1, -1, -1, -1, -1 },                                   \
-		.events = { -1, -1, -1, -1, -1, -1, -1, -1 }, .hits = -1,                          \
+		.events = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 },      \
+		.hits = -1,                                                                        \
 	}
 
 /* Open instance `index`; -ENOENT or -EPROTO with a message. */
@@ -54,7 +56,8 @@ int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners
 /* Take all of an instance out of the shared maps; -ENOENT is not an error. */
 int ps_tables_unregister(const struct ps_host *host, uint32_t index);
 
-/* Make room for a plan, without a change that any program could notice. */
+/* Make room for a plan, without a change that any program could notice. The hooks must
+ * be loaded if it has bind rules. */
 int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan);
 /* Store the plan in the half that its word names. `before` is the state in
  * force: ids that it does not use are cleared. */
@@ -63,8 +66,10 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 /* Remove trie entries of every generation but `generation`. */
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation);
 
-/* A target's events and listeners' cookies. */
+/* A target's events, or a bind rule's (at ps_rule_events). */
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events);
+int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
+			  struct ps_bind_events *events);
 /* Sum of a rule's hits over all CPUs; last is the latest. */
 int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum);
 

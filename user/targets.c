@@ -104,19 +104,25 @@ static int compare_pairs(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* How many targets a rule has: nothing listens for a bind rule on our behalf. */
+static uint32_t ports_of(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_STEER ? (uint32_t)(rule->front_last - rule->front) + 1 : 0;
+}
+
 static int collect_pairs(const struct ps_rule *const *rules, size_t count,
 			 struct ps_targets *targets)
 {
 	size_t total = 0, kept = 0;
 
 	for (size_t i = 0; i < count; i++)
-		total += (size_t)(rules[i]->front_last - rules[i]->front) + 1;
+		total += ports_of(rules[i]);
 	targets->pairs = calloc(total + 1, sizeof(*targets->pairs));
 	if (!targets->pairs)
 		return -ENOMEM;
 	total = 0;
 	for (size_t i = 0; i < count; i++) {
-		for (uint32_t n = 0; n <= (uint32_t)(rules[i]->front_last - rules[i]->front); n++)
+		for (uint32_t n = 0; n < ports_of(rules[i]); n++)
 			targets->pairs[total++] =
 				PS_PAIR(rules[i]->target + n, targets->owner_of[i]);
 	}

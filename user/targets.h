@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The distinct owners and targets of a set of rules. Pure. */
+/* The distinct owners of a set of rules, and the targets of its steer rules. Pure. */
 #ifndef PORTSTEER_TARGETS_H
 #define PORTSTEER_TARGETS_H
 

@@ -83,6 +83,41 @@ static int add_events(const struct ps_tables *t, const struct ps_state *state,
 	return ret;
 }
 
+static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
+			    const struct ps_rule *rule, struct ps_rule_stats *s)
+{
+	struct ps_hits hits;
+	int ret = ps_tables_hits(t, rule->id, &hits);
+
+	if (ret)
+		return ret;
+	s->steered = hits.steered;
+	s->missed = hits.missed;
+	s->family = hits.family;
+	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family : 0;
+	s->last_hit = since_jiffies(hits.last);
+	return add_events(t, state, rule, s);
+}
+
+static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule,
+			   struct ps_rule_stats *s)
+{
+	struct ps_bind_events events;
+	int ret = ps_tables_bind_events(t, rule->id, &events);
+
+	if (ret)
+		return ret;
+	if (ps_rule_is_grant(rule))
+		s->granted = events.done;
+	else
+		s->translated = events.done;
+	s->denied = events.denied;
+	/* A bind that is under way is no failed one for long. */
+	s->error = events.tried > events.done ? events.tried - events.done : 0;
+	s->last_hit = since_jiffies(events.last);
+	return 0;
+}
+
 static int read_stats(struct ps_tables *t, struct ps_view *view)
 {
 	const struct ps_ruleset *rules = &view->state.rules;
@@ -93,18 +128,10 @@ static int read_stats(struct ps_tables *t, struct ps_view *view)
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->count && !ret; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
-		struct ps_rule_stats *s = &view->stats[i];
-		struct ps_hits hits;
 
-		ret = ps_tables_hits(t, rule->id, &hits);
-		if (ret)
-			break;
-		s->steered = hits.steered;
-		s->missed = hits.missed;
-		s->family = hits.family;
-		s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family : 0;
-		s->last_hit = since_jiffies(hits.last);
-		ret = add_events(t, &view->state, rule, s);
+		ret = rule->mode == PS_MODE_BIND ?
+			      read_bind_stats(t, rule, &view->stats[i]) :
+			      read_steer_stats(t, &view->state, rule, &view->stats[i]);
 	}
 	return ret;
 }
@@ -289,6 +316,7 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 		info->anchor_count = anchors.count;
 	}
 	info->loaded = true;
+	info->bind_hooks = ps_hooks_loaded(&host->hooks);
 	return ret;
 }
 
