@@ -37,7 +37,7 @@ for check in sys.argv[1:]:
 		assert_equal "$(portsteer --help "$command")" "$(portsteer help "$command")"
 	done
 	assert_equal "$(portsteer help --table | awk '$1 == "command" { print $2 }' | xargs)" \
-		"load unload add del flush list stats status version help"
+		"load unload add allow del flush list stats status version help"
 	[ ! -e $STATE ]
 }
 
@@ -59,7 +59,7 @@ for check in sys.argv[1:]:
 	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
 	assert_equal "$(portsteer --version)" "$(portsteer version)"
 	assert_equal "$(portsteer -V)" "$(portsteer version)"
-	portsteer version --json | json 'd["version"]' 'd["abi"] == 1'
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 2'
 }
 
 # --- list --------------------------------------------------------------------------
@@ -109,7 +109,7 @@ for check in sys.argv[1:]:
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "on_miss", "owner", "name", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "on_miss", "owner", "name", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
@@ -121,7 +121,7 @@ for check in sys.argv[1:]:
 		"d['rules'][1]['owner'] == {'uid': $WEB, 'user': 'ps-web', 'cgroup': '/$CG/web', 'any': False}" \
 		'd["rules"][1]["name"] == "a \"b\" é"' \
 		'sorted((l["address"], l["port"], l["family"]) for l in d["rules"][1]["listeners"]) == [("::", 8080, "dual"), ("::1", 8080, "ipv6")]' \
-		'[list(l) for l in d["rules"][1]["listeners"]] == 2 * [["address", "port", "family", "uid", "user", "processes", "cookie"]]' \
+		'[list(l) for l in d["rules"][1]["listeners"]] == 2 * [["address", "port", "protocol", "family", "uid", "user", "processes", "cookie"]]' \
 		"all(l['uid'] == $WEB and l['user'] == 'ps-web' and l['cookie'] > 0 for l in d['rules'][1]['listeners'])" \
 		"$PID in [p['pid'] for l in d['rules'][1]['listeners'] for p in l['processes']]"
 }
@@ -151,13 +151,13 @@ serve_with()
 	refused http://127.0.0.1:81/
 	portsteer stats >"$PS_TEST_DIR/stats"
 	assert_match "$(head -1 "$PS_TEST_DIR/stats")" \
-		"^RULE +(NAME +)?STEERED +MISSED +REFUSED +FAMILY +DENIED +ERROR +ADMITTED +LAST HIT$"
-	grep -Eq "^80:8080/tcp +(shop +)?1 +0 +0 +0 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
-	grep -Eq "^81:8081/tcp +(shop +)?0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+		"^RULE +MODE +OWNER +STEERED +MISSED +REFUSED +FAMILY +DENIED +ERROR +ADMITTED +LAST HIT$"
+	grep -Eq "^80:8080/tcp +steer +user ps-web +1 +0 +0 +0 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "name", "counters", "last_hit"]]' \
-		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "denied", "error", "admitted"]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "owner", "name", "counters", "last_hit"]]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
 }
@@ -170,8 +170,8 @@ serve_with()
 	portsteer -q add 80:8080 --user ps-web
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
-		'list(d) == ["loaded", "abi", "version", "bpffs", "cgroup2", "sock_ops", "memory", "leftovers", "instances"]' \
-		'd["loaded"] is True and d["abi"] == 1 and d["leftovers"] == 0' \
+		'list(d) == ["loaded", "abi", "version", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "memory", "leftovers", "instances"]' \
+		'd["loaded"] is True and d["abi"] == 2 and d["bind_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \
@@ -181,10 +181,10 @@ serve_with()
 @test "what changes print as JSON" {
 	assert_equal "$(portsteer --json load)" '{"changed":true}'
 	assert_equal "$(portsteer add 80:8080 81:8081 --user ps-web -j)" \
-		'{"added":2,"removed":0,"inferred":[]}'
-	assert_equal "$(portsteer del 80 --json)" '{"added":0,"removed":1}'
-	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":1}'
-	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":0}'
+		'{"added":2,"removed":0,"inferred":[],"notes":[]}'
+	assert_equal "$(portsteer del 80 --json)" '{"added":0,"removed":1,"held":[]}'
+	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":1,"held":[]}'
+	assert_equal "$(portsteer flush --json)" '{"added":0,"removed":0,"held":[]}'
 	assert_equal "$(portsteer unload -j)" '{"changed":true}'
 }
 

@@ -174,12 +174,11 @@ RUN=()
 	bad 2 "localhost" add localhost:90:9090 --user ps-web
 }
 
-@test "an unknown protocol, and UDP, which cannot be steered" {
+@test "an unknown protocol or mode, and UDP, which cannot be steered" {
 	bad 2 "unknown protocol 'sctp'" add 90:9090/sctp --user ps-web
 	bad 2 "unknown protocol 'TCPP'" add 90:9090/TCPP --user ps-web
-	bad 2 "UDP cannot be steered" add 53:5353/udp --user ps-web
 	bad 2 "UDP cannot be steered" add 53:5353/udp --user ps-web --mode steer
-	bad 2 "bind" add 90:9090 --user ps-web --mode bind
+	bad 2 "connect is not in this version" add 90:9090 --user ps-web --mode connect
 	bad 2 "sideways" add 90:9090 --user ps-web --mode sideways
 }
 

@@ -148,7 +148,8 @@ UNIT_FN void check_error_at(int line, const struct ps_error *e, int status, ...)
 
 /* --- Rules --- */
 
-/* Set an owner and more by words: "u33", "c/a/b", "any", "pass", "n=label". */
+/* Set an owner and more by words: "u33", "c/a/b", "any", "pass", "bind", "grant",
+ * "n=label". */
 UNIT_FN void set_options(struct ps_rule *rule, const char *options)
 {
 	char *copy = strdup(options), *save = NULL;
@@ -158,6 +159,10 @@ UNIT_FN void set_options(struct ps_rule *rule, const char *options)
 			rule->owner.flags |= PS_OWNER_ANY;
 		} else if (!strcmp(o, "pass")) {
 			rule->on_miss = PS_MISS_PASS;
+		} else if (!strcmp(o, "bind")) {
+			rule->mode = PS_MODE_BIND;
+		} else if (!strcmp(o, "grant")) {
+			continue; /* rule_of has read it so */
 		} else if (o[0] == 'u') {
 			rule->owner.flags |= PS_OWNER_USER;
 			rule->owner.uid = (uint32_t)strtoul(o + 1, NULL, 10);
@@ -177,7 +182,8 @@ UNIT_FN struct ps_rule rule_of(const char *text, const char *options)
 {
 	struct ps_error error = NO_ERROR;
 	struct ps_rule rule;
-	int ret = ps_rule_parse(text, &rule, &error);
+	int ret = (strstr(options, "grant") ? ps_rule_parse_grant : ps_rule_parse)(text, &rule,
+										   &error);
 
 	CHECK_MSG(!ret, "\"%s\": %d: %s", text, ret, error.message);
 	set_options(&rule, options);
