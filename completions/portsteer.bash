@@ -4,13 +4,14 @@
 # Completion of portsteer for bash. scripts/check-docs compares the words below with
 # the program's own tables.
 
-_portsteer_commands="load unload add del flush list stats status version help"
+_portsteer_commands="load unload add allow del flush list stats status version help"
 _portsteer_global="--netns --json -j --quiet -q --verbose -v --color --help -h --version -V"
 
 # The options of one command.
 _portsteer_options() {
 	case $1 in
 	add) echo "--user --cgroup --any-user --on-miss --name --mode --file -f" ;;
+	allow) echo "--user --cgroup --any-user --name" ;;
 	help) echo "--table" ;;
 	esac
 }
@@ -50,7 +51,7 @@ _portsteer_value() {
 	--cgroup) _portsteer_cgroup "$2" ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$2") ;;
 	--on-miss) mapfile -t COMPREPLY < <(compgen -W "refuse pass" -- "$2") ;;
-	--mode) mapfile -t COMPREPLY < <(compgen -W "steer" -- "$2") ;;
+	--mode) mapfile -t COMPREPLY < <(compgen -W "steer bind" -- "$2") ;;
 	--file | -f) _portsteer_files "$2" ;;
 	--name) COMPREPLY=() ;;
 	*) return 1 ;;
