@@ -202,12 +202,13 @@ static int check_loops(const struct merged *m)
 		const struct ps_rule *rule = m->rules[i];
 
 		if (!ps_rule_is_grant(rule))
-			memset(fronts + (rule->proto == IPPROTO_UDP) * PORTS + rule->front, 1,
+			memset(fronts + (rule->proto == IPPROTO_UDP ? PORTS : 0) + rule->front, 1,
 			       (size_t)(rule->front_last - rule->front) + 1);
 	}
 	for (size_t i = 0; i < m->count; i++) {
 		const struct ps_rule *rule = m->rules[i];
-		const unsigned char *of = fronts + (rule->proto == IPPROTO_UDP) * PORTS, *found;
+		const unsigned char *of = fronts + (rule->proto == IPPROTO_UDP ? PORTS : 0);
+		const unsigned char *found;
 
 		if (ps_rule_is_grant(rule))
 			continue;

@@ -247,7 +247,7 @@ int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error
 
 int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error)
 {
-	struct ps_rule parsed;
+	struct ps_rule parsed = {};
 	int ret = parse(text, true, &parsed, error);
 
 	if (ret)
