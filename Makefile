@@ -155,11 +155,11 @@ demo: ## a web server of an ordinary user answers on port 80
 	$(Q)$(submake) all
 	$(Q)scripts/demo
 
-bench: ## print the figures: lookup, memory, commands, nginx
+bench: ## print the figures: lookup, memory, commands, bind mode, nginx
 	$(Q)scripts/deps bench
 	$(Q)$(submake) tests
-	$(Q)status=0; scripts/bench-figures || status=$$?; scripts/bench-nginx || status=$$?; \
-		exit $$status
+	$(Q)status=0; for script in bench-figures bench-bind bench-nginx; do \
+		scripts/$$script || status=$$?; done; exit $$status
 
 lint: ## formatting, static analysis, shell scripts
 	$(Q)scripts/deps lint
