@@ -78,7 +78,7 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests demo test bench lint check-docs install uninstall clean help
+.PHONY: all tests demo test test-kernels bench lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -150,6 +150,11 @@ test: ## install what is missing, build, and run every test
 	$(Q)$(submake) tests
 	$(Q)scripts/test
 
+test-kernels: ## boot Debian's kernels and run the tests in them
+	$(Q)scripts/deps test vm
+	$(Q)$(submake) tests
+	$(Q)scripts/test-kernels
+
 demo: ## a web server of an ordinary user answers on port 80
 	$(Q)scripts/deps demo
 	$(Q)$(submake) all
@@ -189,7 +194,7 @@ clean: ## remove build/
 help: ## show this
 	@echo "Targets of portsteer $(VERSION):"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '%-18s%s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '%-20s%s\n' "$$target" "$$text"; done
 	@echo "Variables: V=1, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
 
 # --- internal
