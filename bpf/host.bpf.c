@@ -154,13 +154,15 @@ int ps2_listen(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* Met for the first time in this run? */
+/* Met for the first time in this run? The result is an int, as before Linux 6.4 the
+ * upper half of what this call returns is 0. */
 static __always_inline bool is_new(struct sock *sk)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	__u32 one = 1;
+	int ret = bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST);
 
-	return bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST) != -EEXIST;
+	return ret != -EEXIST;
 }
 
 /* A socket that listens already; the iterator's reader holds the lock, so that the
