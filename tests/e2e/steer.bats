@@ -101,11 +101,19 @@ web_everywhere6()
 
 # --- no listener -------------------------------------------------------------------
 
-@test "without a listener the client is refused, whoever listens on the front port" {
-	# root, on the front port itself
-	"$PYTHON" "$PS_TEST_DIR/server.py" --name root 0.0.0.0 80 >"$PS_TEST_DIR/r" 3>&- &
-	local root=$!
+# A server of root's on the front port itself; with the others it ends with the test.
+serve_root()
+{
+	(
+		in_cgroup default
+		exec "$PYTHON" "$PS_TEST_DIR/server.py" --name root 0.0.0.0 80
+	) >"$PS_TEST_DIR/r" 3>&- &
+	ROOT=$!
 	wait_port 80
+}
+
+@test "without a listener the client is refused, whoever listens on the front port" {
+	serve_root
 	answers root client http://$HERE4/
 	portsteer add 80:8080 --user ps-web
 	refused client http://$HERE4/
@@ -115,13 +123,11 @@ web_everywhere6()
 	answers web client http://$HERE4/
 	portsteer del 80
 	answers root client http://$HERE4/
-	stop $root
+	stop "$ROOT"
 }
 
 @test "--on-miss pass falls through to the normal lookup" {
-	"$PYTHON" "$PS_TEST_DIR/server.py" --name root 0.0.0.0 80 >"$PS_TEST_DIR/r" 3>&- &
-	local root=$!
-	wait_port 80
+	serve_root
 	portsteer add 80:8080 --user ps-web --on-miss pass
 	answers root client http://$HERE4/
 	counters 80:8080/tcp "missed=1 refused=0 steered=0"
@@ -131,7 +137,7 @@ web_everywhere6()
 	counters 80:8080/tcp "missed=1 refused=0 steered=1 family=1"
 	stop $PID
 	answers root client http://$HERE4/
-	stop $root
+	stop "$ROOT"
 }
 
 @test "neighbour ports are untouched" {
