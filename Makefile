@@ -140,6 +140,9 @@ $(B)/tools/%: tests/tools/%.c Makefile | $(B)/.tools
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(HARDENING) $(CFLAGS) -MF $@.d $(HARDENING_LD) $< \
 		-Wl,--as-needed $(LDLIBS) -pthread -o $@
 
+$(B)/tools/static_server: HARDENING_LD := -static
+$(B)/tools/static_server: LDLIBS :=
+
 tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
 
 # --- what people type
