@@ -114,13 +114,14 @@ until_true()
 
 # --- unprivileged processes --------------------------------------------------------
 
-# as UID COMMAND...: becomes the command, as that user, with no capability at all; in the
-# network namespace $NETNS if that is set.
+# as UID COMMAND...: becomes the command, as that user, with no capability at all ("root":
+# as root with all of them); in the network namespace $NETNS if that is set.
 as()
 {
 	local uid=$1 enter=()
 	shift
 	[ -z "${NETNS-}" ] || enter=(nsenter --net="/run/netns/$NETNS" --)
+	[ "$uid" != root ] || exec "${enter[@]}" "$@"
 	exec "${enter[@]}" setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs \
 		--inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"
 }
@@ -132,7 +133,7 @@ in_cgroup()
 	echo "$BASHPID" >"$PS_TEST_CGROUP/$1/cgroup.procs"
 }
 
-# Options of start and serve: -u UID, -g CGROUP, -N NETNS. Sets RUN_UID, CGROUP, NETNS and
+# Options of start, serve and becomes: -u UID, -g CGROUP, -N NETNS. Sets RUN_UID, CGROUP, NETNS and
 # SKIP, the number of arguments read.
 parse_where()
 {
@@ -196,15 +197,42 @@ serve()
 	PIDS=("${ready[@]:1}")
 }
 
-# wait_port PORT: wait until somebody listens on the TCP port.
+# wait_port PORT [-u]: wait until somebody listens on the TCP (UDP) port.
 wait_port()
 {
-	until_true 20 is_open "$1"
+	until_true 20 is_open "$@"
 }
 
 is_open()
 {
-	[ -n "$(ss -Hltn "sport = :$1")" ]
+	[ -n "$(ss -Hln "${2:--t}" "sport = :$1")" ]
+}
+
+# ports_of PID: its sockets as the kernel has them, whatever they are told: "udp 0.0.0.0:53".
+ports_of()
+{
+	ss -Hlntup | awk -v pid="pid=$1," 'index($0, pid) { print $1, $5 }' | sort -u
+}
+
+# becomes WANTED [-u UID] [-g CGROUP] [-N NETNS] ADDRESS PORT [OPTION of server.py]...: what
+# bind() does for a process that then ends: the port that the socket has, or an error's name.
+# Unless that is wanted too, getsockname has to say what was asked for.
+becomes()
+{
+	local wanted=$1 got
+	shift
+	parse_where "$@"
+	shift "$SKIP"
+	got=$(
+		exec 3>&- 4>&-
+		in_cgroup "$CGROUP"
+		cd "$PS_TEST_DIR" || exit
+		as "$RUN_UID" "$PYTHON" server.py --once "$@"
+	)
+	if [ "$got" != "$wanted" ]; then
+		echo "bind of $* became: $got; should be: $wanted" >&2
+		return 1
+	fi
 }
 
 # stop PID: end a process at once and wait until it is gone.
@@ -232,6 +260,17 @@ assert_no_caps()
 	done
 	assert_equal "$(awk '$1 == "Uid:" { print $2, $3, $4, $5 }' "/proc/$1/status")" \
 		"$2 $2 $2 $2"
+}
+
+# every_process UID COUNT: no process that start made has a capability; there are at least COUNT.
+every_process()
+{
+	local pid count=0
+	while read -r pid; do
+		assert_no_caps "$pid" "$1"
+		count=$((count + 1))
+	done <"$PS_TEST_CGROUP/default/cgroup.procs"
+	[ $count -ge "$2" ]
 }
 
 # --- clients -----------------------------------------------------------------------
@@ -268,6 +307,37 @@ refused()
 		echo "curl $* should be refused (7), gave $status" >&2
 		return 1
 	fi
+}
+
+# ask [client] ARGS of ask.py: what the server answers. 7: "refused", 28: nothing came.
+ask()
+{
+	local run=()
+	if [ "$1" = client ]; then
+		run=(client)
+		shift
+	fi
+	"${run[@]}" "$PYTHON" "$PS_TEST_DIR/ask.py" "$@"
+}
+
+# asked NAME [client] ARGS of ask.py: the server of that name answers.
+asked()
+{
+	local name=$1 got
+	shift
+	got=$(ask "$@") || got="nobody ($?)"
+	if [ "${got%% *}" != "$name" ]; then
+		echo "$* was answered by: $got; should be: $name" >&2
+		return 1
+	fi
+}
+
+# ask_refused [client] ARGS of ask.py: the kernel says at once that nobody is there.
+ask_refused()
+{
+	local status=0
+	ask "$@" >/dev/null || status=$?
+	assert_equal "ask $*: $status" "ask $*: 7"
 }
 
 # connections ARGS of connect.py...: here; client_connections: from the client.

@@ -13,17 +13,6 @@ setup()
 }
 teardown() { teardown_test; }
 
-# every_process UID: no process that start made has a capability; there are at least $2.
-every_process()
-{
-	local pid count=0
-	while read -r pid; do
-		assert_no_caps "$pid" "$1"
-		count=$((count + 1))
-	done <"$PS_TEST_CGROUP/default/cgroup.procs"
-	[ $count -ge "$2" ]
-}
-
 # --- nginx -------------------------------------------------------------------------
 
 start_nginx()
