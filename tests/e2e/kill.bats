@@ -73,6 +73,12 @@ steered()
 	[ "$got" = "$3" ] || fail_at "$1" "port $2 leads to $got, not to $3; rules are $NOW"
 }
 
+# bound N PORT: the port that a bind of ps-web's to 5353 gets.
+bound()
+{
+	becomes "$2" 127.0.0.1 5353 --udp || fail_at "$1" "wrong; rules are $NOW"
+}
+
 # unloads N: unload works and leaves nothing.
 unloads()
 {
@@ -166,19 +172,21 @@ finished()
 @test "unload, killed at each system call" {
 	local n BEFORE=old NOW
 	serve web 127.0.0.1 8080
-	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 80:8080 53:5353/udp --user ps-web
 	for ((n = 0; ; n++)); do
 		killed $n unload || break
-		observe $n 80:8080/tcp "not loaded"
+		observe $n $'80:8080/tcp\n53:5353/udp' "not loaded"
 		if [ $NOW = old ]; then
 			steered $n 80 web
+			bound $n 53
 			# every fourth time the next command unloads
 			((n % 4)) && continue
 		else
 			steered $n 80 refused
+			bound $n 5353
 		fi
 		unloads $n
-		portsteer -q add 80:8080 --user ps-web || fail_at $n "add failed"
+		portsteer -q add 80:8080 53:5353/udp --user ps-web || fail_at $n "add failed"
 		steered $n 80 web
 	done
 	[ ! -e $STATE ]
@@ -201,4 +209,62 @@ finished()
 	done
 	BEFORE=new
 	finished "first add" $n new
+}
+
+@test "the first add of a bind rule, which loads its hooks, killed at each 2nd system call" {
+	local n BEFORE=old NOW old=81:8081/tcp new=$'81:8081/tcp\n53:5353/udp'
+	serve old 127.0.0.1 8081
+	portsteer -q add 81:8081 --user ps-web
+	for ((n = 0; ; n += 2)); do
+		killed $n add 53:5353/udp --user ps-web || break
+		observe $n "$old" "$new"
+		steered $n 81 old
+		if [ $NOW = new ]; then
+			bound $n 53
+		else
+			bound $n 5353
+		fi
+		if ((n % 8 == 0)); then
+			unloads $n
+			portsteer -q add 81:8081 --user ps-web
+		elif [ $NOW = new ]; then
+			portsteer -q del 53/udp || fail_at $n "del failed"
+		elif ((n % 8 == 4)); then
+			portsteer -q add 53:5353/udp --user ps-web || fail_at $n "add failed"
+			bound $n 53
+			portsteer -q del 53/udp
+		else
+			portsteer -q add 82:8082 --user ps-web
+			portsteer -q del 82
+		fi
+		[ ! -e $STATE/host/bind ] || fail_at $n "the next change left the hooks"
+	done
+	finished "add of a bind rule" $n new
+	assert_equal "$(rules)" "$new"
+}
+
+@test "del of the last bind rule, killed at each system call" {
+	local n BEFORE=old NOW old=$'81:8081/tcp\n53:5353/udp' new=81:8081/tcp
+	serve kept 127.0.0.1 8081
+	portsteer -q add 81:8081 53:5353/udp --user ps-web
+	for ((n = 0; ; n++)); do
+		killed $n del 53/udp || break
+		observe $n "$old" "$new"
+		steered $n 81 kept
+		if [ $NOW = old ]; then
+			bound $n 53
+		else
+			bound $n 5353
+		fi
+		if ((n % 8 == 0)); then
+			unloads $n
+			portsteer -q add 81:8081 53:5353/udp --user ps-web
+		elif [ $NOW = new ]; then
+			portsteer -q add 53:5353/udp --user ps-web || fail_at $n "add failed"
+			bound $n 53
+		fi
+	done
+	finished "del of a bind rule" $n new
+	assert_equal "$(rules)" "$new"
+	[ ! -e $STATE/host/bind ]
 }
