@@ -240,6 +240,120 @@ RUN=()
 	assert_match "$MESSAGE" "loop"
 }
 
+@test "grants that are none" {
+	bad 2 "bad grant '443:8443': a grant has no target" allow 443:8443 --user ps-web
+	bad 2 "1024/tcp: port 1024 is not privileged" allow 1024 --user ps-web
+	bad 2 "1000-1024/tcp: port 1024 is not privileged" allow 1000-1024/tcp --user ps-web
+	bad 2 "is not privileged" allow 5353/udp --user ps-web
+	bad 2 "is not privileged" add 5353:5353/udp --user ps-web
+	bad 2 "unknown protocol 'sctp'" allow 444/sctp --user ps-web
+	bad 2 "'0' is not a port" allow 0 --user ps-web
+	bad 2 "'65536' is not a port" allow 65536 --user ps-web
+	bad 2 "host bits" allow 10.1.2.3/8:444 --user ps-web
+	bad 2 "444-443" allow 444-443 --user ps-web
+	bad 2 "needs a port" allow --user ps-web
+	bad 2 "target port is missing" add 444/tcp --mode bind --user ps-web
+}
+
+@test "a grant without an owner, and with what does not go with it" {
+	bad 2 "allow' needs an owner.*--user, --cgroup or --any-user" allow 444
+	bad 2 "allow' needs an owner" allow 444/udp --name x
+	serve -u root other 127.0.0.1 444
+	bad 2 "allow' needs an owner" allow 444 # not even who has it now
+	bad 2 "any-user" allow 445 --any-user --user ps-web
+	bad 2 "nosuchuser" allow 445 --user nosuchuser
+	bad 2 "unknown option '--mode'" allow 445 --user ps-web --mode bind
+	bad 2 "unknown option '--on-miss'" allow 445 --user ps-web --on-miss pass
+	bad 2 "unknown option '--file'" allow --file rules --user ps-web
+}
+
+@test "a target that is privileged itself, and options for steering" {
+	bad 2 "53:1023/udp: its target port 1023 is a privileged one.*portsteer allow" \
+		add 53:1023/udp --user ps-web
+	bad 2 "target port 1022 is a privileged one" add 90-92:1022-1024 --mode bind --user ps-web
+	bad 2 "bind rule.*--on-miss" add 53:5353/udp --user ps-web --on-miss refuse
+	bad 2 "bind rule.*--on-miss" add 90:9090 --mode bind --user ps-web --on-miss pass
+}
+
+@test "a translation without an owner" {
+	bad 2 "no owner for 53:5353/udp.*port 5353 now" add 53:5353/udp
+	bad 2 "no owner for 90:9090/tcp" add 90:9090 --mode bind
+	serve -u $WEB tcp 127.0.0.1 5353
+	bad 2 "no owner for 53:5353/udp" add 53:5353/udp # that is the other protocol's
+	serve -u $WEB one 127.0.0.1 5353 --udp
+	serve -u $DB two 127.0.0.2 5353 --udp
+	bad 2 "no owner for 53:5353/udp.*($WEB and $DB|$DB and $WEB)" add 53:5353/udp
+}
+
+@test "a steer rule and a bind rule for one front port" {
+	bad 1 "80:9090/tcp.*80:8080/tcp" add 80:9090 --mode bind --user ps-web
+	bad 1 "80:8080/tcp.*192.0.2.1:80:9090/tcp" add 192.0.2.1:80:9090 --mode bind --user ps-web
+	bad 1 "10.0.0.0/8:443:8443/tcp.*10.1.2.3:443/tcp" allow 10.1.2.3:443 --user ps-web
+	bad 1 "10.0.0.0/8:443:8443/tcp.* 443/tcp" allow 443 --user ps-web
+	bad 1 "80/tcp.*80:8080/tcp" allow 80 --user ps-db
+	# the other way round
+	portsteer -q add 90:9090 10.0.0.0/8:91:9191 --mode bind --user ps-web
+	portsteer -q allow 92 --user ps-web
+	bad 1 "90:7070/tcp.*90:9090/tcp" add 90:7070 --user ps-web
+	bad 1 "10.1.2.3:90:7070/tcp.*90:9090/tcp" add 10.1.2.3:90:7070 --user ps-web
+	bad 1 "91:7070/tcp.*10.0.0.0/8:91:9191/tcp" add 91:7070 --user ps-web
+	bad 1 "92:7070/tcp.*92/tcp" add 92:7070 --user ps-web
+	# also in one command
+	printf '%s\n' '93:7070' '10.1.2.3:93:7171 --mode bind' >"$PS_TEST_DIR/rules"
+	bad 1 "93:7070/tcp.*10.1.2.3:93:7171/tcp" add -f "$PS_TEST_DIR/rules" --user ps-web
+	# other addresses, and the other protocol, are no conflict
+	portsteer -q add 192.0.2.0/24:443:9443 --mode bind --user ps-web
+	portsteer -q allow 80/udp --user ps-web
+}
+
+@test "a steer rule and a bind rule for one target port" {
+	bad 1 "80:8080/tcp.*81:8080/tcp.* target port 8080" add 81:8080 --mode bind --user ps-web
+	bad 1 "80:8080/tcp.*81:8080/tcp" add 81:8080 --mode bind --user ps-db
+	portsteer -q add 90:9090 --mode bind --user ps-web
+	bad 1 "91:9090/tcp.*90:9090/tcp" add 91:9090 --user ps-web
+	portsteer -q add 81:8080/udp --user ps-web
+}
+
+@test "bind rules that overlap, or contradict each other" {
+	portsteer -q add 53:5353/udp --user ps-web
+	bad 1 "53:5454/udp.*53:5353/udp" add 53:5454/udp --user ps-db
+	bad 1 "53:5353/udp is there already" add 53:5353/udp --user ps-web
+	bad 1 "50-59:6050-6059/udp.*53:5353/udp" add 50-59:6050-6059/udp --user ps-web
+	bad 1 "53/udp.*53:5353/udp" allow 53/udp --user ps-db
+	bad 1 "54:5353/udp" add 54:5353/udp --user ps-web # one owner, one target, two fronts
+	portsteer -q allow 444 --user ps-web
+	bad 1 "444/tcp.*444/tcp" allow 444 --user ps-db
+	bad 1 "444:5454/tcp.*444/tcp" add 444:5454 --mode bind --user ps-web
+	bad 1 "440-450/tcp.*444/tcp" allow 440-450 --user ps-db
+	portsteer -q add 53:5353/tcp --mode bind --user ps-db
+	portsteer -q allow 444/udp 10.1.2.3:444 --user ps-db
+}
+
+@test "a loop of bind rules" {
+	portsteer -q add 53:5353/udp --user ps-web
+	bad 1 "loop" add 5353:6363/udp --user ps-web
+	bad 1 "loop" add 5000-5400:6000-6400/udp --user ps-db
+	bad 1 "loop" add 2000:2001 2001:2002 --mode bind --user ps-web
+	bad 1 "loop" add 2000-2010:2005-2015/udp --user ps-web
+	portsteer -q add 5353:6363/tcp --mode bind --user ps-web
+}
+
+@test "too many bind rules of one port" {
+	seq 1 65 | sed 's/.*/10.0.&.0\/24:53:5353\/udp --user ps-web/' >"$PS_TEST_DIR/many"
+	bad 1 "port 53.* 64 " add -f "$PS_TEST_DIR/many"
+	head -64 "$PS_TEST_DIR/many" | portsteer -q add -f -
+}
+
+@test "del of a bind rule that is not there" {
+	portsteer -q add 53:5353/udp --user ps-web
+	portsteer -q allow 444/tcp --user ps-web
+	bad 1 "no rule 53/tcp.*53:5353/udp" del 53
+	bad 1 "no rule 53:5454/udp" del 53:5454/udp
+	bad 1 "no rule 444/udp" del 444/udp
+	bad 1 "no rule 444:4444/tcp" del 444:4444
+	bad 1 "no rule 10.0.0.0/8:53/udp" del 10.0.0.0/8:53/udp
+}
+
 @test "a name with control characters, too long, empty, or not UTF-8" {
 	bad 2 "name.*control" add 90:9090 --user ps-web --name $'a\nb'
 	bad 2 "name.*control" add 90:9090 --user ps-web --name $'a\x1b[2Jb'
@@ -360,8 +474,8 @@ RUN=()
 	local command
 	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
 	RUN=(setpriv --reuid "$WEB" --regid "$WEB" --clear-groups --inh-caps=-all --)
-	for command in load unload 'add 90:9090 --any-user' 'del 80' flush list stats status \
-		'list --netns client'; do
+	for command in load unload 'add 90:9090 --any-user' 'allow 90 --any-user' 'del 80' flush \
+		list stats status 'list --netns client'; do
 		# shellcheck disable=SC2086
 		bad 4 "root" $command
 	done
@@ -374,6 +488,8 @@ RUN=()
 	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
 	RUN=(setpriv --inh-caps=-all --bounding-set=-all --)
 	bad 4 "CAP_|root" add 90:9090 --any-user
+	bad 4 "CAP_|root" add 90:9090/udp --any-user
+	bad 4 "CAP_|root" allow 90 --any-user
 	bad 4 "CAP_|root" del 80
 	bad 4 "CAP_|root" flush
 	bad 4 "CAP_|root" load --netns client
