@@ -101,6 +101,24 @@ teardown() { teardown_test; }
 	refused http://127.0.0.1/
 }
 
+@test "TCP, an IPv4 address on an IPv6 socket" {
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	serve web ::ffff:10.1.2.3 8080 --dual
+	assert_equal "$(fetch client http://10.1.2.3/)" \
+		"web $PID ::ffff:$THERE4 ::ffff:10.1.2.3 8080"
+	refused client http://$HERE4/
+}
+
+@test "TCP, a listener on one interface: accepted sockets are told 8080 all the same" {
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	ip addr add fe80::1/64 dev veth-c nodad
+	serve device 0.0.0.0 8080 --device veth-c
+	assert_equal "$(fetch client http://$HERE4/)" "device $PID $THERE4 $HERE4 8080"
+	serve link fe80::1 8080 --device veth-c
+	assert_match "$(fetch client --interface eth0 'http://[fe80::1%eth0]/')" \
+		"^link $PID fe80:[^ ]+ fe80::1[^ ]* 8080$"
+}
+
 @test "TCP, one dual-stack socket for both families" {
 	portsteer add 80:8080/tcp --mode bind --user ps-web
 	serve web :: 8080 --dual
@@ -512,6 +530,9 @@ in_userns()
 	becomes 5454 :: 5454 --udp
 	becomes 55 :: 5555 --udp
 	becomes 5555 0.0.0.0 5555 --udp
+	# what is for both families is in no prefix of one
+	becomes 5454 :: 5454 --udp --dual
+	becomes 5555 :: 5555 --udp --dual
 	counters 10.1.2.3:53:5353/udp "translated=0"
 	counters 0.0.0.0/0:54:5454/udp "translated=1"
 }
@@ -562,6 +583,21 @@ in_userns()
 	serve -u root other 0.0.0.0 53 --udp
 	portsteer add 53:5353/udp --user ps-web
 	becomes 6000 0.0.0.0 5353 --udp --fallback 6000
+	counters 53:5353/udp "translated=0 error=1"
+}
+
+@test "a failed bind leaves nothing on the socket, which then gets the port otherwise" {
+	serve -u root other 127.0.0.1 53 --udp
+	portsteer add 53:5353/udp --user root
+	assert_equal "$("$PYTHON" -c '
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+try:
+    sock.bind(("127.0.0.1", 5353))
+except OSError as error:
+    print(error.strerror)
+sock.bind(("127.0.0.2", 53)) # root may
+print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
 	counters 53:5353/udp "translated=0 error=1"
 }
 
@@ -703,6 +739,20 @@ for rule in json.load(sys.stdin)["rules"]:
 80:8080/tcp bind ('::', 80, 'dual')"
 }
 
+@test "list and del: UDP-Lite and MPTCP sockets too" {
+	portsteer -q add 80:8080/tcp 53:5353/udp --mode bind --user ps-web
+	if [ "$(sysctl -ne net.mptcp.enabled)" = 1 ]; then
+		serve web 127.0.0.1 8080 --mptcp
+		assert_equal "$(listener_count 80:8080/tcp)" 1
+		assert_equal "$(portsteer del 80 --json | jsonget held.0.processes.0.pid)" $PID
+	fi
+	if [ -e /proc/net/udplite ]; then
+		serve lite 127.0.0.1 5353 --udplite
+		assert_equal "$(listener_count 53:5353/udp)" 1
+		assert_equal "$(portsteer del 53/udp --json | jsonget held.0.processes.0.pid)" $PID
+	fi
+}
+
 @test "list: others on the target port, and why they do not count" {
 	portsteer add 53:5353/udp --user ps-web
 	serve -u $DB thief 127.0.0.1 5353 --udp
@@ -771,6 +821,19 @@ for rule in json.load(sys.stdin)["rules"]:
 		stop $PID
 	done
 	[ ! -e $STATE ]
+}
+
+@test "a socket of a rule that was deleted is none of the next owner's" {
+	portsteer -q add 53:5353/udp 54:5454/udp --user ps-web
+	serve dns 0.0.0.0 5353 --udp
+	portsteer -q del 53/udp
+	portsteer add 53:5353/udp --user ps-db --json >"$PS_TEST_DIR/out"
+	assert_match "$(jsonget notes.0 <"$PS_TEST_DIR/out")" "0\.0\.0\.0:53 .*python3\[$PID\]"
+	portsteer list --json >"$PS_TEST_DIR/list"
+	assert_equal "$(jsonget "rules|rule=53:5353/udp|listener_count" \
+		"rules|rule=53:5353/udp|not_admitted|0|processes|0|pid" <"$PS_TEST_DIR/list")" \
+		$'0\n'"$PID"
+	assert_equal "$(ask client $HERE4 53)" "dns $PID $THERE4 0.0.0.0 53"
 }
 
 @test "a server keeps its port through changes of other rules" {
@@ -884,6 +947,7 @@ for r in json.load(sys.stdin)["rules"]:
 		53:5353/udp --user ps-web --name dns
 		53:5353/tcp --user ps-web --mode bind
 		10.1.2.3:123:1230/udp --cgroup $CG/ntp # bound, as all of UDP
+		853:853 --user ps-web --mode bind # as 'allow 853'
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules"
 	assert_equal "$(portsteer list --json | "$PYTHON" -c '
@@ -894,10 +958,12 @@ for r in json.load(sys.stdin)["rules"]:
 443:8443/tcp steer
 53:5353/tcp bind
 53:5353/udp bind
-80:8080/tcp steer"
+80:8080/tcp steer
+853/tcp bind"
 	becomes 53 0.0.0.0 5353
 	becomes 53 0.0.0.0 5353 --udp
 	becomes 123 -g ntp 10.1.2.3 1230 --udp
+	becomes 853 0.0.0.0 853
 }
 
 @test "del: with and without the target, by protocol and address" {
@@ -927,6 +993,19 @@ for r in json.load(sys.stdin)["rules"]:
 	portsteer -q add 53:5353/udp --user ps-web
 	becomes 53 0.0.0.0 5353 --udp
 	counters 53:5353/udp "translated=1"
+}
+
+@test "large ranges" {
+	portsteer -q add 1024-8080:20000-27056/udp --user ps-web
+	portsteer -q allow 1-1023 1-1023/udp --user ps-db
+	becomes 1024 0.0.0.0 20000 --udp
+	becomes 8080 0.0.0.0 27056 --udp
+	becomes 27056 -u $DB 0.0.0.0 27056 --udp
+	becomes 19999 0.0.0.0 19999 --udp
+	becomes 1 -u $DB 0.0.0.0 1
+	becomes 1023 -u $DB 0.0.0.0 1023 --udp
+	becomes EACCES 0.0.0.0 1023
+	counters 1024-8080:20000-27056/udp "translated=2 denied=1"
 }
 
 @test "many rules at once" {
@@ -963,6 +1042,39 @@ for r in json.load(sys.stdin)["rules"]:
 	becomes 53 -N client ::1 5353 --udp
 	portsteer --netns client unload
 	[ ! -e $STATE ]
+}
+
+# To find the listener of an accepted socket is a lookup, but no connection.
+@test "connections that are steered are counted once, whatever is bound elsewhere" {
+	portsteer -q add 80:8080 10.0.0.0/8:81:8181 --user ps-web
+	portsteer -q --netns client allow 80 --user ps-db
+	portsteer -q add $HERE4:81:8182 --mode bind --user ps-web
+	serve web 127.0.0.1 8080
+	assert_match "$(client_connections --count 20 $HERE4 80)" "^ok 20 "
+	counters 80:8080/tcp "steered=20 missed=0"
+	serve steered 127.0.0.1 8181
+	serve bound $HERE4 8182
+	assert_match "$(client_connections --count 20 10.1.2.3 81)" "^ok 20 .* steered=20$"
+	assert_match "$(client_connections --count 20 $HERE4 81)" "^ok 20 .* bound=20$"
+	counters 10.0.0.0/8:81:8181/tcp "steered=20 missed=0"
+	portsteer -q --netns client unload
+}
+
+@test "a namespace that died: the hooks go with the next command" {
+	ip netns add mortal
+	portsteer -q --netns mortal allow 443 --user ps-web
+	local cookie
+	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
+	ip netns del mortal
+	until_true 20 is_dead "$cookie"
+	[ -e $STATE/host/bind ]
+	portsteer -q add 80:8080 --user ps-web
+	[ ! -e $STATE/host/bind ]
+}
+
+is_dead()
+{
+	[ "$(portsteer status --json | jsonget "instances|cookie=$1|alive")" = false ]
 }
 
 @test "the hooks are there while any instance has a rule of this mode" {

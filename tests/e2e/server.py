@@ -43,6 +43,7 @@ def arguments():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--shared", type=int, default=1, help="processes for one socket")
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--device", help="the interface to be bound to")
     parser.add_argument("--fallback", type=int, help="port to take if the first cannot be had")
     parser.add_argument("--become", type=int, help="the user to be before there is a socket")
     parser.add_argument("--enter", help="the cgroup to be in before there is a socket")
@@ -76,6 +77,8 @@ def bound(args):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if args.dual else 1)
+    if args.device:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, args.device.encode())
     try:
         sock.bind((args.address, args.port))
     except OSError:
