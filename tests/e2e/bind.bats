@@ -111,12 +111,14 @@ teardown() { teardown_test; }
 
 @test "TCP, a listener on one interface: accepted sockets are told 8080 all the same" {
 	portsteer add 80:8080/tcp --mode bind --user ps-web
-	ip addr add fe80::1/64 dev veth-c nodad
 	serve device 0.0.0.0 8080 --device veth-c
 	assert_equal "$(fetch client http://$HERE4/)" "device $PID $THERE4 $HERE4 8080"
+	# an address of IPv6 that is one interface's only
+	ip addr add fe80::1/64 dev veth-c nodad
+	ip -n client addr add fe80::2/64 dev eth0 nodad
 	serve link fe80::1 8080 --device veth-c
-	assert_match "$(fetch client --interface eth0 'http://[fe80::1%eth0]/')" \
-		"^link $PID fe80:[^ ]+ fe80::1[^ ]* 8080$"
+	assert_match "$(fetch client 'http://[fe80::1%25eth0]/')" \
+		"^link $PID fe80::2[^ ]* fe80::1[^ ]* 8080$"
 }
 
 @test "TCP, one dual-stack socket for both families" {

@@ -42,8 +42,10 @@ all_gone()
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add 1000-3000:11000-13000 --cgroup "$CG/web" # more tables
 	portsteer -q add 10.0.0.0/8:443:8443 --any-user
+	portsteer -q add 53:5353/udp --user ps-web
 	portsteer -q --netns client add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
+	serve dns 127.0.0.1 5353 --udp # has a note of ours on its socket
 	still_new "$PS_TEST_DIR/before" >"$PS_TEST_DIR/new"
 	[ "$(wc -l <"$PS_TEST_DIR/new")" -gt 20 ]
 	portsteer unload
@@ -65,6 +67,8 @@ all_gone()
 		portsteer -q add 80:8080 --user ps-web
 		portsteer -q add 1000-3000:11000-13000 --cgroup "$CG/web"
 		portsteer -q add 10.0.0.0/8:443:8443 '[2001:db8::]/32:443:8443' --any-user
+		portsteer -q add 53:5353/udp 2000-4000:12000-14000/udp --user ps-web
+		portsteer -q allow 444 --any-user
 		portsteer -q flush
 	done
 	after=$(find $STATE | wc -l)
@@ -157,11 +161,11 @@ alive()
 
 @test "a half-deleted state: whatever is missing, status answers and unload works" {
 	local pin pins status
-	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 80:8080 53:5353/udp --user ps-web
 	pins=$(cd $STATE && find . -type f | sed 's/ns-[0-9]*/ns-*/')
 	portsteer -q unload
 	for pin in $pins; do
-		portsteer -q add 80:8080 --user ps-web
+		portsteer -q add 80:8080 53:5353/udp --user ps-web
 		# shellcheck disable=SC2086
 		rm $STATE/$pin
 		status=0
