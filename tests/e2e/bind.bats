@@ -1079,6 +1079,24 @@ is_dead()
 	[ "$(portsteer status --json | jsonget "instances|cookie=$1|alive")" = false ]
 }
 
+@test "a hook that was taken away: status and the next change say so" {
+	local hook command status
+	portsteer -q add 53:5353/udp --user ps-web
+	for hook in bind4 bind6 post_bind4 post_bind6 getsockname4 getsockname6; do
+		rm $STATE/host/bind/$hook
+		for command in status "add 54:5454/udp --user ps-web"; do
+			status=0
+			# shellcheck disable=SC2086
+			portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
+			assert_equal "$hook, $command: $status" "$hook, $command: 1"
+			assert_match "$(<"$PS_TEST_DIR/stderr")" "$hook.*portsteer unload"
+		done
+		portsteer -q unload
+		portsteer -q add 53:5353/udp --user ps-web
+	done
+	becomes 53 0.0.0.0 5353 --udp
+}
+
 @test "the hooks are there while any instance has a rule of this mode" {
 	portsteer -q load
 	portsteer -q add 80:8080 --user ps-web
