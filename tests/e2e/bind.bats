@@ -151,6 +151,14 @@ teardown() { teardown_test; }
 	assert_equal "$(ask client --mptcp $HERE6 80)" "web $PID $THERE6 $HERE6 8080"
 	refused client http://$HERE4:8080/
 	counters 80:8080/tcp "translated=1 error=0"
+	stop $PID
+	becomes 80 :: 8080 --dual --mptcp
+}
+
+@test "the owner gets the front port by asking for the target port only" {
+	portsteer add 53:5353/udp --user ps-web
+	becomes EACCES 0.0.0.0 53 --udp
+	counters 53:5353/udp "translated=0 granted=0 error=0"
 }
 
 @test "the other protocol's port of the same number is untouched" {
@@ -585,7 +593,9 @@ in_userns()
 	serve -u root other 0.0.0.0 53 --udp
 	portsteer add 53:5353/udp --user ps-web
 	becomes 6000 0.0.0.0 5353 --udp --fallback 6000
-	counters 53:5353/udp "translated=0 error=1"
+	portsteer add 54:6000/udp --user ps-db # looks at port 6000 too
+	becomes 6000 0.0.0.0 5353 --udp --fallback 6000
+	counters 53:5353/udp "translated=0 error=2"
 }
 
 @test "a failed bind leaves nothing on the socket, which then gets the port otherwise" {

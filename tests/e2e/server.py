@@ -140,9 +140,10 @@ def serve(sock, args):
 def kernel_port(sock, kind):
     """What getsockname cannot colour: the port in /proc/net/udp and its like."""
     inode = str(os.fstat(sock.fileno()).st_ino)
-    for name in (kind, kind + "6"):
-        with open("/proc/net/" + name, encoding="ascii") as table:
-            for fields in map(str.split, table):
+    table = "tcp" if kind == "mptcp" else kind
+    for name in (table, table + "6"):
+        with open("/proc/net/" + name, encoding="ascii") as lines:
+            for fields in map(str.split, lines):
                 if fields[9] == inode:
                     return int(fields[1].rsplit(":", 1)[1], 16)
     return None
