@@ -84,7 +84,8 @@ def bound(args):
     except OSError:
         if args.fallback is None:
             raise
-        sock.bind((args.address, args.fallback))
+        args.port = args.fallback
+        sock.bind((args.address, args.port))
     return sock
 
 
@@ -155,7 +156,7 @@ def once(args):
     except OSError as error:
         return errno.errorcode[error.errno]
     said, real = sock.getsockname()[:2], kernel_port(sock, args.kind)
-    if said[1] in (args.port, args.fallback) and said[0] == args.address:
+    if said == (args.address, args.port):
         return str(real)
     return f"{real}, getsockname says {said[0]} {said[1]}"
 
