@@ -46,11 +46,11 @@ LDLIBS := -lbpf -lelf -lz -ljson-c
 
 # --- files
 
-BPF_NAMES := host instance bind
+BPF_NAMES := host instance bind connect datagram
 SKELETONS := $(BPF_NAMES:%=$(B)/%.skel.h)
 
 # The core does no I/O and is tested alone, also under the sanitisers.
-CORE := error text rule ruleset conflicts targets plan plan_bind state
+CORE := error text rule ruleset conflicts targets plan plan_bind plan_connect state
 USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
 LIBRARY := $(filter-out main cmd_%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))

@@ -25,6 +25,9 @@ enum {
 	PS_MAX_OWNERS = 65536, /* different owners in one instance */
 	PS_MAX_BINDS = 131072, /* (bind rule, port) pairs of one instance */
 	PS_MAX_BINDS_PER_PORT = 64, /* bind rules that one port is the front or the target of */
+	PS_MAX_HOPS = 131072, /* (connect rule, port) pairs of one instance */
+	PS_MAX_HOPS_PER_PORT = 64, /* connect rules of one scope for one front port */
+	PS_MAX_SCOPES = 16384, /* different scopes in one instance */
 	PS_CGROUP_PATH = 1024, /* bytes of an owner's cgroup path, with NUL */
 	PS_CGROUP_DEPTH = 16, /* components of an owner's cgroup path */
 	PS_CGROUP_WALK = 64, /* depth of the deepest cgroup that can be matched */
@@ -154,6 +157,14 @@ struct ps_bind_events {
 	__u64 last; /* jiffies of the last of those */
 };
 
+/* The same place, for a connect rule. */
+struct ps_connect_events {
+	__u64 steered; /* connects, or datagrams, that were given another destination */
+	__u64 missed; /* no live listener of any family */
+	__u64 family; /* listeners, but none of the client's address family */
+	__u64 last; /* jiffies of the last of these */
+};
+
 struct ps_chunk_key {
 	__u32 instance;
 	__u32 chunk;
@@ -222,7 +233,72 @@ struct ps_mark {
 	struct ps_bound on;
 };
 
-/* An owner. Indices are interleaved by half, as above. */
+/*
+ * Connect mode: the scopes of an instance, and for each scope and front port the hop to
+ * take. Both are hashes with chains, laid out as the admission records are; a scope's
+ * index in them is its number. Scopes are hashed by PS_SCOPE_HASH over their path,
+ * hops by PS_HOP_HASH. In a chain of hops the longest prefixes come first.
+ */
+struct ps_scope {
+	__u32 hash;
+	__u32 next;
+	__u32 owner; /* index into the owners, where its path is; in record 0: number of heads */
+	__u32 parent; /* the next scope that contains it, 0 if there is none */
+};
+/* One byte of a path; PS_SCOPE_SEED is the hash of the root's. Each component is
+ * followed by a NUL, as in struct ps_owner. */
+#define PS_SCOPE_SEED 0x811c9dc5u
+#define PS_SCOPE_HASH(hash, byte) ((__u32)(((__u32)(hash) ^ (__u8)(byte)) * 0x01000193u))
+#define PS_HOP_HASH(scope, port) ((__u32)(scope)*0x9e3779b1u + (__u32)(port))
+
+enum ps_hop_flags {
+	PS_HOP_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_HOP_FIXED = 2, /* the pair as given: no listener is looked for */
+	PS_HOP_TO = 4, /* ... and the address too */
+};
+/* Example: 80:8080/tcp of scope 5 is { .scope = 5, .port = 80, .target = 8080,
+ * .family = 4, .length = 8, .addr = 127.0.0.0 } and the same for ::1. */
+struct ps_hop {
+	__u32 scope; /* in record 0: number of heads */
+	__u16 port;
+	__u16 target; /* port, of a PS_HOP_FIXED one */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 flags; /* enum ps_hop_flags */
+	__u8 family; /* of both addresses, 4 or 6 */
+	__u8 length; /* of the prefix of destinations */
+	__u32 next;
+	__u32 rule; /* where its events are: PS_TARGET(PS_RULE_CHUNKS + k, index) */
+	__u32 listeners; /* target id, where the listeners are */
+	__u32 addr[4]; /* network byte order; IPv4 in the first */
+	__u32 to[4];
+};
+
+/* What a client's socket carries: where it was sent instead of where it wanted to go.
+ * Connected sockets use the first; an unconnected UDP socket has some more. */
+struct ps_step {
+	__u32 wanted[4], real[4]; /* network byte order; IPv4 in the first */
+	__u16 wanted_port, real_port; /* host byte order */
+	__u32 family; /* 4 or 6; 0: unused */
+};
+enum { PS_STEPS = 4 };
+struct ps_trail {
+	struct ps_step step[PS_STEPS];
+	__u32 next; /* which is overwritten next */
+	__u32 reserved;
+};
+
+/* Which scope a cgroup is in, as found for a generation. */
+struct ps_scope_key {
+	__u64 cgroup; /* id: never used again */
+	__u32 instance;
+	__u32 reserved;
+};
+struct ps_scope_found {
+	__u32 generation;
+	__u32 scope; /* 0: none */
+};
+
+/* An owner. Indices are interleaved by half, as above. Scopes are among them. */
 enum ps_owner_flags {
 	PS_OWNER_USER = 1, /* uid must be equal */
 	PS_OWNER_CGROUP = 2, /* cgroup must be the path or below it */
@@ -254,6 +330,11 @@ _Static_assert(sizeof(struct ps_bind_events) == sizeof(struct ps_events), "ABI")
 _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
 _Static_assert(sizeof(struct ps_bind) == 36, "ABI");
 _Static_assert(sizeof(struct ps_bound) == 16, "ABI");
+_Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_events), "ABI");
+_Static_assert(sizeof(struct ps_scope) == 16, "ABI");
+_Static_assert(sizeof(struct ps_hop) == 56, "ABI");
+_Static_assert(sizeof(struct ps_step) == 40, "ABI");
+_Static_assert(sizeof(struct ps_trail) == 168, "ABI");
 _Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");

@@ -44,6 +44,7 @@ struct {
 } bound SEC(".maps");
 
 #include "owner.h"
+#include "sock_addr.h"
 #include "bind.h"
 
 SEC("cgroup/bind4")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Bind mode: what becomes of a bind(). Runs once for each bind of the host, in the
- * process's own call; most of them end at is_bind_port.
+ * process's own call; most of them end at is_named.
  */
 #ifndef PORTSTEER_BIND_H
 #define PORTSTEER_BIND_H
@@ -35,13 +35,6 @@ struct ps_answer {
 	__u16 front;
 };
 
-/* Does any rule of any instance name the port? May say yes for one that has just lost
- * its rule, never no for one that has one. */
-static __always_inline bool is_bind_port(__u32 port)
-{
-	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
-}
-
 static __always_inline struct ps_bind *bind_at(__u32 inst, __u32 half, __u32 index)
 {
 	void *map = bpf_map_lookup_elem(&binds, &inst);
@@ -68,20 +61,9 @@ __noinline int ps_bind_after(__u32 inst, __u32 half, __u32 port, __u32 cursor)
 
 static __always_inline bool in_prefix(const struct ps_ask *ask, const struct ps_bind *r)
 {
-	__u32 bits = r->length - 1;
-
 	if (!r->family)
 		return true;
-	if (r->family != ask->family)
-		return false;
-	for (int i = 0; i < 4 && bits; i++) {
-		__u32 some = bits < 32 ? bits : 32;
-
-		if ((ask->addr[i] ^ r->addr[i]) & bpf_htonl(~0U << (32 - some)))
-			return false;
-		bits -= some;
-	}
-	return true;
+	return r->family == ask->family && same_prefix(ask->addr, r->addr, r->length - 1);
 }
 
 /* Is the record one of the port's, and for this protocol and address? */
@@ -215,36 +197,15 @@ __noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
 	return 0;
 }
 
-/* TCP, or UDP and its light sister; 0 for anything else. */
-static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
-{
-	if (ctx->protocol == IPPROTO_TCP)
-		return IPPROTO_TCP;
-	return ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_UDPLITE ? IPPROTO_UDP : 0;
-}
-
 /* The wildcard of IPv6 takes IPv4 clients too, unless the socket says otherwise: then it
  * is in no prefix of one family. */
 static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
 {
-	if (!ask->addr[0] && !ask->addr[1] && ask->addr[2] == bpf_htonl(0xffff)) {
-		ask->addr[0] = ask->addr[3];
-		ask->addr[2] = ask->addr[3] = 0;
+	if (unmap(ask->addr))
 		return 4;
-	}
 	if (ask->addr[0] || ask->addr[1] || ask->addr[2] || ask->addr[3])
 		return 6;
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
-}
-
-static __always_inline bool find_instance(struct bpf_sock_addr *ctx, __u32 *inst)
-{
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
-
-	if (index)
-		*inst = *index;
-	return index;
 }
 
 /* Note on the socket what it is bound through, for getsockname and for the counters; an
@@ -313,7 +274,7 @@ static __always_inline int bind4(struct bpf_sock_addr *ctx)
 {
 	struct ps_ask ask = { .family = 4 };
 
-	if (!is_bind_port(bpf_ntohs(ctx->user_port)))
+	if (!is_named(bpf_ntohs(ctx->user_port)))
 		return PS_BIND_GO_ON;
 	ask.addr[0] = ctx->user_ip4;
 	return bind_asked(ctx, &ask);
@@ -323,7 +284,7 @@ static __always_inline int bind6(struct bpf_sock_addr *ctx)
 {
 	struct ps_ask ask = {};
 
-	if (!is_bind_port(bpf_ntohs(ctx->user_port)))
+	if (!is_named(bpf_ntohs(ctx->user_port)))
 		return PS_BIND_GO_ON;
 #pragma unroll
 	for (int i = 0; i < 4; i++)
@@ -338,7 +299,7 @@ static __always_inline int bind_done(struct bpf_sock *ctx)
 	struct ps_bind_events *e;
 	struct ps_bound *mark;
 
-	if (!is_bind_port(port))
+	if (!is_named(port))
 		return 1;
 	mark = bpf_sk_storage_get(&bound, ctx, NULL, 0);
 	if (!mark || mark->front != port)
@@ -417,7 +378,7 @@ static __always_inline int getsockname4(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
 
-	if (!is_bind_port(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
+	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
 	tuple.ipv4.daddr = ctx->user_ip4;
 	tuple.ipv4.dport = ctx->user_port;
@@ -429,7 +390,7 @@ static __always_inline int getsockname6(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
 
-	if (!is_bind_port(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
+	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
 #pragma unroll
 	for (int i = 0; i < 4; i++)

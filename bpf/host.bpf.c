@@ -14,6 +14,7 @@
 #include "abi.h"
 #include "maps.h"
 #include "owner_maps.h"
+#include "listener_maps.h"
 
 /* Per instance: admission records, grown by replacement. */
 struct ps_admits_inner {
@@ -29,34 +30,6 @@ struct {
 	__type(key, __u32);
 	__array(values, struct ps_admits_inner);
 } admits SEC(".maps");
-
-/* The instances' listener maps, for the programs that fill them. */
-struct ps_sockets_inner {
-	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 2 * PS_MAX_INSTANCES);
-	__type(key, struct ps_chunk_key);
-	__array(values, struct ps_sockets_inner);
-} sockets SEC(".maps");
-
-struct ps_overflow_inner {
-	__uint(type, BPF_MAP_TYPE_SOCKHASH);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(struct ps_overflow_key));
-	__type(value, __u64);
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_overflow_inner);
-} overflows SEC(".maps");
 
 /* What the next run of ps2_scan is for; written under the lock. */
 struct {

@@ -18,6 +18,10 @@
 #define seen ps2_seen
 #define binds ps2_binds
 #define bound ps2_bound
+#define scopes ps2_scopes
+#define hops ps2_hops
+#define trails ps2_trails
+#define scope_cache ps2_scope_cache
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

@@ -17,6 +17,7 @@
 struct kernfs_node {
 	struct kernfs_node *parent;
 	const char *name;
+	__u64 id;
 };
 struct kernfs_node___v615 {
 	struct kernfs_node *__parent;
@@ -26,6 +27,12 @@ struct kernfs_node___v615 {
 struct cgroup {
 	int level;
 	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+struct task_struct {
+	struct css_set *cgroups;
 };
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
@@ -73,7 +80,6 @@ struct bpf_sock_addr_kern {
 };
 
 /* kernel/bpf/task_iter.c; `file` is NULL after the last one. */
-struct task_struct;
 struct file;
 struct seq_file;
 struct bpf_iter_meta {

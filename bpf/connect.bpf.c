@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Connect mode's programs: attached to the root of the cgroup2 hierarchy, once for the
+ * host, while any instance has a connect rule.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "owner_maps.h"
+#include "listener_maps.h"
+#include "connect_maps.h"
+
+#include "owner.h"
+#include "sock_addr.h"
+#include "scope.h"
+#include "connect.h"
+
+SEC("cgroup/connect4")
+int ps2_connect4(struct bpf_sock_addr *ctx)
+{
+	return PS_GO(ctx, false);
+}
+
+SEC("cgroup/connect6")
+int ps2_connect6(struct bpf_sock_addr *ctx)
+{
+	return PS_GO(ctx, true);
+}
+
+SEC("cgroup/getpeername4")
+int ps2_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return PS_NAME(ctx, false);
+}
+
+SEC("cgroup/getpeername6")
+int ps2_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return PS_NAME(ctx, true);
+}
+
+char LICENSE[] SEC("license") = "GPL";

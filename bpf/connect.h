@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Connect mode: where a client is sent instead of where it wants to go, by its cgroup.
+ * Runs once for each connect() of the host, and for each datagram of an unconnected
+ * UDP socket; most of them end at is_named.
+ */
+#ifndef PORTSTEER_CONNECT_H
+#define PORTSTEER_CONNECT_H
+
+#define ENOMEM 12
+#define ECONNREFUSED 111
+#define AF_INET 2
+
+/* A ruleset that is replaced while it is read is read again; see admit.h. */
+#define PS_HOP_TRIES 3
+
+/* Where a client wants to go. */
+struct ps_want {
+	__u32 instance;
+	__u32 half; /* of the tables that are read */
+	__u16 port; /* host byte order */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 family; /* of the address: 4 (v4-mapped ones too) or 6 */
+	__u32 addr[4]; /* network byte order */
+};
+
+/* Where it is to go instead. */
+struct ps_way {
+	__u32 addr[4];
+	__u16 port;
+	__u16 flags; /* enum ps_hop_flags of the rule */
+	__u32 rule; /* where its events are */
+	__u32 listeners;
+	__u32 found; /* 0: there is no rule */
+};
+
+enum ps_reached { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FOUND = 2 };
+
+static __always_inline struct ps_hop *hop_at(__u32 inst, __u32 half, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&hops, &inst);
+	__u32 key = index * 2 + half;
+
+	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+}
+
+static __always_inline bool hop_matches(const struct ps_want *want, const struct ps_hop *h,
+					__u32 scope)
+{
+	return h->scope == scope && h->port == want->port && h->protocol == want->protocol &&
+	       h->family == want->family && same_prefix(want->addr, h->addr, h->length);
+}
+
+/* The record of a scope's rule for what is wanted, or 0. Verified once; see admit.h. */
+__noinline int ps_hop_find(const struct ps_want *want, __u32 scope)
+{
+	__u32 cursor;
+	struct ps_hop *h;
+
+	if (!want)
+		return 0;
+	h = hop_at(want->instance, want->half, 0);
+	if (!h || !h->scope)
+		return 0;
+	h = hop_at(want->instance, want->half, PS_HOP_HASH(scope, want->port) & (h->scope - 1));
+	for (int i = 0; h && i < PS_CHAIN; i++) {
+		cursor = h->next;
+		h = cursor ? hop_at(want->instance, want->half, cursor) : NULL;
+		if (h && hop_matches(want, h, scope))
+			return cursor;
+	}
+	return 0;
+}
+
+/* The rule of the deepest scope that has one for this: a scope without such a rule
+ * hides nothing of those around it. */
+static __always_inline __u32 find_hop(const struct ps_want *want, __u32 scope)
+{
+	struct ps_scope *s;
+	__u32 record;
+
+	for (int i = 0; i <= PS_CGROUP_DEPTH && scope; i++) {
+		record = ps_hop_find(want, scope);
+		if (record)
+			return record;
+		s = scope_at(want->instance, want->half, scope);
+		scope = s ? s->parent : 0;
+	}
+	return 0;
+}
+
+/* One look: 0, or -EAGAIN if the ruleset was replaced meanwhile. */
+static __always_inline int look_hop(struct ps_want *want, const struct ps_instance *me, __u64 word,
+				    struct ps_way *way)
+{
+	struct ps_hop *h;
+	__u32 record;
+
+	want->half = PS_WORD_HALF(word);
+	record = find_hop(want, scope_of(want->instance, word));
+	h = record ? hop_at(want->instance, want->half, record) : NULL;
+	if (h) {
+		way->port = h->target;
+		way->flags = h->flags;
+		way->rule = h->rule;
+		way->listeners = h->listeners;
+		__builtin_memcpy(way->addr, h->to, sizeof(way->addr));
+	}
+	if (!still_valid(me, word))
+		return -EAGAIN;
+	way->found = record;
+	return 0;
+}
+
+/* What the rules in force say; 0 with way->found zero for "nothing". */
+__noinline int ps_hop_decide(struct ps_want *want, struct ps_way *way)
+{
+	struct ps_instance *me;
+	__u32 inst;
+
+	if (!want || !way)
+		return 0;
+	way->found = 0;
+	inst = want->instance;
+	me = bpf_map_lookup_elem(&instances, &inst);
+	for (int i = 0; me && i < PS_HOP_TRIES; i++) {
+		__u64 word = *(volatile __u64 *)&me->active;
+
+		if (!word || !look_hop(want, me, word, way))
+			break;
+	}
+	return 0;
+}
+
+static __always_inline bool is_zero(const __u32 addr[4])
+{
+	return !(addr[0] | addr[1] | addr[2] | addr[3]);
+}
+
+static __always_inline bool is_loopback(const struct ps_want *want)
+{
+	if (want->family == 4)
+		return (want->addr[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !want->addr[0] && !want->addr[1] && !want->addr[2] && want->addr[3] == bpf_htonl(1);
+}
+
+/* A listener on every address is where the client wanted to go, if that is this host
+ * for sure, or else on the loopback address. */
+static __always_inline void reach_anywhere(const struct ps_want *want, struct ps_way *way)
+{
+	bool as_wanted = is_loopback(want);
+
+	for (int i = 0; i < 4; i++)
+		way->addr[i] = as_wanted ? want->addr[i] : 0;
+	if (!as_wanted && want->family == 4)
+		way->addr[0] = bpf_htonl(0x7f000001);
+	else if (!as_wanted)
+		way->addr[3] = bpf_htonl(1);
+}
+
+static __always_inline bool is_v6only(struct bpf_sock *sk)
+{
+	struct bpf_sock *on_stack = sk;
+	__u64 address = 0;
+
+	/* The verifier allows no access to its kernel fields; read behind its back. */
+	bpf_probe_read_kernel(&address, sizeof(address), &on_stack);
+	return BPF_CORE_READ_BITFIELD_PROBED((struct sock *)address, __sk_common.skc_ipv6only);
+}
+
+/* The listener's address and port, if it serves the client's family. */
+static __always_inline enum ps_reached reach(const struct ps_want *want, struct bpf_sock *sk,
+					     struct ps_way *way)
+{
+	__u8 family = 6;
+	__u32 addr[4] = {};
+
+	way->port = sk->src_port;
+	if (sk->family == AF_INET) {
+		family = 4;
+		addr[0] = sk->src_ip4;
+	} else {
+		for (int i = 0; i < 4; i++)
+			addr[i] = *(volatile __u32 *)&sk->src_ip6[i];
+		if (unmap(addr))
+			family = 4;
+		else if (is_zero(addr) && want->family == 4 && !is_v6only(sk))
+			family = 4;
+	}
+	if (family != want->family)
+		return PS_OTHER_FAMILY;
+	if (is_zero(addr))
+		reach_anywhere(want, way);
+	else
+		__builtin_memcpy(way->addr, addr, sizeof(addr));
+	return PS_FOUND;
+}
+
+/* The listener at place `n` of a target, the first PS_SLOTS being in its chunk's map.
+ * An enum ps_reached. Verified once; see admit.h. */
+__noinline int ps_reach_place(const struct ps_want *want, struct ps_way *way, __u32 n)
+{
+	struct ps_chunk_key key = {};
+	struct ps_overflow_key more = {};
+	enum ps_reached ret = PS_NONE;
+	struct bpf_sock *sk;
+	__u32 slot;
+	void *map;
+
+	if (!want || !way)
+		return PS_NONE;
+	key.instance = want->instance;
+	key.chunk = PS_TARGET_CHUNK_OF(way->listeners);
+	if (n < PS_SLOTS) {
+		map = bpf_map_lookup_elem(&sockets, &key);
+		if (!map)
+			return PS_NONE;
+		slot = PS_TARGET_INDEX_OF(way->listeners) * PS_SLOTS + n;
+		sk = bpf_map_lookup_elem(map, &slot);
+	} else {
+		map = bpf_map_lookup_elem(&overflows, &key.instance);
+		if (!map)
+			return PS_NONE;
+		more.target = way->listeners;
+		more.n = n - PS_SLOTS;
+		sk = bpf_map_lookup_elem(map, &more);
+	}
+	if (sk) {
+		ret = reach(want, sk, way);
+		bpf_sk_release(sk);
+	}
+	return ret;
+}
+
+/* How many places of a target may have been used, PS_SLOTS at least. */
+static __always_inline __u32 places_of(__u32 inst, __u32 target)
+{
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
+	struct ps_events *e = me && me->overflowed ? events_at(inst, target) : NULL;
+	__u64 more = e ? e->overflow : 0;
+
+	return PS_SLOTS + (__u32)(more < PS_OVERFLOW ? more : PS_OVERFLOW);
+}
+
+/* Any live listener of the rule's, the search beginning at a random place. An OR of enum
+ * ps_reached. */
+__noinline int ps_reach_any(const struct ps_want *want, struct ps_way *way)
+{
+	__u32 places, first;
+	int found = PS_NONE;
+
+	if (!want || !way)
+		return PS_NONE;
+	places = places_of(want->instance, way->listeners);
+	first = bpf_get_prandom_u32() >> 8;
+	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
+		found |= ps_reach_place(want, way, (first + i) % places);
+		if (found & PS_FOUND)
+			break;
+	}
+	return found;
+}
+
+static __always_inline void count(__u32 inst, __u32 rule, int found)
+{
+	struct ps_connect_events *e = (struct ps_connect_events *)events_at(inst, rule);
+
+	if (!e)
+		return;
+	if (found & PS_FOUND)
+		__sync_fetch_and_add(&e->steered, 1);
+	else if (found & PS_OTHER_FAMILY)
+		__sync_fetch_and_add(&e->family, 1);
+	else
+		__sync_fetch_and_add(&e->missed, 1);
+	e->last = bpf_jiffies64();
+}
+
+/* Where to go: 1 with way->addr and port; 0 for where it wanted; or what connect() is
+ * to fail with. */
+static __always_inline int find_way(struct ps_want *want, struct ps_way *way)
+{
+	int found = PS_FOUND;
+
+	ps_hop_decide(want, way);
+	if (!way->found)
+		return 0;
+	if (!(way->flags & PS_HOP_FIXED))
+		found = ps_reach_any(want, way);
+	else if (!(way->flags & PS_HOP_TO))
+		__builtin_memcpy(way->addr, want->addr, sizeof(way->addr));
+	count(want->instance, way->rule, found);
+	if (found & PS_FOUND)
+		return 1;
+	return way->flags & PS_HOP_PASS ? 0 : -ECONNREFUSED;
+}
+
+/* --- what the client sees --- */
+
+static __always_inline bool same_address(const __u32 a[4], const __u32 b[4])
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+/* The step that led to this address and port, or NULL. */
+static __always_inline struct ps_step *step_to(struct ps_trail *trail, __u32 family,
+					       const __u32 addr[4], __u16 port)
+{
+	for (int i = 0; i < PS_STEPS; i++) {
+		struct ps_step *s = &trail->step[i];
+
+		if (s->family == family && s->real_port == port && same_address(s->real, addr))
+			return s;
+	}
+	return NULL;
+}
+
+/* Note on the socket where it really goes. The next free step, or the oldest. */
+static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want *want,
+				       const struct ps_way *way)
+{
+	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct ps_step *s;
+
+	if (!trail)
+		return -ENOMEM;
+	s = step_to(trail, want->family, way->addr, way->port);
+	if (!s)
+		s = &trail->step[trail->next++ & (PS_STEPS - 1)];
+	s->family = want->family;
+	s->wanted_port = want->port;
+	s->real_port = way->port;
+	__builtin_memcpy(s->wanted, want->addr, sizeof(s->wanted));
+	__builtin_memcpy(s->real, way->addr, sizeof(s->real));
+	return 0;
+}
+
+/* The socket goes where it wants: if it was once sent there instead of elsewhere, that
+ * is over. */
+static __always_inline void forget_step(struct bpf_sock *sk, const struct ps_want *want)
+{
+	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
+	struct ps_step *s = trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
+
+	if (s)
+		s->family = 0;
+}
+
+/* --- the hooks --- */
+
+static __always_inline void read_address(const struct bpf_sock_addr *ctx, __u32 addr[4], bool v6)
+{
+	if (!v6) {
+		addr[0] = ctx->user_ip4;
+		return;
+	}
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		addr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+}
+
+static __always_inline void write_address(struct bpf_sock_addr *ctx, const __u32 addr[4],
+					  __u8 family, bool v6)
+{
+	if (!v6) {
+		ctx->user_ip4 = addr[0];
+	} else if (family == 4) {
+		ctx->user_ip6[3] = addr[0]; /* it is v4-mapped, and stays so */
+	} else {
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			*(volatile __u32 *)&ctx->user_ip6[i] = addr[i];
+	}
+}
+
+/* Fail the call with this error; the kernel's own choice would be EPERM. */
+static __always_inline int fail(int err)
+{
+	bpf_set_retval(err);
+	return 0;
+}
+
+/* Give the call another destination. */
+static __always_inline int turn(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+				const struct ps_want *want, const struct ps_way *way, bool v6)
+{
+	int ret = leave_trail(sk, want, way);
+
+	if (ret)
+		return ret;
+	write_address(ctx, way->addr, want->family, v6);
+	ctx->user_port = bpf_htons(way->port);
+	return 0;
+}
+
+/* A connect() or a datagram to a port that some rule names. */
+static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct ps_want want = { .family = 4 };
+	struct ps_way way = {};
+	struct bpf_sock *sk = ctx->sk;
+	int ret;
+
+	want.port = bpf_ntohs(ctx->user_port);
+	want.protocol = protocol_of(ctx);
+	if (!want.protocol || !sk || !find_instance(ctx, &want.instance))
+		return 1;
+	read_address(ctx, want.addr, v6);
+	if (v6 && !unmap(want.addr))
+		want.family = 6;
+	ret = find_way(&want, &way);
+	if (!ret)
+		forget_step(sk, &want);
+	if (ret > 0)
+		ret = turn(ctx, sk, &want, &way, v6);
+	return ret < 0 ? fail(ret) : 1;
+}
+
+/* Say where the client wanted to go. */
+static __always_inline int name_wanted(struct bpf_sock_addr *ctx, bool v6)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct ps_trail *trail = sk ? bpf_sk_storage_get(&trails, sk, NULL, 0) : NULL;
+	__u32 addr[4] = {}, family = 4;
+	struct ps_step *s;
+
+	if (!trail)
+		return 1;
+	read_address(ctx, addr, v6);
+	if (v6 && !unmap(addr))
+		family = 6;
+	s = step_to(trail, family, addr, bpf_ntohs(ctx->user_port));
+	if (s) {
+		write_address(ctx, s->wanted, family, v6);
+		ctx->user_port = bpf_htons(s->wanted_port);
+	}
+	return 1;
+}
+
+#define PS_GO(ctx, v6) (is_named(bpf_ntohs((ctx)->user_port)) ? go(ctx, v6) : 1)
+#define PS_NAME(ctx, v6) (is_named(bpf_ntohs((ctx)->user_port)) ? name_wanted(ctx, v6) : 1)
+
+#endif

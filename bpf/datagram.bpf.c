@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What connect mode needs for UDP sockets that are not connected: attached beside
+ * bpf/connect.bpf.c while any instance has a connect rule for UDP, as these hooks are
+ * called for each datagram.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "owner_maps.h"
+#include "listener_maps.h"
+#include "connect_maps.h"
+
+#include "owner.h"
+#include "sock_addr.h"
+#include "scope.h"
+#include "connect.h"
+
+SEC("cgroup/sendmsg4")
+int ps2_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return PS_GO(ctx, false);
+}
+
+SEC("cgroup/sendmsg6")
+int ps2_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return PS_GO(ctx, true);
+}
+
+SEC("cgroup/recvmsg4")
+int ps2_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return PS_NAME(ctx, false);
+}
+
+SEC("cgroup/recvmsg6")
+int ps2_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return PS_NAME(ctx, true);
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which scope is the calling process in? Found by its cgroup's path, and remembered
+ * by the cgroup's id until the ruleset changes.
+ */
+#ifndef PORTSTEER_SCOPE_H
+#define PORTSTEER_SCOPE_H
+
+#define EAGAIN 11
+#define PS_CHAIN 128 /* user space keeps chains to half of this */
+
+static __always_inline struct ps_scope *scope_at(__u32 inst, __u32 half, __u32 index)
+{
+	void *map = bpf_map_lookup_elem(&scopes, &inst);
+	__u32 key = index * 2 + half;
+
+	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+}
+
+/* The hash of a path, given that of the path above: with the name at depth `depth` of
+ * the cgroup at address `cgrp`. The global functions are verified once; see admit.h. */
+__noinline int ps_scope_hash(__u64 cgrp, __u32 depth, __u32 hash)
+{
+	struct kernfs_node *kn = ancestor_at((struct cgroup *)cgrp, depth);
+	const char *name = kn ? BPF_CORE_READ(kn, name) : NULL;
+	char piece[PS_PIECE];
+
+	for (__u32 at = 0; at < PS_CGROUP_NAME; at += PS_PIECE - 1) {
+		if (bpf_probe_read_kernel_str(piece, sizeof(piece), name + at) <= 0)
+			return hash;
+		for (__u32 i = 0; i < PS_PIECE - 1; i++) {
+			hash = PS_SCOPE_HASH(hash, piece[i]);
+			if (!piece[i])
+				return hash;
+		}
+	}
+	return hash;
+}
+
+/* The scope that is the ancestor of the cgroup whose path has this hash, or 0. */
+__noinline int ps_scope_find(__u64 where, __u32 hash, __u64 cgrp)
+{
+	__u32 inst = (__u32)where, half = where >> 32 & 1, cursor;
+	struct ps_scope *s = scope_at(inst, half, 0);
+
+	if (!s || !s->owner)
+		return 0;
+	s = scope_at(inst, half, hash & (s->owner - 1));
+	for (int i = 0; s && i < PS_CHAIN; i++) {
+		cursor = s->next;
+		s = cursor ? scope_at(inst, half, cursor) : NULL;
+		if (s && s->hash == hash && ps_owns(inst, s->owner * 2 + half, 0, cgrp))
+			return cursor;
+	}
+	return 0;
+}
+
+/* The deepest scope that the cgroup is in, or 0. */
+__noinline int ps_scope_resolve(__u64 where, __u64 cgrp)
+{
+	int level = BPF_CORE_READ((struct cgroup *)cgrp, level);
+	__u32 hash = PS_SCOPE_SEED, best = ps_scope_find(where, hash, cgrp), found;
+
+	for (int depth = 1; depth <= PS_CGROUP_DEPTH && depth <= level; depth++) {
+		hash = ps_scope_hash(cgrp, depth, hash);
+		found = ps_scope_find(where, hash, cgrp);
+		if (found)
+			best = found;
+	}
+	return best;
+}
+
+/* Look it up, and remember it under the id of the very cgroup that was looked at: the
+ * process may just be moving to another. */
+__noinline int ps_scope_learn(__u64 where, __u32 generation)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct cgroup *cgrp = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	struct ps_scope_key key = { .instance = (__u32)where };
+	struct ps_scope_found found = { .generation = generation };
+
+	key.cgroup = BPF_CORE_READ(cgrp, kn, id);
+	found.scope = ps_scope_resolve(where, (__u64)cgrp);
+	bpf_map_update_elem(&scope_cache, &key, &found, BPF_ANY);
+	return found.scope;
+}
+
+/* The scope of the calling process under the ruleset `word`, 0 for none. What is learned
+ * while the ruleset is being replaced is right for none, but the caller sees that and
+ * asks again, and the next ruleset has another generation. */
+static __always_inline __u32 scope_of(__u32 inst, __u64 word)
+{
+	struct ps_scope_key key = { .cgroup = bpf_get_current_cgroup_id(), .instance = inst };
+	struct ps_scope_found *found = bpf_map_lookup_elem(&scope_cache, &key);
+
+	if (found && found->generation == PS_WORD_GEN(word))
+		return found->scope;
+	return ps_scope_learn((__u64)PS_WORD_HALF(word) << 32 | inst, PS_WORD_GEN(word));
+}
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the programs share that see a socket's address (cgroup/bind4 and its like). */
+#ifndef PORTSTEER_SOCK_ADDR_H
+#define PORTSTEER_SOCK_ADDR_H
+
+/* TCP, or UDP and its light sister; 0 for anything else. */
+static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
+{
+	if (ctx->protocol == IPPROTO_TCP)
+		return IPPROTO_TCP;
+	return ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_UDPLITE ? IPPROTO_UDP : 0;
+}
+
+/* The instance of the socket's network namespace. */
+static __always_inline bool find_instance(struct bpf_sock_addr *ctx, __u32 *inst)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
+
+	if (index)
+		*inst = *index;
+	return index;
+}
+
+/* Does any rule of any instance name the port? May say yes for one that has just lost
+ * its rule, never no for one that has one. */
+static __always_inline bool is_named(__u32 port)
+{
+	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
+}
+
+/* An IPv4 address in an IPv6 one is taken out: then true. */
+static __always_inline bool unmap(__u32 addr[4])
+{
+	if (addr[0] || addr[1] || addr[2] != bpf_htonl(0xffff))
+		return false;
+	addr[0] = addr[3];
+	addr[2] = addr[3] = 0;
+	return true;
+}
+
+/* Have the first `bits` of two addresses, network byte order, the same values? */
+static __always_inline bool same_prefix(const __u32 *a, const __u32 *b, __u32 bits)
+{
+	for (int i = 0; i < 4 && bits; i++) {
+		__u32 some = bits < 32 ? bits : 32;
+
+		if ((a[i] ^ b[i]) & bpf_htonl(~0U << (32 - some)))
+			return false;
+		bits -= some;
+	}
+	return true;
+}
+
+#endif
