@@ -252,25 +252,47 @@ static int check_root(const char *text, struct ps_error *error)
 		       text);
 }
 
+static int resolve(const char *text, char **path, struct ps_error *error)
+{
+	if (!strncmp(text, "pid:", 4))
+		return resolve_pid(text + 4, path, error);
+	if (!strncmp(text, "unit:", 5))
+		return resolve_unit(text + 5, path, error);
+	return resolve_path(text, path, error);
+}
+
 int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
 {
 	_cleanup_free_ char *found = NULL;
 	int ret = check_root(text, error);
 
-	if (ret)
-		return ret;
-	if (!strncmp(text, "pid:", 4))
-		ret = resolve_pid(text + 4, &found, error);
-	else if (!strncmp(text, "unit:", 5))
-		ret = resolve_unit(text + 5, &found, error);
-	else
-		ret = resolve_path(text, &found, error);
+	if (!ret)
+		ret = resolve(text, &found, error);
 	if (ret)
 		return ret;
 	if (found && !strcmp(found, "/"))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "cgroup %.200s: it is the root, which every process is in; name one "
 			       "below it, or say --any-user",
+			       text);
+	*path = found;
+	found = NULL;
+	return 0;
+}
+
+int ps_scope_resolve(const char *text, char **path, struct ps_error *error)
+{
+	_cleanup_free_ char *found = NULL;
+	int ret = check_root(text, error);
+
+	if (!ret)
+		ret = resolve(text, &found, error);
+	if (ret)
+		return ret;
+	if (found && !strcmp(found, "/") && strcmp(text, "/"))
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "scope %.200s: it is the root, which every process is in; if all are "
+			       "meant, write --from /",
 			       text);
 	*path = found;
 	found = NULL;

@@ -17,4 +17,7 @@ int ps_cgroup2_mount(char path[256], struct ps_error *error);
  */
 int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error);
 
+/* The same for a scope, which may be the root if it is written as "/". */
+int ps_scope_resolve(const char *text, char **path, struct ps_error *error);
+
 #endif

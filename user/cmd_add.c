@@ -8,6 +8,7 @@
 #include "render.h"
 #include "report.h"
 #include "rules_file.h"
+#include "text.h"
 #include "util.h"
 
 enum { TOLD_ONE_BY_ONE = 16 };
@@ -95,7 +96,7 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	for (size_t i = 0; i < a->list.count; i++) {
 		const struct ps_rule *rule = &a->list.rules[i];
 
-		a->inferred[i] = !rule->owner.flags;
+		a->inferred[i] = !rule->owner.flags && !ps_rule_is_fixed(rule);
 		any = any || a->inferred[i];
 		if (a->inferred[i])
 			ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
@@ -153,14 +154,20 @@ static void tell_inferred(const struct ps_rule *rule)
 
 static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
 {
-	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], scope[4 * PS_CGROUP_PATH];
 	size_t serving = report ? ps_report_each(report, rule, PS_SERVES, NULL, NULL) : 0;
 	bool bind = rule->mode == PS_MODE_BIND;
 
 	ps_rule_format(rule, text);
 	ps_owner_text(&rule->owner, owner);
 	printf("added %s for %s", text, owner);
-	if (serving)
+	if (rule->scope) {
+		ps_printable(rule->scope, scope, sizeof(scope));
+		printf(", from cgroup %s", scope);
+	}
+	if (ps_rule_is_fixed(rule))
+		puts(": as given, whoever is there");
+	else if (serving)
 		printf(": %zu %s%s\n", serving, bind ? "socket" : "listener",
 		       serving == 1 ? "" : "s");
 	else if (report)

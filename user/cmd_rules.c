@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "listeners.h"
 #include "render.h"
+#include "rules_file.h"
 #include "util.h"
 
 enum { HELD_PROCESSES = 8 };
@@ -121,6 +122,7 @@ static int delete_and_tell(struct ps_cli *cli, const struct ps_rule *keys, size_
 int ps_cmd_del(struct ps_cli *cli, struct ps_error *error)
 {
 	_cleanup_free_ struct ps_rule *keys = calloc(cli->arg_count + 1, sizeof(*keys));
+	struct ps_rule_list list = {};
 	int ret = 0;
 
 	if (!keys)
@@ -131,7 +133,12 @@ int ps_cmd_del(struct ps_cli *cli, struct ps_error *error)
 			       "it, or use 'portsteer flush' for all");
 	for (size_t i = 0; i < cli->arg_count && !ret; i++)
 		ret = ps_rule_parse_key(cli->args[i], &keys[i], error);
-	return ret ? ret : delete_and_tell(cli, keys, cli->arg_count, error);
+	if (!ret)
+		ret = ps_rule_keys_scope(&list, &cli->values, keys, cli->arg_count, error);
+	if (!ret)
+		ret = delete_and_tell(cli, keys, cli->arg_count, error);
+	ps_rule_list_clear(&list);
+	return ret;
 }
 
 int ps_cmd_flush(struct ps_cli *cli, struct ps_error *error)

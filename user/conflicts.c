@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bpf_types.h"
+#include "plan_connect.h"
 #include "targets.h"
 #include "util.h"
 
@@ -61,6 +62,47 @@ static int check_bind(const struct ps_rule *rule, const char *text, struct ps_er
 	return 0;
 }
 
+/* A scope, and a target's address, belong to connect mode and to no other. */
+static int check_scope(const struct ps_rule *rule, const char *text, struct ps_error *error)
+{
+	if (rule->mode == PS_MODE_CONNECT && !rule->scope)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %s: whose connects are meant? Give --from with their cgroup; "
+			       "'--from /' is everybody",
+			       text);
+	if (rule->mode != PS_MODE_CONNECT && rule->scope)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %s: --from is for connect mode, and not for %s mode, where the "
+			       "client is not known; leave one of them out",
+			       text, ps_mode_name(rule->mode));
+	if (rule->mode != PS_MODE_CONNECT && rule->to.family)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %s: the target has an address, which only connect mode can send "
+			       "clients to; leave it out, or give --from",
+			       text);
+	return 0;
+}
+
+static int check_connect(const struct ps_rule *rule, const char *text, struct ps_error *error)
+{
+	if (rule->prefix.family && rule->to.family && rule->prefix.family != rule->to.family)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %s: a client of IPv%u cannot be sent to an address of IPv%u; "
+			       "give both of one family",
+			       text, rule->prefix.family, rule->to.family);
+	if (!rule->to.family && rule->front == rule->target)
+		return ps_fail(error, PS_EXIT_FAILED, ELOOP,
+			       "rule %s makes a loop: its target port %u is its own front port; choose "
+			       "another target port, or give the target an address",
+			       text, rule->target);
+	if (ps_rule_is_fixed(rule) && rule->owner.flags != PS_OWNER_ANY)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %s: clients are sent to the pair as it is given, so that nobody "
+			       "checks who is there; say --any-user instead of an owner",
+			       text);
+	return 0;
+}
+
 /* What a rule must be by itself. */
 static int check_rule(const struct ps_rule *rule, struct ps_error *error)
 {
@@ -74,13 +116,14 @@ static int check_rule(const struct ps_rule *rule, struct ps_error *error)
 			       "rule %s has no target or a port that is not from 1 to 65535; write "
 			       "PORT:TARGET",
 			       text);
-	if ((rule->proto != IPPROTO_TCP && rule->proto != IPPROTO_UDP) ||
-	    (rule->mode != PS_MODE_STEER && rule->mode != PS_MODE_BIND))
+	if (rule->proto != IPPROTO_TCP && rule->proto != IPPROTO_UDP)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: mode %s is not in this version; use --mode steer or bind",
-			       text, ps_mode_name(rule->mode));
-	ret = rule->mode == PS_MODE_STEER ? check_steer(rule, text, error) :
-					    check_bind(rule, text, error);
+			       "rule %s: unknown protocol %u; use tcp or udp", text, rule->proto);
+	ret = check_scope(rule, text, error);
+	if (!ret)
+		ret = rule->mode == PS_MODE_STEER ? check_steer(rule, text, error) :
+		      rule->mode == PS_MODE_BIND  ? check_bind(rule, text, error) :
+						    check_connect(rule, text, error);
 	return ret ? ret : check_owner(rule, text, error);
 }
 
@@ -91,13 +134,16 @@ struct merged {
 	struct ps_error *error;
 };
 
-/* By match, so that overlapping rules are neighbours: protocol, address, port. */
+/* By match, so that overlapping rules are neighbours: scope, protocol, address, port. */
 static int compare_match(const void *left, const void *right)
 {
 	const struct ps_rule *a = *(const struct ps_rule *const *)left;
 	const struct ps_rule *b = *(const struct ps_rule *const *)right;
 	int order = memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr));
+	int scope = strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "");
 
+	if (scope)
+		return scope;
 	if (a->proto != b->proto)
 		return a->proto < b->proto ? -1 : 1;
 	if (a->prefix.family != b->prefix.family)
@@ -144,6 +190,18 @@ static int check_overlaps(const struct merged *m)
 	return 0;
 }
 
+/* Would a client that `rule` has sent to its target meet `front` there? Connect rules are
+ * met once, by the client; steer and bind rules by whoever comes. Connect rules of one
+ * scope that lead to each other's ports are a mistake all the same. */
+static bool can_loop(const struct ps_rule *rule, const struct ps_rule *front)
+{
+	if (rule->to.family || ps_rule_is_grant(front) || ps_rule_is_grant(rule))
+		return false;
+	if (front->mode != PS_MODE_CONNECT)
+		return true;
+	return rule->mode == PS_MODE_CONNECT && !strcmp(rule->scope, front->scope);
+}
+
 static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint16_t port)
 {
 	char text[PS_RULE_TEXT], front[PS_RULE_TEXT] = "itself";
@@ -151,7 +209,8 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 	ps_rule_format(rule, text);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
-		    m->rules[i]->front > port || m->rules[i]->front_last < port)
+		    !can_loop(rule, m->rules[i]) || m->rules[i]->front > port ||
+		    m->rules[i]->front_last < port)
 			continue;
 		ps_rule_format(m->rules[i], front);
 		break;
@@ -165,7 +224,7 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 /* Limits of what is laid out for each pair of rule and port. */
 static int check_size(const struct merged *m)
 {
-	size_t prefixes = 0, bound = 0;
+	size_t prefixes = 0, bound = 0, hops = 0;
 
 	for (size_t i = 0; i < m->count; i++) {
 		const struct ps_rule *rule = m->rules[i];
@@ -173,6 +232,8 @@ static int check_size(const struct merged *m)
 
 		if (rule->mode == PS_MODE_BIND)
 			bound += ports;
+		else if (rule->mode == PS_MODE_CONNECT)
+			hops += ports * ps_rule_hops(rule);
 		else if (rule->prefix.family)
 			prefixes += ports;
 		if (prefixes > PS_MAX_PREFIXES)
@@ -185,38 +246,124 @@ static int check_size(const struct merged *m)
 				       "too many bind rules: more than %d pairs of rule and port; use "
 				       "smaller ranges",
 				       PS_MAX_BINDS);
+		if (hops > PS_MAX_HOPS)
+			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
+				       "too many connect rules: more than %d pairs of rule and port; "
+				       "use smaller ranges",
+				       PS_MAX_HOPS);
 	}
 	return 0;
 }
 
+/* Which ports some rules have in front, for each protocol. */
+enum { PORTS = 65536 };
+static unsigned char *fronts_of(unsigned char *fronts, uint8_t proto)
+{
+	return fronts + (proto == IPPROTO_UDP ? PORTS : 0);
+}
+
+static void mark_front(unsigned char *fronts, const struct ps_rule *rule)
+{
+	memset(fronts_of(fronts, rule->proto) + rule->front, 1,
+	       (size_t)(rule->front_last - rule->front) + 1);
+}
+
+static int check_targets(const struct merged *m, unsigned char *fronts, const struct ps_rule *rule)
+{
+	const unsigned char *of = fronts_of(fronts, rule->proto), *found;
+
+	if (ps_rule_is_grant(rule) || rule->to.family)
+		return 0;
+	found = memchr(of + rule->target, 1, (size_t)(rule->front_last - rule->front) + 1);
+	return found ? refuse_loop(m, rule, (uint16_t)(found - of)) : 0;
+}
+
+static bool same_scope(const struct ps_rule *a, const struct ps_rule *b)
+{
+	return a->scope && b->scope && !strcmp(a->scope, b->scope);
+}
+
+static int compare_scopes(const void *left, const void *right)
+{
+	const struct ps_rule *a = *(const struct ps_rule *const *)left;
+	const struct ps_rule *b = *(const struct ps_rule *const *)right;
+
+	return strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "");
+}
+
+/* How many records one scope has for one port. used[65536] is zero, and left so. */
+static int check_crowd(const struct merged *m, const struct ps_rule **sorted, size_t first,
+		       size_t end, uint16_t *used)
+{
+	int ret = 0;
+
+	for (size_t i = first; i < end && !ret; i++) {
+		const struct ps_rule *rule = sorted[i];
+
+		for (uint32_t port = rule->front; port <= rule->front_last && !ret; port++) {
+			used[port] = (uint16_t)(used[port] + ps_rule_hops(rule));
+			if (used[port] > PS_MAX_HOPS_PER_PORT)
+				ret = ps_fail(
+					m->error, PS_EXIT_FAILED, E2BIG,
+					"the scope %s would have more than %d rules for port %u; use "
+					"shorter prefixes",
+					rule->scope, PS_MAX_HOPS_PER_PORT, port);
+		}
+	}
+	for (size_t i = first; i < end; i++)
+		memset(used + sorted[i]->front, 0,
+		       ((size_t)(sorted[i]->front_last - sorted[i]->front) + 1) * sizeof(*used));
+	return ret;
+}
+
+/* The connect rules of each scope among themselves: sorted[first .. end) are one scope's. */
+static int check_scope_loops(const struct merged *m, const struct ps_rule **sorted,
+			     unsigned char *fronts)
+{
+	_cleanup_free_ uint16_t *used = calloc(PORTS, sizeof(*used));
+	size_t end;
+	int ret = used ? 0 : out_of_memory(m->error);
+
+	for (size_t first = 0; first < m->count && !ret; first = end) {
+		for (end = first + 1; end < m->count && same_scope(sorted[first], sorted[end]);)
+			end++;
+		if (!sorted[first]->scope)
+			continue;
+		for (size_t i = first; i < end; i++)
+			mark_front(fronts, sorted[i]);
+		ret = check_crowd(m, sorted, first, end, used);
+		for (size_t i = first; i < end && !ret; i++)
+			ret = check_targets(m, fronts, sorted[i]);
+		for (size_t i = first; i < end; i++)
+			memset(fronts_of(fronts, sorted[i]->proto) + sorted[i]->front, 0,
+			       (size_t)(sorted[i]->front_last - sorted[i]->front) + 1);
+	}
+	return ret;
+}
+
 /* No target may be a front port of another rule for the same protocol. A granted port
- * may: who binds it listens there. */
+ * may: who binds it listens there. A connect rule's front ports are that only for the
+ * clients of its scope. */
 static int check_loops(const struct merged *m)
 {
-	enum { PORTS = 65536 };
 	_cleanup_free_ unsigned char *fronts = calloc(2, PORTS);
+	_cleanup_free_ const struct ps_rule **sorted = calloc(m->count + 1, sizeof(*sorted));
+	int ret = 0;
 
-	if (!fronts)
+	if (!fronts || !sorted)
 		return out_of_memory(m->error);
 	for (size_t i = 0; i < m->count; i++) {
-		const struct ps_rule *rule = m->rules[i];
-
-		if (!ps_rule_is_grant(rule))
-			memset(fronts + (rule->proto == IPPROTO_UDP ? PORTS : 0) + rule->front, 1,
-			       (size_t)(rule->front_last - rule->front) + 1);
+		if (m->rules[i]->mode != PS_MODE_CONNECT && !ps_rule_is_grant(m->rules[i]))
+			mark_front(fronts, m->rules[i]);
 	}
-	for (size_t i = 0; i < m->count; i++) {
-		const struct ps_rule *rule = m->rules[i];
-		const unsigned char *of = fronts + (rule->proto == IPPROTO_UDP ? PORTS : 0);
-		const unsigned char *found;
-
-		if (ps_rule_is_grant(rule))
-			continue;
-		found = memchr(of + rule->target, 1, (size_t)(rule->front_last - rule->front) + 1);
-		if (found)
-			return refuse_loop(m, rule, (uint16_t)(found - of));
-	}
-	return 0;
+	for (size_t i = 0; i < m->count && !ret; i++)
+		ret = check_targets(m, fronts, m->rules[i]);
+	if (ret || !m->count)
+		return ret;
+	memset(fronts, 0, 2 * (size_t)PORTS);
+	memcpy(sorted, m->rules, m->count * sizeof(*sorted));
+	qsort(sorted, m->count, sizeof(*sorted), compare_scopes);
+	return check_scope_loops(m, sorted, fronts);
 }
 
 /* A port that a bind rule is about. */
@@ -317,6 +464,8 @@ static int refuse_fight(const struct merged *m, const struct ps_rule *steer,
 {
 	char one[PS_RULE_TEXT], other[PS_RULE_TEXT];
 
+	const char *mode = ps_mode_name(steer->mode);
+
 	ps_rule_format(steer, one);
 	ps_rule_format(bind->rule, other);
 	if (front)
@@ -326,9 +475,9 @@ static int refuse_fight(const struct merged *m, const struct ps_rule *steer,
 			       "that do not overlap",
 			       one, other, bind->port);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-		       "steer rule %s and bind rule %s have the same target port %u: the latter "
-		       "would bind the former's listener to another port; use two target ports",
-		       one, other, bind->port);
+		       "%s rule %s and bind rule %s have the same target port %u: the latter would "
+		       "bind the former's listener to another port; use two target ports",
+		       mode, one, other, bind->port);
 }
 
 /* A steer rule's front port or target port, against the bind rules about it. */
@@ -364,12 +513,12 @@ static int check_modes(const struct merged *m, const struct bind_ports *ports)
 		used[ports->items[i].port] = 1;
 	for (size_t i = 0; i < m->count; i++) {
 		const struct ps_rule *rule = m->rules[i];
-		uint32_t ports_of = rule->mode == PS_MODE_STEER ?
+		uint32_t ports_of = ps_rule_has_targets(rule) ?
 					    (uint32_t)(rule->front_last - rule->front) + 1 :
 					    0;
 
 		for (uint32_t n = 0; n < ports_of && !ret; n++) {
-			if (used[rule->front + n])
+			if (used[rule->front + n] && rule->mode == PS_MODE_STEER)
 				ret = check_fight(m, ports, rule, rule->front + n, true);
 			if (!ret && used[rule->target + n])
 				ret = check_fight(m, ports, rule, rule->target + n, false);

@@ -13,74 +13,116 @@
 #include "bind.skel.h"
 #include "bpffs.h"
 #include "cgroup.h"
+#include "connect.skel.h"
+#include "datagram.skel.h"
 #include "host.h"
 #include "util.h"
 
-#define FOLDER "host/bind"
-#define TEMPORARY "host/bind-tmp"
-
 enum { FILTER_SIZE = 65536 / 8 };
 
-static const char *const pin_names[PS_HOOKS_FDS] = {
-	[PS_HOOKS_BINDS] = "binds",
-	[PS_HOOKS_BOUND] = "bound",
-	[PS_HOOKS_FILTER] = "filter",
-	[PS_HOOKS_MARKS] = "marks",
+/* The sets: their folder below host/, and their object. */
+static const struct {
+	const char *name;
+	const char *object;
+	const void *(*elf)(size_t *size);
+} sets[PS_SETS] = {
+	[PS_SET_BIND] = { "bind", "ps2_bind", ps2_bind__elf_bytes },
+	[PS_SET_CONNECT] = { "connect", "ps2_connect", ps2_connect__elf_bytes },
+	[PS_SET_DATAGRAM] = { "datagram", "ps2_datagram", ps2_datagram__elf_bytes },
 };
+
+/* What of a set is pinned beside the links, and its name in the object. */
+static const struct {
+	enum ps_set set;
+	const char *pin, *map, *program;
+} objects[PS_HOOKS_FDS] = {
+	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps2_binds", NULL },
+	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", "ps2_bound", NULL },
+	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
+	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps2_marks" },
+	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps2_scopes", NULL },
+	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps2_hops", NULL },
+	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", "ps2_trails", NULL },
+	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps2_scope_cache", NULL },
+	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
+};
+
+static void close_set(struct ps_hooks *hooks, enum ps_set set)
+{
+	uint32_t **filter = set == PS_SET_BIND	  ? &hooks->bind_filter :
+			    set == PS_SET_CONNECT ? &hooks->connect_filter :
+						    NULL;
+
+	for (int i = 0; i < PS_HOOKS_FDS; i++) {
+		if (objects[i].set != set)
+			continue;
+		ps_close(&hooks->fd[i]);
+		hooks->fd[i] = -1;
+	}
+	if (filter && *filter) {
+		munmap(*filter, FILTER_SIZE);
+		*filter = NULL;
+	}
+	hooks->loaded[set] = false;
+}
 
 void ps_hooks_close(struct ps_hooks *hooks)
 {
-	for (int i = 0; i < PS_HOOKS_FDS; i++)
-		ps_close(&hooks->fd[i]);
-	if (hooks->filter)
-		munmap(hooks->filter, FILTER_SIZE);
-	*hooks = (struct ps_hooks)PS_HOOKS_NONE;
+	for (int set = 0; set < PS_SETS; set++)
+		close_set(hooks, (enum ps_set)set);
 }
 
-static bool folder_exists(void)
+static bool set_exists(enum ps_set set)
 {
 	char path[PS_PATH];
 	struct stat st;
 
-	ps_bpffs_path(path, FOLDER);
+	ps_bpffs_path(path, "host/%s", sets[set].name);
 	return !stat(path, &st);
 }
 
-static int open_pins(struct ps_hooks *hooks, char path[PS_PATH])
+static int map_filter(int fd, uint32_t **filter)
 {
-	void *filter;
+	void *p = mmap(NULL, FILTER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
+	if (p == MAP_FAILED)
+		return -errno;
+	*filter = p;
+	return 0;
+}
+
+static int open_pins(struct ps_hooks *hooks, enum ps_set set, char path[PS_PATH])
+{
 	for (int i = 0; i < PS_HOOKS_FDS; i++) {
-		ps_bpffs_path(path, FOLDER "/%s", pin_names[i]);
+		if (objects[i].set != set)
+			continue;
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, objects[i].pin);
 		hooks->fd[i] = ps_bpffs_open(path);
 		if (hooks->fd[i] < 0)
 			return hooks->fd[i];
 	}
-	filter = mmap(NULL, FILTER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      hooks->fd[PS_HOOKS_FILTER], 0);
-	if (filter == MAP_FAILED)
-		return -errno;
-	hooks->filter = filter;
+	if (set == PS_SET_BIND)
+		return map_filter(hooks->fd[PS_HOOKS_BIND_FILTER], &hooks->bind_filter);
+	if (set == PS_SET_CONNECT)
+		return map_filter(hooks->fd[PS_HOOKS_CONNECT_FILTER], &hooks->connect_filter);
 	return 0;
 }
 
-int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error)
+static int open_set(struct ps_hooks *hooks, enum ps_set set, struct ps_error *error)
 {
-	while (folder_exists()) {
-		struct ps_hooks opened = PS_HOOKS_NONE;
+	while (set_exists(set)) {
 		char path[PS_PATH] = "";
-		int ret = open_pins(&opened, path);
+		int ret = open_pins(hooks, set, path);
 
-		if (!ret) {
-			*hooks = opened;
+		hooks->loaded[set] = !ret;
+		if (!ret)
 			return 0;
-		}
-		ps_hooks_close(&opened);
+		close_set(hooks, set);
 		/* Readers take no lock: it may just have been removed. */
-		if (ret == -ENOENT && !folder_exists())
+		if (ret == -ENOENT && !set_exists(set))
 			break;
 		if (ret != -ENOENT && ret != -EPROTO)
-			return ps_fail_kernel(error, ret, "open the programs of bind mode");
+			return ps_fail_kernel(error, ret, "open the programs on the root cgroup");
 		return ps_fail(error, PS_EXIT_FAILED, -ret,
 			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "
 			       "unload' to remove the rest, then add the rules again",
@@ -89,71 +131,136 @@ int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error)
 	return 0;
 }
 
-static int pin_objects(const struct ps2_bind *skel)
+int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error)
 {
-	const int fds[PS_HOOKS_FDS] = {
-		[PS_HOOKS_BINDS] = bpf_map__fd(skel->maps.ps2_binds),
-		[PS_HOOKS_BOUND] = bpf_map__fd(skel->maps.ps2_bound),
-		[PS_HOOKS_FILTER] = bpf_map__fd(skel->maps.data),
-		[PS_HOOKS_MARKS] = bpf_program__fd(skel->progs.ps2_marks),
-	};
-	char path[PS_PATH];
 	int ret = 0;
 
-	for (int i = 0; i < PS_HOOKS_FDS && !ret; i++) {
-		ps_bpffs_path(path, TEMPORARY "/%s", pin_names[i]);
-		ret = ps_bpffs_pin(fds[i], path);
-	}
+	for (int set = 0; set < PS_SETS && !ret; set++)
+		ret = open_set(hooks, (enum ps_set)set, error);
+	if (ret)
+		ps_hooks_close(hooks);
 	return ret;
 }
 
-/* With an empty filter, the programs let everything pass. */
-static int attach(const struct ps2_bind *skel, int cgroup)
+/* A map of this name that is loaded already, or -1. */
+static int loaded_map(const struct ps_host *host, enum ps_set set, const char *name)
 {
-	const struct {
-		const struct bpf_program *program;
-		enum bpf_attach_type type;
-		const char *pin;
-	} hooks[] = {
-		{ skel->progs.ps2_bind4, BPF_CGROUP_INET4_BIND, "bind4" },
-		{ skel->progs.ps2_bind6, BPF_CGROUP_INET6_BIND, "bind6" },
-		{ skel->progs.ps2_post_bind4, BPF_CGROUP_INET4_POST_BIND, "post_bind4" },
-		{ skel->progs.ps2_post_bind6, BPF_CGROUP_INET6_POST_BIND, "post_bind6" },
-		{ skel->progs.ps2_getsockname4, BPF_CGROUP_INET4_GETSOCKNAME, "getsockname4" },
-		{ skel->progs.ps2_getsockname6, BPF_CGROUP_INET6_GETSOCKNAME, "getsockname6" },
-	};
+	for (int i = 0; i < PS_HOST_FDS; i++) {
+		if (!strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) &&
+		    !strcmp(name + strlen(PORTSTEER_PREFIX), ps_host_pin[i]))
+			return host->fd[i];
+	}
+	if (set != PS_SET_DATAGRAM)
+		return -1;
+	for (int i = 0; i < PS_HOOKS_FDS; i++) {
+		const char *map = objects[i].map;
 
-	for (size_t i = 0; i < PS_ARRAY_SIZE(hooks); i++) {
-		_cleanup_close_ int link = bpf_link_create(bpf_program__fd(hooks[i].program),
-							   cgroup, hooks[i].type, NULL);
-		char path[PS_PATH];
-		int ret;
+		if (objects[i].set != PS_SET_CONNECT || !map)
+			continue;
+		/* libbpf puts the object's name in front of ".data". */
+		if (!strcmp(name, map) || (map[0] == '.' && strstr(name, map)))
+			return host->hooks.fd[i];
+	}
+	return -1;
+}
 
-		if (link < 0)
-			return -errno;
-		ps_bpffs_path(path, TEMPORARY "/%s", hooks[i].pin);
-		ret = ps_bpffs_pin(link, path);
+static int reuse_maps(const struct ps_host *host, enum ps_set set, struct bpf_object *object)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		int fd = loaded_map(host, set, bpf_map__name(map));
+		int ret = fd < 0 ? 0 : bpf_map__reuse_fd(map, fd);
+
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
+static int pin_objects(const struct bpf_object *object, enum ps_set set)
+{
+	char path[PS_PATH];
+	int ret = 0;
+
+	for (int i = 0; i < PS_HOOKS_FDS && !ret; i++) {
+		const char *map = objects[i].map, *program = objects[i].program;
+		int fd;
+
+		if (objects[i].set != set)
+			continue;
+		fd = map ? bpf_object__find_map_fd_by_name(object, map) :
+			   bpf_program__fd(bpf_object__find_program_by_name(object, program));
+		ps_bpffs_path(path, "host/%s-tmp/%s", sets[set].name, objects[i].pin);
+		ret = fd < 0 ? fd : ps_bpffs_pin(fd, path);
+	}
+	return ret;
+}
+
+static int attach_one(const struct bpf_program *program, enum ps_set set, int cgroup)
+{
+	_cleanup_close_ int link = bpf_link_create(bpf_program__fd(program), cgroup,
+						   bpf_program__expected_attach_type(program),
+						   NULL);
+	char path[PS_PATH];
+
+	if (link < 0)
+		return -errno;
+	ps_bpffs_path(path, "host/%s-tmp/%s", sets[set].name,
+		      bpf_program__name(program) + strlen(PORTSTEER_PREFIX));
+	return ps_bpffs_pin(link, path);
+}
+
+/* With an empty filter, the programs let everything pass. */
+static int attach(const struct bpf_object *object, enum ps_set set, int cgroup)
+{
+	struct bpf_program *program;
+	int ret = 0;
+
+	bpf_object__for_each_program(program, object)
+	{
+		enum bpf_prog_type type = bpf_program__type(program);
+
+		if (!ret &&
+		    (type == BPF_PROG_TYPE_CGROUP_SOCK || type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR))
+			ret = attach_one(program, set, cgroup);
+	}
+	return ret;
+}
+
+static int clean_set(enum ps_set set)
+{
+	char temporary[PS_PATH];
+
+	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
+	return ps_bpffs_remove(temporary);
+}
+
+int ps_hooks_clean(void)
+{
+	int ret = 0;
+
+	for (int set = 0; set < PS_SETS && !ret; set++)
+		ret = clean_set((enum ps_set)set);
+	return ret;
+}
+
 /* Everything under a temporary name, then one rename. */
-static int publish(const struct ps2_bind *skel, int cgroup)
+static int publish(const struct bpf_object *object, enum ps_set set, int cgroup)
 {
 	char temporary[PS_PATH], final[PS_PATH];
-	int ret = ps_hooks_clean();
+	int ret = clean_set(set);
 
-	ps_bpffs_path(temporary, TEMPORARY);
-	ps_bpffs_path(final, FOLDER);
+	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
+	ps_bpffs_path(final, "host/%s", sets[set].name);
 	if (ret)
 		return ret;
 	if (mkdir(temporary, 0700))
 		return -errno;
-	ret = pin_objects(skel);
+	ret = pin_objects(object, set);
 	if (!ret)
-		ret = attach(skel, cgroup);
+		ret = attach(object, set, cgroup);
 	if (!ret && rename(temporary, final))
 		ret = -errno;
 	if (ret)
@@ -161,52 +268,45 @@ static int publish(const struct ps2_bind *skel, int cgroup)
 	return ret;
 }
 
-static int load_programs(const struct ps_host *host, struct ps2_bind *skel)
+static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
 {
-	int ret = bpf_map__reuse_fd(skel->maps.ps2_instances, host->fd[PS_HOST_INSTANCES]);
-
-	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps2_events, host->fd[PS_HOST_EVENTS]);
-	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps2_netns, host->fd[PS_HOST_NETNS]);
-	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps2_owners, host->fd[PS_HOST_OWNERS]);
-	return ret ? ret : ps2_bind__load(skel);
-}
-
-static int load(const struct ps_host *host, int cgroup, struct ps_error *error)
-{
-	struct ps2_bind *skel = ps2_bind__open();
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
+	struct bpf_object *object;
+	const void *elf;
+	size_t size;
 	int ret;
 
-	if (!skel)
+	elf = sets[set].elf(&size);
+	object = bpf_object__open_mem(elf, size, &opts);
+	if (!object)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = load_programs(host, skel);
+	ret = reuse_maps(host, set, object);
+	if (!ret)
+		ret = bpf_object__load(object);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM) {
-		ret = ps_fail_kernel(error, ret, "load the programs of bind mode");
+		ret = ps_fail_kernel(error, ret, "load the programs on the root cgroup");
 	} else if (ret) {
 		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-			      "this kernel cannot load the programs of bind mode (%s): they need bind "
-			      "hooks that may grant a port; use Linux 6.1 or newer",
-			      strerror(-ret));
+			      "this kernel cannot load the programs of %s mode (%s); use Linux 6.1 or "
+			      "newer",
+			      set == PS_SET_BIND ? "bind" : "connect", strerror(-ret));
 	} else {
-		ret = publish(skel, cgroup);
+		ret = publish(object, set, cgroup);
 		if (ret)
-			ret = ps_fail_kernel(error, ret,
-					     "attach the programs of bind mode to the root cgroup");
+			ret = ps_fail_kernel(error, ret, "attach programs to the root cgroup");
 	}
-	ps2_bind__destroy(skel);
+	bpf_object__close(object);
 	return ret;
 }
 
-int ps_hooks_load(struct ps_host *host, struct ps_error *error)
+int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 {
 	_cleanup_close_ int cgroup = -1;
 	char mount[256];
 	int ret;
 
-	if (ps_hooks_loaded(&host->hooks))
+	if (host->hooks.loaded[set])
 		return 0;
 	ret = ps_cgroup2_mount(mount, error);
 	if (ret)
@@ -214,31 +314,23 @@ int ps_hooks_load(struct ps_host *host, struct ps_error *error)
 	cgroup = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup < 0)
 		return ps_fail_kernel(error, errno, "open the root cgroup");
-	ret = load(host, cgroup, error);
-	return ret ? ret : ps_hooks_open(&host->hooks, error);
+	ret = load(host, set, cgroup, error);
+	return ret ? ret : open_set(&host->hooks, set, error);
 }
 
-int ps_hooks_clean(void)
-{
-	char temporary[PS_PATH];
-
-	ps_bpffs_path(temporary, TEMPORARY);
-	return ps_bpffs_remove(temporary);
-}
-
-int ps_hooks_remove(struct ps_hooks *hooks)
+int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set)
 {
 	char path[PS_PATH], temporary[PS_PATH];
-	int ret = ps_hooks_clean();
+	int ret = clean_set(set);
 
-	ps_hooks_close(hooks);
+	close_set(hooks, set);
 	if (ret)
 		return ret;
-	ps_bpffs_path(path, FOLDER);
-	ps_bpffs_path(temporary, TEMPORARY);
+	ps_bpffs_path(path, "host/%s", sets[set].name);
+	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
 	if (rename(path, temporary))
 		return errno == ENOENT ? 0 : -errno;
-	return ps_hooks_clean();
+	return clean_set(set);
 }
 
 static int open_iterator(const struct ps_hooks *hooks)
@@ -305,7 +397,7 @@ int ps_marks_read(struct ps_marks *marks)
 	int ret = ps_hooks_open(&hooks, NULL);
 
 	*marks = (struct ps_marks){};
-	if (ret || !ps_hooks_loaded(&hooks))
+	if (ret || !hooks.loaded[PS_SET_BIND])
 		return ret;
 	iterator = open_iterator(&hooks);
 	ret = iterator < 0 ? iterator : read_all(iterator, marks);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Bind mode's programs: attached to the root of the cgroup2 hierarchy for all
- * instances, and loaded only while there is a bind rule. All of it is under host/bind
- * in the state folder: that this exists means that they are attached.
+ * The programs on the root of the cgroup2 hierarchy, for all instances, in sets that are
+ * loaded only while some rule needs them. A set is all that is in host/SET in the state
+ * folder: that this exists means that its programs are attached.
  */
 #ifndef PORTSTEER_HOOKS_H
 #define PORTSTEER_HOOKS_H
@@ -14,41 +14,49 @@
 #include "bpf_types.h"
 #include "error.h"
 
+enum ps_set {
+	PS_SET_BIND, /* bind rules */
+	PS_SET_CONNECT, /* connect rules */
+	PS_SET_DATAGRAM, /* connect rules for UDP; needs PS_SET_CONNECT */
+	PS_SETS,
+};
+
 enum ps_hooks_fd {
-	PS_HOOKS_BINDS, /* records, by instance */
-	PS_HOOKS_BOUND, /* what sockets carry */
-	PS_HOOKS_FILTER,
+	PS_HOOKS_BINDS, /* bind records, by instance */
+	PS_HOOKS_BOUND, /* what sockets carry that were bound through a rule */
+	PS_HOOKS_BIND_FILTER,
 	PS_HOOKS_MARKS, /* the program that lists them */
+	PS_HOOKS_SCOPES, /* by instance */
+	PS_HOOKS_HOPS, /* the same */
+	PS_HOOKS_TRAILS, /* what clients' sockets carry */
+	PS_HOOKS_CACHE,
+	PS_HOOKS_CONNECT_FILTER,
 	PS_HOOKS_FDS,
 };
 
 struct ps_hooks {
+	bool loaded[PS_SETS];
 	int fd[PS_HOOKS_FDS]; /* -1: not loaded */
-	uint32_t *filter; /* mapped: one bit for each port that a bind rule names */
+	/* Mapped: one bit for each port that a rule of the mode names. NULL: not loaded. */
+	uint32_t *bind_filter, *connect_filter;
 };
 #define PS_HOOKS_NONE                                                                              \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1 }                                                           \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 }                                       \
 	}
 
 struct ps_host;
-
-static inline bool ps_hooks_loaded(const struct ps_hooks *hooks)
-{
-	return hooks->filter;
-}
 
 /* Open what is loaded: 0, also if nothing is; -ENOENT or -EPROTO with a message. */
 int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error);
 void ps_hooks_close(struct ps_hooks *hooks);
 
-/* The same, after loading and attaching what is not. Needs the lock. */
-int ps_hooks_load(struct ps_host *host, struct ps_error *error);
+/* Load and attach a set, if it is not. Needs the lock. */
+int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error);
 
-/* Detach and remove them, in one instant, and what a killed load or removal left; *hooks
- * is then closed. Needs the lock. */
-int ps_hooks_remove(struct ps_hooks *hooks);
-/* Only the latter. */
+/* Detach and remove a set, in one instant, and close it. Needs the lock. */
+int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set);
+/* Remove what a killed load or removal left. */
 int ps_hooks_clean(void);
 
 /* The marks of all sockets on the host that were bound through rules, by cookie. */

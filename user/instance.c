@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,7 @@
 #include "bpffs.h"
 #include "lifecycle.h"
 #include "plan_bind.h"
+#include "plan_connect.h"
 #include "scan.h"
 #include "tables.h"
 #include "util.h"
@@ -115,11 +117,20 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 /* What all instances need together. */
 struct collecting {
 	struct ps_anchors anchors;
-	bool binds; /* some rule is one of bind mode */
-	uint32_t bind_filter[65536 / 32];
+	bool needs[PS_SETS]; /* which programs on the root cgroup */
+	uint32_t bind_filter[65536 / 32], connect_filter[65536 / 32];
 	const struct ps_host *host;
 	int ret;
 };
+
+static void collect_rule(struct collecting *c, const struct ps_rule *rule)
+{
+	c->needs[PS_SET_BIND] |= rule->mode == PS_MODE_BIND;
+	c->needs[PS_SET_CONNECT] |= rule->mode == PS_MODE_CONNECT;
+	c->needs[PS_SET_DATAGRAM] |= rule->mode == PS_MODE_CONNECT && rule->proto == IPPROTO_UDP;
+	ps_bind_ports(rule, c->bind_filter);
+	ps_connect_ports(rule, c->connect_filter);
+}
 
 static int collect_one(uint64_t cookie, uint32_t index, void *data)
 {
@@ -132,9 +143,8 @@ static int collect_one(uint64_t cookie, uint32_t index, void *data)
 	c->ret = ps_read_state(cookie, PS_WORD_GEN(word), &state);
 	if (!c->ret)
 		c->ret = ps_anchors_add(&c->anchors, &state, NULL);
-	c->binds = c->binds || ps_ruleset_has_mode(&state.rules, PS_MODE_BIND);
 	for (size_t i = 0; i < state.rules.count; i++)
-		ps_bind_ports(&state.rules.rules[i], c->bind_filter);
+		collect_rule(c, &state.rules.rules[i]);
 	ps_state_clear(&state);
 	return c->ret;
 }
@@ -167,11 +177,26 @@ static int release_unneeded(struct ps_host *host)
 		ret = ps_anchors_attach(host, &c->anchors, NULL);
 	if (!ret)
 		ret = ps_anchors_detach_others(&c->anchors);
-	if (!ret && !c->binds)
-		ret = ps_hooks_remove(&host->hooks);
-	else if (!ret && ps_hooks_loaded(&host->hooks))
-		narrow_filter(host->hooks.filter, c->bind_filter);
+	/* The last first: a set may need those before it. */
+	for (int set = PS_SETS; set-- && !ret;)
+		ret = c->needs[set] ? 0 : ps_hooks_remove(&host->hooks, (enum ps_set)set);
+	if (!ret && host->hooks.bind_filter)
+		narrow_filter(host->hooks.bind_filter, c->bind_filter);
+	if (!ret && host->hooks.connect_filter)
+		narrow_filter(host->hooks.connect_filter, c->connect_filter);
 	ps_anchors_clear(&c->anchors);
+	return ret;
+}
+
+/* The programs on the root cgroup that a plan needs. */
+static int load_hooks(struct ps_host *host, const struct ps_plan *plan, struct ps_error *error)
+{
+	int ret = plan->binds_any ? ps_hooks_load(host, PS_SET_BIND, error) : 0;
+
+	if (!ret && plan->connects_any)
+		ret = ps_hooks_load(host, PS_SET_CONNECT, error);
+	if (!ret && plan->connects_udp)
+		ret = ps_hooks_load(host, PS_SET_DATAGRAM, error);
 	return ret;
 }
 
@@ -184,8 +209,8 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	struct ps_anchors anchors = {};
 	int ret = ps_anchors_add(&anchors, &plan->state, error);
 
-	if (!ret && plan->bind_chunks)
-		ret = ps_hooks_load(host, error);
+	if (!ret)
+		ret = load_hooks(host, plan, error);
 	if (!ret) {
 		ret = ps_tables_reserve(t, plan);
 		if (!ret)
@@ -203,8 +228,10 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
 	widen_filter(t->filter, plan->filter);
-	if (ps_hooks_loaded(&host->hooks))
-		widen_filter(host->hooks.filter, plan->bind_filter);
+	if (host->hooks.bind_filter)
+		widen_filter(host->hooks.bind_filter, plan->bind_filter);
+	if (host->hooks.connect_filter)
+		widen_filter(host->hooks.connect_filter, plan->connect_filter);
 	ret = ps_scan(t->host, netns, t->index, &plan->state);
 	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }

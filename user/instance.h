@@ -74,7 +74,7 @@ struct ps_host_info {
 	bool loaded; /* the shared programs are there */
 	char bpffs[256]; /* where the state is */
 	char cgroup2[256]; /* where cgroup2 is mounted */
-	bool bind_hooks; /* bind mode's programs are attached, to the root cgroup */
+	bool bind_hooks, connect_hooks; /* programs that are attached to the root cgroup */
 	char **anchors; /* cgroup paths where sock_ops is attached, "" for one that is gone */
 	size_t anchor_count;
 	struct ps_instance_info *instances;

@@ -17,11 +17,14 @@ static const char add_details[] =
 	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]. Connections to PORT go\n"
 	"to the owner's process that listens on TARGET, and to nobody else's. With --mode bind, and\n"
 	"for UDP, the owner's bind to TARGET becomes one to PORT instead, from its next bind on.\n"
+	"With --from, only the connects of processes in that cgroup are changed, to loopback\n"
+	"addresses or to ADDRESS; TARGET may then be ADDRESS:PORT, for a service elsewhere.\n"
 	"Without an owner option, the user who has TARGET open now becomes the owner. All rules of\n"
 	"one command come into force together, or none does.\n"
 	"\n"
 	"  portsteer add 80:8080 443:8443 --user www-data\n"
 	"  portsteer add 53:5353/udp 53:5353/tcp --mode bind --user dns\n"
+	"  portsteer add 80:8080 --from machine.slice/pod-a.scope --user 1000\n"
 	"  portsteer add 80:8080 --cgroup system.slice/web.service --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
 	"  portsteer add -f rules.txt\n";
@@ -38,7 +41,8 @@ static const char del_details[] =
 	"deleted, or none is.\n"
 	"\n"
 	"  portsteer del 80 443\n"
-	"  portsteer del 10.0.0.1:80:8080/tcp 53/udp\n";
+	"  portsteer del 10.0.0.1:80:8080/tcp 53/udp\n"
+	"  portsteer del 80 --from machine.slice/pod-a.scope\n";
 
 const struct ps_command ps_commands[] = {
 	{ "load", "", 0, false, true, "load the programs, without rules",
@@ -54,7 +58,8 @@ const struct ps_command ps_commands[] = {
 		  PS_BIT(PS_OPT_NAME),
 	  true, true, "let the owner bind a privileged port as it is", allow_details,
 	  ps_cmd_allow },
-	{ "del", "RULE...", 0, true, true, "delete rules", del_details, ps_cmd_del },
+	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
+	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
 	{ "list", "", 0, false, true, "show the rules and who is behind them", NULL, ps_cmd_list },
 	{ "stats", "", 0, false, true, "show the rules' counters", NULL, ps_cmd_stats },

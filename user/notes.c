@@ -117,7 +117,7 @@ static void note_rule(struct noting *n)
 {
 	if (n->rule->mode == PS_MODE_BIND)
 		ps_report_each(n->report, n->rule, PS_OTHER, note_bind, n);
-	else
+	else if (n->rule->mode == PS_MODE_STEER)
 		note_steer(n);
 }
 

@@ -2,10 +2,12 @@
 #include "plan.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "plan_bind.h"
+#include "plan_connect.h"
 #include "targets.h"
 #include "util.h"
 
@@ -49,6 +51,8 @@ void ps_plan_clear(struct ps_plan *plan)
 	free(plan->prefixes);
 	free(plan->admits);
 	free(plan->binds);
+	free(plan->scopes);
+	free(plan->hops);
 	free(plan->owners);
 	*plan = (struct ps_plan){};
 }
@@ -373,7 +377,7 @@ static int lay_buckets(struct ps_plan *plan, const struct ps_front *fronts, uint
 	return 0;
 }
 
-int ps_plan_heads(const uint16_t *ports, size_t count, uint32_t *heads)
+int ps_plan_heads(const uint32_t *hashes, size_t count, uint32_t *heads)
 {
 	_cleanup_free_ unsigned char *length = calloc(PORTS, 1);
 	bool long_chain = true;
@@ -386,7 +390,7 @@ int ps_plan_heads(const uint16_t *ports, size_t count, uint32_t *heads)
 		long_chain = false;
 		memset(length, 0, *heads);
 		for (size_t i = 0; i < count && !long_chain; i++)
-			long_chain = ++length[ports[i] & (*heads - 1)] > MAX_CHAIN;
+			long_chain = ++length[hashes[i] & (*heads - 1)] > MAX_CHAIN;
 		if (long_chain)
 			*heads *= 2;
 	}
@@ -396,7 +400,7 @@ int ps_plan_heads(const uint16_t *ports, size_t count, uint32_t *heads)
 static int lay_admits(struct ps_plan *plan, const struct ps_targets *targets)
 {
 	const struct ps_state *state = &plan->state;
-	_cleanup_free_ uint16_t *ports = calloc(targets->pair_count + 1, sizeof(*ports));
+	_cleanup_free_ uint32_t *ports = calloc(targets->pair_count + 1, sizeof(*ports));
 	uint32_t heads;
 
 	if (!ports)
@@ -455,6 +459,23 @@ static int lay_owners(struct ps_plan *plan, const struct ps_targets *targets)
 	return 0;
 }
 
+/* Which parts must be loaded, and how much room they need. */
+static void note_modes(struct ps_plan *plan)
+{
+	for (size_t i = 0; i < plan->state.rules.count; i++) {
+		const struct ps_rule *rule = &plan->state.rules.rules[i];
+		uint32_t chunk = PS_TARGET_CHUNK_OF(ps_rule_events(rule->id)) - PS_RULE_CHUNKS;
+
+		if (rule->mode == PS_MODE_STEER)
+			continue;
+		if (chunk >= plan->event_chunks)
+			plan->event_chunks = chunk + 1;
+		plan->binds_any |= rule->mode == PS_MODE_BIND;
+		plan->connects_any |= rule->mode == PS_MODE_CONNECT;
+		plan->connects_udp |= rule->mode == PS_MODE_CONNECT && rule->proto == IPPROTO_UDP;
+	}
+}
+
 static int lay_out(struct ps_plan *plan, const struct ps_targets *targets,
 		   const struct ps_state *before, uint64_t word, struct ps_error *error)
 {
@@ -473,6 +494,10 @@ static int lay_out(struct ps_plan *plan, const struct ps_targets *targets,
 		ret = lay_admits(plan, targets);
 	if (!ret)
 		ret = ps_plan_binds(plan, targets->owner_of);
+	if (!ret)
+		ret = ps_plan_connects(plan, targets);
+	if (!ret)
+		note_modes(plan);
 	return ret ? ret : lay_owners(plan, targets);
 }
 

@@ -60,21 +60,28 @@ struct ps_plan {
 	size_t admit_count;
 	struct ps_bind *binds; /* the same for bind rules; see plan_bind.h */
 	size_t bind_count;
+	struct ps_scope *scopes; /* and for connect rules; see plan_connect.h */
+	size_t scope_count;
+	struct ps_hop *hops;
+	size_t hop_count;
 	struct ps_owner *owners;
 	size_t owner_count;
 	uint32_t filter[65536 / 32]; /* bit p & 31 of word p / 32: p is a steer rule's front */
 	uint32_t bind_filter[65536 / 32]; /* the same for the ports that bind rules name */
+	uint32_t connect_filter[65536 / 32]; /* and connect rules */
 	uint32_t rule_ids; /* one more than the highest rule id */
 	uint32_t target_chunks; /* one more than the highest chunk */
-	uint32_t bind_chunks; /* chunks of events that the bind rules need */
+	uint32_t event_chunks; /* chunks of events that bind and connect rules need */
+	bool binds_any, connects_any, connects_udp; /* which modes there are */
 };
 void ps_plan_clear(struct ps_plan *plan);
 
-/* The number of chains, a power of two, for `count` records with these ports, so that
- * none is longer than half of what the programs walk. 0 or -ENOMEM. */
-int ps_plan_heads(const uint16_t *ports, size_t count, uint32_t *heads);
+/* The number of chains, a power of two up to 65536, for `count` records with these hashes,
+ * so that none is longer than half of what the programs walk. 0 or -ENOMEM. */
+int ps_plan_heads(const uint32_t *hashes, size_t count, uint32_t *heads);
 
-/* Where the events of a bind rule with this id are: PS_TARGET(PS_RULE_CHUNKS + k, i). */
+/* Where the events of a bind or connect rule with this id are: PS_TARGET(PS_RULE_CHUNKS +
+ * k, i). */
 uint32_t ps_rule_events(uint32_t rule_id);
 
 /*

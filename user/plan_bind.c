@@ -128,7 +128,7 @@ static int draft_all(const struct ps_ruleset *rules, const uint32_t *owner_of,
 
 static int chain(struct ps_plan *plan, const struct draft *drafts, size_t count)
 {
-	_cleanup_free_ uint16_t *ports = calloc(count + 1, sizeof(*ports));
+	_cleanup_free_ uint32_t *ports = calloc(count + 1, sizeof(*ports));
 	uint32_t heads;
 
 	if (!ports)
@@ -162,13 +162,7 @@ int ps_plan_binds(struct ps_plan *plan, const uint32_t *owner_of)
 
 	if (ret)
 		return ret;
-	for (size_t i = 0; i < rules->count; i++) {
-		const struct ps_rule *rule = &rules->rules[i];
-		uint32_t chunk = PS_TARGET_CHUNK_OF(ps_rule_events(rule->id)) - PS_RULE_CHUNKS;
-
-		ps_bind_ports(rule, plan->bind_filter);
-		if (is_bind(rule) && chunk >= plan->bind_chunks)
-			plan->bind_chunks = chunk + 1;
-	}
+	for (size_t i = 0; i < rules->count; i++)
+		ps_bind_ports(&rules->rules[i], plan->bind_filter);
 	return chain(plan, drafts, count);
 }

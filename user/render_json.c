@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -151,6 +152,17 @@ static void put_address(struct json_object *object, const struct ps_rule *rule)
 	put_text(object, "address", text);
 }
 
+/* The address that clients are sent to, or null. */
+static void put_to(struct json_object *object, const struct ps_rule *rule)
+{
+	const struct ps_address *to = &rule->to;
+	char text[INET6_ADDRSTRLEN];
+
+	if (to->family)
+		inet_ntop(to->family == 4 ? AF_INET : AF_INET6, to->addr, text, sizeof(text));
+	put_text(object, "to", to->family ? text : NULL);
+}
+
 static struct json_object *rule_json(const struct ps_report *report, const struct ps_rule *rule)
 {
 	struct json_object *object = json_object_new_object();
@@ -167,8 +179,12 @@ static struct json_object *rule_json(const struct ps_report *report, const struc
 	put(object, "target", range_json(rule->target, ps_rule_target_last(rule)));
 	put_text(object, "mode", ps_mode_name(rule->mode));
 	put(object, "grant", json_object_new_boolean(ps_rule_is_grant(rule)));
+	put_text(object, "from", rule->scope);
+	put_to(object, rule);
 	put_text(object, "on_miss",
-		 rule->mode == PS_MODE_STEER ? ps_on_miss_name(rule->on_miss) : NULL);
+		 rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
+			 NULL :
+			 ps_on_miss_name(rule->on_miss));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put_sockets(object, "listeners", "listener_count", report, rule, true);
@@ -208,6 +224,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	ps_rule_format(rule, text);
 	put_text(object, "rule", text);
 	put_text(object, "mode", ps_mode_name(rule->mode));
+	put_text(object, "from", rule->scope);
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put_number(counters, "steered", s->steered);
@@ -266,6 +283,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	}
 	put(object, "sock_ops", anchors);
 	put(object, "bind_hooks", json_object_new_boolean(info->bind_hooks));
+	put(object, "connect_hooks", json_object_new_boolean(info->connect_hooks));
 	put_number(object, "memory", info->memory);
 	put_number(object, "leftovers", info->leftovers);
 	for (size_t i = 0; i < info->instance_count; i++)

@@ -58,23 +58,51 @@ void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT])
 	}
 }
 
+/* Columns that are there only if some rule has something in them. */
+struct extra {
+	bool names, scopes;
+};
+
+static struct extra extra_of(const struct ps_ruleset *rules)
+{
+	struct extra extra = {};
+
+	for (size_t i = 0; i < rules->count; i++) {
+		extra.names |= rules->rules[i].name != NULL;
+		extra.scopes |= rules->rules[i].scope != NULL;
+	}
+	return extra;
+}
+
+static void add_scope(struct ps_table *table, const struct ps_rule *rule)
+{
+	char scope[4 * PS_CGROUP_PATH];
+
+	ps_printable(rule->scope ? rule->scope : "-", scope, sizeof(scope));
+	ps_table_add(table, scope);
+}
+
 /* The columns before the listeners; empty in a rule's further lines. */
-static void add_rule(struct ps_table *table, const struct ps_rule *rule, bool names)
+static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], name[4 * PS_NAME_MAX + 1];
 
 	if (!rule) {
-		for (int i = 0; i < 4 + names; i++)
+		for (int i = 0; i < 4 + extra.names + extra.scopes; i++)
 			ps_table_add(table, "");
 		return;
 	}
 	ps_rule_format(rule, text);
 	ps_table_add(table, text);
 	ps_table_add(table, ps_mode_name(rule->mode));
+	if (extra.scopes)
+		add_scope(table, rule);
 	ps_owner_text(&rule->owner, owner);
 	ps_table_add(table, owner);
-	ps_table_add(table, rule->mode == PS_MODE_STEER ? ps_on_miss_name(rule->on_miss) : "-");
-	if (names) {
+	ps_table_add(table, rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
+				    "-" :
+				    ps_on_miss_name(rule->on_miss));
+	if (extra.names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
 	}
@@ -85,7 +113,7 @@ struct lines {
 	struct ps_table *table;
 	const struct ps_report *report;
 	const struct ps_rule *rule;
-	bool names;
+	struct extra extra;
 	size_t count; /* lines that the rule has so far */
 };
 
@@ -93,7 +121,7 @@ struct lines {
 static void begin_line(struct lines *l)
 {
 	if (l->count++)
-		add_rule(l->table, NULL, l->names);
+		add_rule(l->table, NULL, l->extra);
 }
 
 /* The sockets of one relation. */
@@ -117,7 +145,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 		ps_table_add(l->table, text);
 	else
 		ps_table_addf(l->table,
-			      l->rule->mode == PS_MODE_STEER ? "%s (not admitted: %s)" : "%s (%s)",
+			      l->rule->mode != PS_MODE_BIND ? "%s (not admitted: %s)" : "%s (%s)",
 			      text, ps_report_reason(l->rule, socket));
 }
 
@@ -135,10 +163,15 @@ static void add_sockets(struct lines *l, bool serves)
 }
 
 static void add_listeners(struct ps_table *table, const struct ps_report *report,
-			  const struct ps_rule *rule, bool names)
+			  const struct ps_rule *rule, struct extra extra)
 {
-	struct lines lines = { .table = table, .report = report, .rule = rule, .names = names };
+	struct lines lines = { .table = table, .report = report, .rule = rule, .extra = extra };
 
+	if (ps_rule_is_fixed(rule)) {
+		begin_line(&lines);
+		ps_table_add(table, "as given, whoever is there");
+		return;
+	}
 	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
 		begin_line(&lines);
 		ps_table_add(table, report->blind ? "unknown; try 'modprobe -a tcp_diag udp_diag'" :
@@ -149,26 +182,24 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 	add_sockets(&lines, false);
 }
 
-static bool any_name(const struct ps_ruleset *rules)
-{
-	for (size_t i = 0; i < rules->count; i++) {
-		if (rules->rules[i].name)
-			return true;
-	}
-	return false;
-}
-
 void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
-	bool names = any_name(rules);
-	struct ps_table table = { .columns = names ? 6 : 5,
-				  .heads = { "RULE", "MODE", "OWNER", "ON MISS",
-					     names ? "NAME" : "LISTENERS", "LISTENERS" } };
+	struct extra extra = extra_of(rules);
+	struct ps_table table = {};
 
+	table.heads[table.columns++] = "RULE";
+	table.heads[table.columns++] = "MODE";
+	if (extra.scopes)
+		table.heads[table.columns++] = "FROM";
+	table.heads[table.columns++] = "OWNER";
+	table.heads[table.columns++] = "ON MISS";
+	if (extra.names)
+		table.heads[table.columns++] = "NAME";
+	table.heads[table.columns++] = "LISTENERS";
 	for (size_t i = 0; i < rules->count; i++) {
-		add_rule(&table, &rules->rules[i], names);
-		add_listeners(&table, report, &rules->rules[i], names);
+		add_rule(&table, &rules->rules[i], extra);
+		add_listeners(&table, report, &rules->rules[i], extra);
 	}
 	if (rules->count)
 		ps_table_print(&table, cli->color);
@@ -194,22 +225,26 @@ static void add_last_hit(struct ps_table *table, double seconds)
 struct column {
 	const char *head;
 	size_t offset; /* in struct ps_rule_stats */
-	int mode; /* an enum ps_mode, or -1 for all */
+	unsigned int modes; /* bits 1 << enum ps_mode */
+};
+enum {
+	STEERED = 1 << PS_MODE_STEER | 1 << PS_MODE_CONNECT,
+	BOUND = 1 << PS_MODE_BIND,
 };
 static const struct column columns[] = {
-	{ "STEERED", offsetof(struct ps_rule_stats, steered), PS_MODE_STEER },
-	{ "MISSED", offsetof(struct ps_rule_stats, missed), PS_MODE_STEER },
-	{ "REFUSED", offsetof(struct ps_rule_stats, refused), PS_MODE_STEER },
-	{ "FAMILY", offsetof(struct ps_rule_stats, family), PS_MODE_STEER },
-	{ "DENIED", offsetof(struct ps_rule_stats, denied), -1 },
-	{ "ERROR", offsetof(struct ps_rule_stats, error), -1 },
-	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), PS_MODE_STEER },
-	{ "GRANTED", offsetof(struct ps_rule_stats, granted), PS_MODE_BIND },
-	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), PS_MODE_BIND },
+	{ "STEERED", offsetof(struct ps_rule_stats, steered), STEERED },
+	{ "MISSED", offsetof(struct ps_rule_stats, missed), STEERED },
+	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
+	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
+	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
+	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
+	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
+	{ "GRANTED", offsetof(struct ps_rule_stats, granted), BOUND },
+	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), BOUND },
 };
 
 static void add_stats(struct ps_table *table, const struct ps_rule *rule,
-		      const struct ps_rule_stats *s, const bool *shown)
+		      const struct ps_rule_stats *s, const bool *shown, bool scopes)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
 
@@ -217,11 +252,13 @@ static void add_stats(struct ps_table *table, const struct ps_rule *rule,
 	ps_owner_text(&rule->owner, owner);
 	ps_table_add(table, text);
 	ps_table_add(table, ps_mode_name(rule->mode));
+	if (scopes)
+		add_scope(table, rule);
 	ps_table_add(table, owner);
 	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
 		uint64_t value = *(const uint64_t *)((const char *)s + columns[c].offset);
 
-		if (shown[c] && columns[c].mode >= 0 && columns[c].mode != (int)rule->mode)
+		if (shown[c] && !(columns[c].modes & 1u << rule->mode))
 			ps_table_add(table, "-");
 		else if (shown[c])
 			ps_table_addf(table, "%" PRIu64, value);
@@ -232,12 +269,17 @@ static void add_stats(struct ps_table *table, const struct ps_rule *rule,
 void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
-	struct ps_table table = { .heads = { "RULE", "MODE", "OWNER" }, .columns = 3 };
-	bool shown[PS_ARRAY_SIZE(columns)];
+	struct ps_table table = { .heads = { "RULE", "MODE" }, .columns = 2 };
+	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
+	unsigned int modes = 0;
 
+	for (size_t i = 0; i < rules->count; i++)
+		modes |= 1u << rules->rules[i].mode;
+	if (scopes)
+		table.heads[table.columns++] = "FROM";
+	table.heads[table.columns++] = "OWNER";
 	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		shown[c] = columns[c].mode < 0 ||
-			   ps_ruleset_has_mode(rules, (enum ps_mode)columns[c].mode);
+		shown[c] = columns[c].modes & modes;
 		if (!shown[c])
 			continue;
 		table.right[table.columns] = true;
@@ -246,7 +288,7 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 	table.right[table.columns] = true;
 	table.heads[table.columns++] = "LAST HIT";
 	for (size_t i = 0; i < rules->count; i++)
-		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown);
+		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown, scopes);
 	if (rules->count)
 		ps_table_print(&table, cli->color);
 	else
@@ -269,6 +311,8 @@ static void print_anchors(const struct ps_host_info *info)
 	puts(lost ? "; run 'portsteer load' to attach it again" : "");
 	printf("bind hooks:     %s\n",
 	       info->bind_hooks ? "cgroup /" : "nowhere: no rule needs them");
+	printf("connect hooks:  %s\n",
+	       info->connect_hooks ? "cgroup /" : "nowhere: no rule needs them");
 }
 
 static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)

@@ -19,6 +19,8 @@ static void add_ports(struct ps_ports *ports, const struct ps_ruleset *rules, bo
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
 
+		if (ps_rule_is_fixed(rule))
+			continue;
 		ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
 		if (fronts || rule->mode == PS_MODE_BIND)
 			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
@@ -121,7 +123,8 @@ enum ps_relation ps_report_relation(const struct ps_report *report, const struct
 {
 	if (rule->mode == PS_MODE_BIND)
 		return relation_to_bind(report, rule, socket);
-	if (socket->port < rule->target || socket->port > ps_rule_target_last(rule))
+	if (!ps_rule_has_targets(rule) || socket->port < rule->target ||
+	    socket->port > ps_rule_target_last(rule))
 		return PS_UNRELATED;
 	return is_admitted(report, rule, socket) ? PS_SERVES : PS_OTHER;
 }

@@ -10,7 +10,7 @@
 #include "bpf_types.h"
 #include "text.h"
 
-#define FORM "[ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]"
+#define FORM "[ADDRESS[/LENGTH]:]PORT[-PORT]:[ADDRESS:]TARGET[-TARGET][/tcp|udp]"
 
 /* A rule's text being taken apart. */
 struct reader {
@@ -193,6 +193,33 @@ static int read_proto(struct reader *r, char *rest)
 	return 0;
 }
 
+/* Take "10.0.0.5:" or "[2001:db8::5]:" off the front of a target. */
+static int read_target_address(struct reader *r, char **target)
+{
+	struct ps_address to = { .family = 4 };
+	char *addr = *target, *end;
+
+	if (*addr == '[') {
+		to.family = 6;
+		end = strchr(++addr, ']');
+	} else {
+		end = strchr(addr, ':');
+		if (!memchr(addr, '.', end ? (size_t)(end - addr) : strlen(addr)))
+			return 0;
+	}
+	if (!end || (to.family == 6 && end[1] != ':'))
+		return bad(r, "after the target's address comes a ':' and the port; write " FORM);
+	*end = '\0';
+	*target = end + (to.family == 6 ? 2 : 1);
+	if (inet_pton(to.family == 4 ? AF_INET : AF_INET6, addr, to.addr) != 1)
+		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
+			       "bad rule '%.127s': '%.48s' is not an IP address; write " FORM
+			       ", an IPv6 address in brackets",
+			       r->text, addr);
+	r->rule.to = to;
+	return 0;
+}
+
 static int read_pairs(struct reader *r, char *rest, bool key)
 {
 	char *target = strchr(rest, ':');
@@ -202,6 +229,9 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 		return bad(r, "the target port is missing; write PORT:TARGET, as in 80:8080");
 	if (target)
 		*target++ = '\0';
+	ret = target ? read_target_address(r, &target) : 0;
+	if (ret)
+		return ret;
 	if (target && strchr(target, ':'))
 		return bad(r, "too many ':'; write " FORM ", an IPv6 address in brackets");
 	ret = read_ports(r, rest, &r->rule.front, &r->rule.front_last);
@@ -274,6 +304,16 @@ static size_t format_ports(char *text, size_t size, uint16_t first, uint16_t las
 					snprintf(text, size, "%u-%u", first, last));
 }
 
+static size_t format_to(const struct ps_address *to, char *text, size_t size)
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	if (!to->family)
+		return 0;
+	inet_ntop(to->family == 4 ? AF_INET : AF_INET6, to->addr, addr, sizeof(addr));
+	return (size_t)snprintf(text, size, to->family == 4 ? "%s:" : "[%s]:", addr);
+}
+
 static size_t format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT])
 {
 	const struct ps_prefix *prefix = &rule->prefix;
@@ -302,6 +342,7 @@ void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT])
 
 	if (rule->target && !ps_rule_is_grant(rule)) {
 		text[used++] = ':';
+		used += format_to(&rule->to, text + used, PS_RULE_TEXT - used);
 		used += format_ports(text + used, PS_RULE_TEXT - used, rule->target,
 				     ps_rule_target_last(rule));
 	}
@@ -446,22 +487,40 @@ uint16_t ps_rule_target_last(const struct ps_rule *rule)
 	return (uint16_t)(rule->target + (rule->front_last - rule->front));
 }
 
+bool ps_rule_is_fixed(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_CONNECT && (rule->proto == IPPROTO_UDP || rule->to.family);
+}
+
+bool ps_rule_has_targets(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_STEER ||
+	       (rule->mode == PS_MODE_CONNECT && !ps_rule_is_fixed(rule));
+}
+
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)
 {
 	return ps_prefix_equal(&a->prefix, &b->prefix) && a->proto == b->proto &&
 	       a->front == b->front && a->front_last == b->front_last && a->target == b->target &&
-	       a->mode == b->mode && a->on_miss == b->on_miss &&
+	       a->mode == b->mode && a->on_miss == b->on_miss && text_equal(a->scope, b->scope) &&
+	       a->to.family == b->to.family &&
+	       !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr)) &&
 	       ps_owner_equal(&a->owner, &b->owner) && text_equal(a->name, b->name);
 }
 
 bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b)
 {
-	return a->proto == b->proto && ps_prefix_equal(&a->prefix, &b->prefix) &&
-	       a->front <= b->front_last && b->front <= a->front_last;
+	return a->proto == b->proto && text_equal(a->scope, b->scope) &&
+	       ps_prefix_equal(&a->prefix, &b->prefix) && a->front <= b->front_last &&
+	       b->front <= a->front_last;
 }
 
 int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b)
 {
+	int order = strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "");
+
+	if (order)
+		return order;
 	if (a->proto != b->proto)
 		return a->proto < b->proto ? -1 : 1;
 	if (a->front != b->front)
@@ -479,7 +538,9 @@ int ps_rule_copy(const struct ps_rule *from, struct ps_rule *to)
 
 	copy.name = from->name ? strdup(from->name) : NULL;
 	copy.owner.cgroup = from->owner.cgroup ? strdup(from->owner.cgroup) : NULL;
-	if (!copy.name != !from->name || !copy.owner.cgroup != !from->owner.cgroup) {
+	copy.scope = from->scope ? strdup(from->scope) : NULL;
+	if (!copy.name != !from->name || !copy.owner.cgroup != !from->owner.cgroup ||
+	    !copy.scope != !from->scope) {
 		ps_rule_clear(&copy);
 		return -ENOMEM;
 	}
@@ -493,5 +554,6 @@ void ps_rule_clear(struct ps_rule *rule)
 		return;
 	free(rule->name);
 	free(rule->owner.cgroup);
-	rule->name = rule->owner.cgroup = NULL;
+	free(rule->scope);
+	rule->name = rule->owner.cgroup = rule->scope = NULL;
 }

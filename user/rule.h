@@ -35,6 +35,12 @@ struct ps_prefix {
 	uint8_t addr[16];
 };
 
+/* A single address: family 0 (none), 4 or 6; IPv4 in the first four bytes. */
+struct ps_address {
+	uint8_t family;
+	uint8_t addr[16];
+};
+
 /* A rule. Ports are in host byte order. front..front_last leads to target..
  * target + (front_last - front); in bind mode equal ports are a grant. on_miss has a
  * meaning in steer mode only. */
@@ -45,12 +51,16 @@ struct ps_rule {
 	enum ps_mode mode;
 	enum ps_on_miss on_miss;
 	struct ps_owner_spec owner;
+	/* Connect mode: the cgroup whose clients it is for, as an owner's; owned. NULL in the
+	 * other modes. */
+	char *scope;
+	struct ps_address to; /* connect mode: where to, if that is given */
 	char *name; /* owned; NULL if none */
 	uint32_t id; /* index of its hit counters; set by ps_plan_build */
 };
 
-/* Parse "[ADDR[/LEN]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]". Sets prefix, proto
- * and ports of *rule, the rest to zero; *rule is untouched on failure (-EINVAL,
+/* Parse "[ADDR[/LEN]:]PORT[-PORT]:[ADDR:]TARGET[-TARGET][/tcp|udp]". Sets prefix, proto,
+ * ports and `to` of *rule, the rest to zero; *rule is untouched on failure (-EINVAL,
  * status PS_EXIT_USAGE, message names the text and the reason). */
 int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error);
 
@@ -67,6 +77,12 @@ int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *e
  * length. */
 enum { PS_RULE_TEXT = 128 };
 void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
+
+/* Is there no listener to look for: does the rule send clients to a pair as it is given?
+ * So for UDP, and with an address. */
+bool ps_rule_is_fixed(const struct ps_rule *rule);
+/* Does the rule lead to admitted listeners? */
+bool ps_rule_has_targets(const struct ps_rule *rule);
 
 /* Only the address and the front ports: "80", "10.0.0.0/8:1-9". */
 void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
@@ -95,9 +111,10 @@ bool ps_rule_is_grant(const struct ps_rule *rule);
 uint16_t ps_rule_target_last(const struct ps_rule *rule);
 /* Same match, target, mode, miss policy, owner and name; the id does not count. */
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
-/* Same address, protocol and an overlap of the front ports. */
+/* Same scope or none, address, protocol and an overlap of the front ports. */
 bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b);
-/* Order for output: protocol, front port, longest prefix first, address. */
+/* Order for output: no scope first, by scope, protocol, front port, longest prefix first,
+ * address. */
 int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b);
 
 /* Copy, with strings. 0 or -ENOMEM (*to is then untouched). */

@@ -20,6 +20,8 @@ void ps_rule_list_clear(struct ps_rule_list *list)
 	free(list->rules);
 	free(list->cgroup_text);
 	free(list->cgroup);
+	free(list->scope_text);
+	free(list->scope);
 	free(list->user_text);
 	*list = (struct ps_rule_list){};
 }
@@ -65,21 +67,24 @@ static int find_user(struct ps_rule_list *list, const char *text, struct ps_erro
 	return list->user_text ? 0 : out_of_memory(error);
 }
 
-static int find_cgroup(struct ps_rule_list *list, const char *text, struct ps_error *error)
+/* A cgroup as the user wrote it, and what that resolved to, are kept for the next rule. */
+static int find_cgroup(char **kept_text, char **kept, const char *text,
+		       int (*resolve)(const char *text, char **path, struct ps_error *error),
+		       struct ps_error *error)
 {
 	char *path;
 	int ret;
 
-	if (list->cgroup_text && !strcmp(list->cgroup_text, text))
+	if (*kept_text && !strcmp(*kept_text, text))
 		return 0;
-	ret = ps_cgroup_resolve(text, &path, error);
+	ret = resolve(text, &path, error);
 	if (ret)
 		return ret;
-	free(list->cgroup);
-	free(list->cgroup_text);
-	list->cgroup = path;
-	list->cgroup_text = strdup(text);
-	return list->cgroup_text ? 0 : out_of_memory(error);
+	free(*kept);
+	free(*kept_text);
+	*kept = path;
+	*kept_text = strdup(text);
+	return *kept_text ? 0 : out_of_memory(error);
 }
 
 /* owner->cgroup is borrowed from the list. */
@@ -102,29 +107,31 @@ static int read_owner(struct ps_rule_list *list, const struct ps_values *values,
 		owner->uid = list->uid;
 	}
 	if (cgroup && !ret) {
-		ret = find_cgroup(list, cgroup, error);
+		ret = find_cgroup(&list->cgroup_text, &list->cgroup, cgroup, ps_cgroup_resolve,
+				  error);
 		owner->flags |= PS_OWNER_CGROUP;
 		owner->cgroup = list->cgroup;
 	}
 	return ret;
 }
 
-/* What --mode says; without it, the protocol does. */
-static int read_mode(const char *text, uint8_t proto, enum ps_mode *mode, struct ps_error *error)
+/* What --mode says; without it, --from and the protocol do. */
+static int read_mode(const char *text, const struct ps_rule *rule, enum ps_mode *mode,
+		     struct ps_error *error)
 {
-	if (!text)
-		*mode = proto == IPPROTO_UDP ? PS_MODE_BIND : PS_MODE_STEER;
+	if (!text && rule->scope)
+		*mode = PS_MODE_CONNECT;
+	else if (!text)
+		*mode = rule->proto == IPPROTO_UDP ? PS_MODE_BIND : PS_MODE_STEER;
 	else if (!strcmp(text, "steer"))
 		*mode = PS_MODE_STEER;
 	else if (!strcmp(text, "bind"))
 		*mode = PS_MODE_BIND;
 	else if (!strcmp(text, "connect"))
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--mode connect is not in this version of portsteer; use --mode steer "
-			       "or bind");
+		*mode = PS_MODE_CONNECT;
 	else
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown --mode '%.100s'; use steer or bind", text);
+			       "unknown --mode '%.100s'; use steer, bind or connect", text);
 	return 0;
 }
 
@@ -133,7 +140,15 @@ static int read_options(struct ps_rule_list *list, const struct ps_values *value
 			struct ps_rule *rule, struct ps_error *error)
 {
 	const char *on_miss = values->of[PS_OPT_ON_MISS], *name = values->of[PS_OPT_NAME];
+	const char *from = values->of[PS_OPT_FROM];
 	int ret;
+
+	if (from) {
+		ret = find_cgroup(&list->scope_text, &list->scope, from, ps_scope_resolve, error);
+		if (ret)
+			return ret;
+		rule->scope = list->scope;
+	}
 
 	if (on_miss && !strcmp(on_miss, "pass"))
 		rule->on_miss = PS_MISS_PASS;
@@ -175,10 +190,18 @@ static int read_rule(const char *text, bool grant, const struct ps_values *value
 {
 	int ret = grant ? ps_rule_parse_grant(text, rule, error) : ps_rule_parse(text, rule, error);
 
-	if (!ret && !grant)
-		ret = read_mode(values->of[PS_OPT_MODE], rule->proto, &rule->mode, error);
 	if (ret)
 		return ret;
+	rule->scope = options->scope;
+	if (!grant)
+		ret = read_mode(values->of[PS_OPT_MODE], rule, &rule->mode, error);
+	if (ret)
+		return ret;
+	if (ps_rule_is_fixed(rule) && values->of[PS_OPT_ON_MISS])
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "rule %.127s: clients are sent to the pair as it is given, and "
+			       "--on-miss is for rules that look for a listener; leave it out",
+			       text);
 	if (rule->mode == PS_MODE_BIND && values->of[PS_OPT_ON_MISS])
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %.127s is a bind rule, and --on-miss is for steer rules: the "
@@ -188,6 +211,19 @@ static int read_rule(const char *text, bool grant, const struct ps_values *value
 	rule->owner = options->owner;
 	rule->name = options->name;
 	return 0;
+}
+
+int ps_rule_keys_scope(struct ps_rule_list *list, const struct ps_values *values,
+		       struct ps_rule *keys, size_t count, struct ps_error *error)
+{
+	const char *from = values->of[PS_OPT_FROM];
+	int ret =
+		from ? find_cgroup(&list->scope_text, &list->scope, from, ps_scope_resolve, error) :
+		       0;
+
+	for (size_t i = 0; i < count && !ret; i++)
+		keys[i].scope = list->scope;
+	return ret;
 }
 
 int ps_rule_list_add(struct ps_rule_list *list, char **words, size_t count,

@@ -103,9 +103,11 @@ static int refuse_key(const struct ps_ruleset *set, const struct ps_rule *key,
 			continue;
 		ps_rule_format(rule, other);
 		return ps_fail(error, PS_EXIT_FAILED, ENOENT,
-			       "there is no rule %s, but there is %s; name a rule as 'portsteer "
-			       "list' shows it",
-			       text, other);
+			       "there is no rule %s%s%.300s, but there is %s%s%.300s; name a rule as "
+			       "'portsteer list' shows it",
+			       text, key->scope ? " --from " : "", key->scope ? key->scope : "",
+			       other, rule->scope ? " --from " : "",
+			       rule->scope ? rule->scope : "");
 	}
 	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
 		       "there is no rule %s; see 'portsteer list' for those there are", text);

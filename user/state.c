@@ -18,7 +18,7 @@
 #include "util.h"
 
 #define MAGIC 0x52545350u /* "PSTR" */
-enum { VERSION = 1, MAX_TARGETS = 1 << 21 };
+enum { VERSION = 2, MAX_TARGETS = 1 << 21 };
 
 struct saved_header {
 	uint32_t magic, version;
@@ -37,6 +37,9 @@ struct saved_rule {
 	uint8_t addr[16];
 	struct saved_owner owner;
 	uint32_t name, id;
+	uint32_t scope;
+	uint8_t to_family, reserved2[3];
+	uint8_t to[16];
 };
 
 struct saved_target {
@@ -46,15 +49,17 @@ struct saved_target {
 };
 
 _Static_assert(sizeof(struct saved_header) == 36, "saved form");
-_Static_assert(sizeof(struct saved_rule) == 48, "saved form");
+_Static_assert(sizeof(struct saved_rule) == 72, "saved form");
 _Static_assert(sizeof(struct saved_target) == 20, "saved form");
 
 /* Strings that are being written. */
 struct strings {
 	char *bytes;
 	size_t used, size;
-	const char *last; /* the cgroup written last, and where */
+	const char *last; /* the owner's cgroup written last, and where */
 	uint32_t last_at;
+	const char *last_scope; /* the same of scopes */
+	uint32_t last_scope_at;
 };
 
 static uint32_t put(struct strings *s, const char *text)
@@ -80,6 +85,15 @@ static struct saved_owner put_owner(struct strings *s, const struct ps_owner_spe
 	return saved;
 }
 
+static uint32_t put_scope(struct strings *s, const char *scope)
+{
+	if (scope && (!s->last_scope || strcmp(s->last_scope, scope))) {
+		s->last_scope_at = put(s, scope);
+		s->last_scope = scope;
+	}
+	return scope ? s->last_scope_at : 0;
+}
+
 /* Bytes that the strings take at most. */
 static size_t strings_size(const struct ps_state *state)
 {
@@ -90,6 +104,7 @@ static size_t strings_size(const struct ps_state *state)
 
 		size += rule->name ? strlen(rule->name) + 1 : 0;
 		size += rule->owner.cgroup ? strlen(rule->owner.cgroup) + 1 : 0;
+		size += rule->scope ? strlen(rule->scope) + 1 : 0;
 	}
 	for (size_t i = 0; i < state->target_count; i++) {
 		const char *cgroup = state->targets[i].owner.cgroup;
@@ -113,7 +128,10 @@ static void put_rule(struct saved_rule *to, const struct ps_rule *from, struct s
 		.owner = put_owner(s, &from->owner),
 		.name = put(s, from->name),
 		.id = from->id,
+		.scope = put_scope(s, from->scope),
+		.to_family = from->to.family,
 	};
+	memcpy(to->to, from->to.addr, sizeof(to->to));
 	memcpy(to->addr, from->prefix.addr, sizeof(to->addr));
 }
 
@@ -239,6 +257,8 @@ static bool is_valid(const struct saved_rule *r)
 	       (r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP) && r->front && r->target &&
 	       r->front_last >= r->front && r->target + (r->front_last - r->front) <= UINT16_MAX &&
 	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
+	       (!r->to_family || r->to_family == 4 || r->to_family == 6) &&
+	       !r->scope == (r->mode != PS_MODE_CONNECT) &&
 	       r->id < PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS;
 }
 
@@ -260,9 +280,15 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 	to->front_last = from.front_last;
 	to->target = from.target;
 	to->id = from.id;
+	to->to.family = from.to_family;
+	memcpy(to->to.addr, from.to, sizeof(from.to));
 	ret = take_owner(saved, &from.owner, &to->owner);
 	if (!ret)
 		ret = take_string(saved, from.name, &to->name);
+	if (!ret)
+		ret = take_string(saved, from.scope, &to->scope);
+	if (!ret && to->scope)
+		ret = check_cgroup(to->scope);
 	return !ret && to->name && ps_name_check(to->name, NULL) ? -EBADMSG : ret;
 }
 

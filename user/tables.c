@@ -25,7 +25,19 @@ const char *const ps_instance_pin[PS_INST_FDS] = {
 	[PS_INST_PREFIXES] = "prefixes",
 };
 
-enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4, FIRST_BINDS = 16 };
+enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4, FIRST_RECORDS = 16 };
+
+/* Records of the programs on the root cgroup: an array for each instance. */
+static const struct {
+	enum ps_set set;
+	enum ps_hooks_fd outer;
+	const char *name;
+	uint32_t size;
+} hook_tables[] = {
+	{ PS_SET_BIND, PS_HOOKS_BINDS, "binds_in", sizeof(struct ps_bind) },
+	{ PS_SET_CONNECT, PS_HOOKS_SCOPES, "scopes_in", sizeof(struct ps_scope) },
+	{ PS_SET_CONNECT, PS_HOOKS_HOPS, "hops_in", sizeof(struct ps_hop) },
+};
 
 void ps_tables_close(struct ps_tables *tables)
 {
@@ -177,8 +189,11 @@ int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 		ret = forget(host->fd[PS_HOST_OWNERS], &index);
 	if (!ret)
 		ret = forget(host->fd[PS_HOST_OVERFLOWS], &index);
-	if (!ret && ps_hooks_loaded(&host->hooks))
-		ret = forget(host->hooks.fd[PS_HOOKS_BINDS], &index);
+	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
+		int outer = host->hooks.fd[hook_tables[i].outer];
+
+		ret = outer < 0 ? 0 : forget(outer, &index);
+	}
 	for (chunk.chunk = 0; !ret && chunk.chunk < PS_EVENTS_CHUNKS; chunk.chunk++) {
 		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
 		if (!ret && chunk.chunk < PS_TARGET_CHUNKS)
@@ -302,13 +317,13 @@ static int reserve_hits(struct ps_tables *t, uint32_t rules)
 			  PS_HITS_CHUNK);
 }
 
-/* Does the instance have bind records? Then each ruleset must write its half. */
-static bool has_binds(const struct ps_tables *t)
+/* Does the instance have such records? Then each ruleset must write its half. */
+static bool has_records(const struct ps_tables *t, enum ps_hooks_fd outer)
 {
+	int fd = t->host->hooks.fd[outer];
 	__u32 id;
 
-	return ps_hooks_loaded(&t->host->hooks) &&
-	       !bpf_map_lookup_elem(t->host->hooks.fd[PS_HOOKS_BINDS], &t->index, &id);
+	return fd >= 0 && !bpf_map_lookup_elem(fd, &t->index, &id);
 }
 
 static int add_rule_chunk(struct ps_tables *t, uint32_t k)
@@ -323,19 +338,68 @@ static int add_rule_chunk(struct ps_tables *t, uint32_t k)
 	return t->events[key.chunk] < 0 ? t->events[key.chunk] : 0;
 }
 
-static int reserve_binds(struct ps_tables *t, const struct ps_plan *plan)
+static int store_inner(int outer, uint32_t index, uint32_t half, const void *values,
+		       uint32_t value_size, size_t count)
 {
-	int outer = t->host->hooks.fd[PS_HOOKS_BINDS], ret = 0;
+	_cleanup_close_ int fd = ps_inner_open(outer, &index);
 
-	if (plan->bind_chunks && !has_binds(t))
-		ret = register_array(outer, &t->index, "binds_in", sizeof(struct ps_bind),
-				     2 * FIRST_BINDS, 0);
-	if (!ret && has_binds(t))
-		ret = grow_array(outer, t->index, "binds_in", sizeof(struct ps_bind),
-				 (uint32_t)plan->bind_count);
-	for (uint32_t k = 0; !ret && k < plan->bind_chunks; k++) {
+	if (fd < 0)
+		return fd;
+	return ps_array_write(fd, half, 2, values, value_size, (uint32_t)count);
+}
+
+/* The records of a plan for one of hook_tables, and how many. */
+static const void *records_of(const struct ps_plan *plan, size_t i, size_t *count)
+{
+	switch (hook_tables[i].outer) {
+	case PS_HOOKS_BINDS:
+		*count = plan->bind_count;
+		return plan->binds;
+	case PS_HOOKS_SCOPES:
+		*count = plan->scope_count;
+		return plan->scopes;
+	default:
+		*count = plan->hop_count;
+		return plan->hops;
+	}
+}
+
+static int reserve_hook_tables(struct ps_tables *t, const struct ps_plan *plan)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
+		int outer = t->host->hooks.fd[hook_tables[i].outer];
+		bool wanted = hook_tables[i].set == PS_SET_BIND ? plan->binds_any :
+								  plan->connects_any;
+		size_t count;
+
+		records_of(plan, i, &count);
+		if (wanted && !has_records(t, hook_tables[i].outer))
+			ret = register_array(outer, &t->index, hook_tables[i].name,
+					     hook_tables[i].size, 2 * FIRST_RECORDS, 0);
+		if (!ret && has_records(t, hook_tables[i].outer))
+			ret = grow_array(outer, t->index, hook_tables[i].name, hook_tables[i].size,
+					 (uint32_t)count);
+	}
+	for (uint32_t k = 0; !ret && k < plan->event_chunks; k++) {
 		if (t->events[PS_RULE_CHUNKS + k] < 0)
 			ret = add_rule_chunk(t, k);
+	}
+	return ret;
+}
+
+static int store_hook_tables(struct ps_tables *t, const struct ps_plan *plan, uint32_t half)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
+		size_t count;
+		const void *records = records_of(plan, i, &count);
+
+		if (has_records(t, hook_tables[i].outer))
+			ret = store_inner(t->host->hooks.fd[hook_tables[i].outer], t->index, half,
+					  records, hook_tables[i].size, count);
 	}
 	return ret;
 }
@@ -357,7 +421,7 @@ int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan)
 	if (!ret)
 		ret = grow_array(host->fd[PS_HOST_OWNERS], tables->index, "owners_in",
 				 sizeof(struct ps_owner), (uint32_t)plan->owner_count);
-	return ret ? ret : reserve_binds(tables, plan);
+	return ret ? ret : reserve_hook_tables(tables, plan);
 }
 
 static int store_fronts(struct ps_tables *t, const struct ps_plan *plan)
@@ -379,16 +443,6 @@ static int store_fronts(struct ps_tables *t, const struct ps_plan *plan)
 					      sizeof(struct ps_bucket), part);
 	}
 	return ret;
-}
-
-static int store_inner(int outer, uint32_t index, uint32_t half, const void *values,
-		       uint32_t value_size, size_t count)
-{
-	_cleanup_close_ int fd = ps_inner_open(outer, &index);
-
-	if (fd < 0)
-		return fd;
-	return ps_array_write(fd, half, 2, values, value_size, (uint32_t)count);
 }
 
 static int store_prefixes(struct ps_tables *t, const struct ps_plan *plan)
@@ -466,7 +520,7 @@ static int clear_rule(struct ps_tables *t, const struct ps_rule *rule, const voi
 	uint32_t events, index;
 	int fd;
 
-	if (rule->mode != PS_MODE_BIND) {
+	if (rule->mode == PS_MODE_STEER) {
 		fd = find_hits(t, rule->id, &index);
 		if (fd < 0)
 			return fd;
@@ -525,10 +579,7 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 	if (!ret)
 		ret = store_inner(host->fd[PS_HOST_ADMITS], tables->index, half, plan->admits,
 				  sizeof(struct ps_admit), plan->admit_count);
-	if (!ret && has_binds(tables))
-		ret = store_inner(host->hooks.fd[PS_HOOKS_BINDS], tables->index, half, plan->binds,
-				  sizeof(struct ps_bind), plan->bind_count);
-	return ret;
+	return ret ? ret : store_hook_tables(tables, plan, half);
 }
 
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation)
@@ -557,14 +608,13 @@ int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_
 	return bpf_map_lookup_elem(tables->events[k], &index, events) ? -errno : 0;
 }
 
-int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
-			  struct ps_bind_events *events)
+int ps_tables_rule_events(const struct ps_tables *tables, uint32_t rule, void *events)
 {
 	struct ps_events raw;
 	int ret = ps_tables_events(tables, ps_rule_events(rule), &raw);
 
 	if (!ret)
-		memcpy(events, &raw, sizeof(*events));
+		memcpy(events, &raw, sizeof(raw));
 	return ret;
 }
 

@@ -56,8 +56,8 @@ int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners
 /* Take all of an instance out of the shared maps; -ENOENT is not an error. */
 int ps_tables_unregister(const struct ps_host *host, uint32_t index);
 
-/* Make room for a plan, without a change that any program could notice. The hooks must
- * be loaded if it has bind rules. */
+/* Make room for a plan, without a change that any program could notice. The hooks that
+ * its rules need must be loaded. */
 int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan);
 /* Store the plan in the half that its word names. `before` is the state in
  * force: ids that it does not use are cleared. */
@@ -66,10 +66,10 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 /* Remove trie entries of every generation but `generation`. */
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation);
 
-/* A target's events, or a bind rule's (at ps_rule_events). */
+/* A target's events. */
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events);
-int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
-			  struct ps_bind_events *events);
+/* A bind or connect rule's: `events` is a struct ps_bind_events or ps_connect_events. */
+int ps_tables_rule_events(const struct ps_tables *tables, uint32_t rule, void *events);
 /* Sum of a rule's hits over all CPUs; last is the latest. */
 int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum);
 

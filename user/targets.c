@@ -21,6 +21,8 @@ void ps_targets_clear(struct ps_targets *targets)
 {
 	free(targets->owners);
 	free(targets->owner_of);
+	free(targets->scopes);
+	free(targets->scope_of);
 	free(targets->pairs);
 	*targets = (struct ps_targets){};
 }
@@ -38,29 +40,47 @@ static size_t hash_owner(const struct ps_owner_spec *owner)
 	return (size_t)(hash ^ hash >> 32);
 }
 
-/* Number the owners in the order in which they are met. */
+/* Owners that have been met, by hash. */
+struct met {
+	uint32_t *table; /* index of an owner plus one */
+	size_t size;
+};
+
+/* The number of an owner, a new one if it is met for the first time. */
+static uint32_t number_of(struct met *met, struct ps_targets *targets,
+			  const struct ps_owner_spec *owner)
+{
+	size_t at = hash_owner(owner) & (met->size - 1);
+
+	while (met->table[at] && !ps_owner_equal(targets->owners[met->table[at] - 1], owner))
+		at = (at + 1) & (met->size - 1);
+	if (!met->table[at]) {
+		targets->owners[targets->owner_count] = owner;
+		met->table[at] = ++targets->owner_count;
+	}
+	return met->table[at] - 1;
+}
+
+/* Number the owners and scopes in the order in which they are met. */
 static int number_owners(const struct ps_rule *const *rules, size_t count,
 			 struct ps_targets *targets)
 {
-	_cleanup_free_ uint32_t *table = NULL; /* index of an owner plus one */
-	size_t size = 16;
+	_cleanup_free_ uint32_t *table = NULL;
+	struct met met = { .size = 16 };
 
-	while (size < 2 * count)
-		size *= 2;
-	table = calloc(size, sizeof(*table));
+	while (met.size < 4 * count)
+		met.size *= 2;
+	table = calloc(met.size, sizeof(*table));
 	if (!table)
 		return -ENOMEM;
+	met.table = table;
 	for (size_t i = 0; i < count; i++) {
-		const struct ps_owner_spec *owner = &rules[i]->owner;
-		size_t at = hash_owner(owner) & (size - 1);
-
-		while (table[at] && !ps_owner_equal(targets->owners[table[at] - 1], owner))
-			at = (at + 1) & (size - 1);
-		if (!table[at]) {
-			targets->owners[targets->owner_count] = owner;
-			table[at] = ++targets->owner_count;
-		}
-		targets->owner_of[i] = table[at] - 1;
+		targets->owner_of[i] = number_of(&met, targets, &rules[i]->owner);
+		if (!rules[i]->scope)
+			continue;
+		targets->scopes[i] = (struct ps_owner_spec){ .flags = PS_OWNER_CGROUP,
+							     .cgroup = rules[i]->scope };
+		targets->scope_of[i] = number_of(&met, targets, &targets->scopes[i]);
 	}
 	return 0;
 }
@@ -92,8 +112,11 @@ static int sort_owners(struct ps_targets *targets, size_t rules)
 		targets->owners[i] = order[i].owner;
 		number[order[i].number] = i;
 	}
-	for (size_t i = 0; i < rules; i++)
+	for (size_t i = 0; i < rules; i++) {
 		targets->owner_of[i] = number[targets->owner_of[i]];
+		if (targets->scopes[i].flags)
+			targets->scope_of[i] = number[targets->scope_of[i]];
+	}
 	return 0;
 }
 
@@ -104,10 +127,10 @@ static int compare_pairs(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* How many targets a rule has: nothing listens for a bind rule on our behalf. */
+/* How many targets a rule has: not all rules look for listeners. */
 static uint32_t ports_of(const struct ps_rule *rule)
 {
-	return rule->mode == PS_MODE_STEER ? (uint32_t)(rule->front_last - rule->front) + 1 : 0;
+	return ps_rule_has_targets(rule) ? (uint32_t)(rule->front_last - rule->front) + 1 : 0;
 }
 
 static int collect_pairs(const struct ps_rule *const *rules, size_t count,
@@ -138,10 +161,12 @@ static int collect_pairs(const struct ps_rule *const *rules, size_t count,
 int ps_targets_collect(const struct ps_rule *const *rules, size_t count, struct ps_targets *targets)
 {
 	struct ps_targets t = {
-		.owners = calloc(count + 1, sizeof(*t.owners)),
+		.owners = calloc(2 * count + 1, sizeof(*t.owners)),
 		.owner_of = calloc(count + 1, sizeof(*t.owner_of)),
+		.scopes = calloc(count + 1, sizeof(*t.scopes)),
+		.scope_of = calloc(count + 1, sizeof(*t.scope_of)),
 	};
-	int ret = t.owners && t.owner_of ? 0 : -ENOMEM;
+	int ret = t.owners && t.owner_of && t.scopes && t.scope_of ? 0 : -ENOMEM;
 
 	if (!ret)
 		ret = number_owners(rules, count, &t);

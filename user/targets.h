@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The distinct owners of a set of rules, and the targets of its steer rules. Pure. */
+/* The distinct owners and scopes of a set of rules, and the targets of those that look for
+ * listeners. Pure. */
 #ifndef PORTSTEER_TARGETS_H
 #define PORTSTEER_TARGETS_H
 
@@ -17,6 +18,8 @@ struct ps_targets {
 	const struct ps_owner_spec **owners; /* distinct, in order; the rules' own */
 	uint32_t owner_count;
 	uint32_t *owner_of; /* for each rule, an index into owners */
+	struct ps_owner_spec *scopes; /* for each rule, its scope as an owner (flags 0: none) */
+	uint32_t *scope_of; /* and its index in owners, where it has one */
 	uint64_t *pairs; /* distinct (port, index of owner), in order */
 	size_t pair_count;
 };

@@ -103,7 +103,7 @@ static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule
 			   struct ps_rule_stats *s)
 {
 	struct ps_bind_events events;
-	int ret = ps_tables_bind_events(t, rule->id, &events);
+	int ret = ps_tables_rule_events(t, rule->id, &events);
 
 	if (ret)
 		return ret;
@@ -118,6 +118,22 @@ static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule
 	return 0;
 }
 
+static int read_connect_stats(const struct ps_tables *t, const struct ps_state *state,
+			      const struct ps_rule *rule, struct ps_rule_stats *s)
+{
+	struct ps_connect_events events;
+	int ret = ps_tables_rule_events(t, rule->id, &events);
+
+	if (ret)
+		return ret;
+	s->steered = events.steered;
+	s->missed = events.missed;
+	s->family = events.family;
+	s->refused = rule->on_miss == PS_MISS_REFUSE ? events.missed + events.family : 0;
+	s->last_hit = since_jiffies(events.last);
+	return ps_rule_has_targets(rule) ? add_events(t, state, rule, s) : 0;
+}
+
 static int read_stats(struct ps_tables *t, struct ps_view *view)
 {
 	const struct ps_ruleset *rules = &view->state.rules;
@@ -129,9 +145,11 @@ static int read_stats(struct ps_tables *t, struct ps_view *view)
 	for (size_t i = 0; i < rules->count && !ret; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
 
-		ret = rule->mode == PS_MODE_BIND ?
-			      read_bind_stats(t, rule, &view->stats[i]) :
-			      read_steer_stats(t, &view->state, rule, &view->stats[i]);
+		struct ps_rule_stats *s = &view->stats[i];
+
+		ret = rule->mode == PS_MODE_BIND    ? read_bind_stats(t, rule, s) :
+		      rule->mode == PS_MODE_CONNECT ? read_connect_stats(t, &view->state, rule, s) :
+						      read_steer_stats(t, &view->state, rule, s);
 	}
 	return ret;
 }
@@ -316,7 +334,8 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 		info->anchor_count = anchors.count;
 	}
 	info->loaded = true;
-	info->bind_hooks = ps_hooks_loaded(&host->hooks);
+	info->bind_hooks = host->hooks.loaded[PS_SET_BIND];
+	info->connect_hooks = host->hooks.loaded[PS_SET_CONNECT];
 	return ret;
 }
 

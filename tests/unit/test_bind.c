@@ -446,7 +446,7 @@ static void test_apart(void **state)
 	CHECK_EQ(PS_WORD_LOG2(plan.word), 0);
 	for (uint32_t port = 0; port < 65536; port++)
 		CHECK_EQ(plan.filter[port / 32] >> (port & 31) & 1, port == 80);
-	CHECK_EQ(plan.bind_chunks, 1);
+	CHECK_EQ(plan.event_chunks, 1);
 	CHECK_EQ(plan.owner_count, 2);
 	ps_plan_clear(&plan);
 	ps_ruleset_clear(&set);
@@ -454,7 +454,7 @@ static void test_apart(void **state)
 	ROW("without bind rules");
 	must_add(&set, "80:8080", "u1");
 	build(&set, &plan);
-	CHECK_EQ(plan.bind_chunks, 0);
+	CHECK_EQ(plan.event_chunks, 0);
 	CHECK_EQ(plan.bind_count, 1);
 	ps_plan_clear(&plan);
 	ps_ruleset_clear(&set);
