@@ -255,6 +255,7 @@ enum ps_hop_flags {
 	PS_HOP_PASS = 1, /* --on-miss pass; otherwise refuse */
 	PS_HOP_FIXED = 2, /* the pair as given: no listener is looked for */
 	PS_HOP_TO = 4, /* ... and the address too */
+	PS_HOP_LOOPBACK = 8, /* of a rule without an address: asked after those with one */
 };
 /* Example: 80:8080/tcp of scope 5 is { .scope = 5, .port = 80, .target = 8080,
  * .family = 4, .length = 8, .addr = 127.0.0.0 } and the same for ::1. */

@@ -169,7 +169,9 @@ static int compare_hops(const void *left, const void *right)
 {
 	const struct ps_hop *a = left, *b = right;
 
-	return (a->length > b->length) - (a->length < b->length);
+	if (a->length != b->length)
+		return a->length > b->length ? 1 : -1;
+	return !(a->flags & PS_HOP_LOOPBACK) - !(b->flags & PS_HOP_LOOPBACK);
 }
 
 static struct ps_hop hop_of(const struct ps_plan *plan, const struct ps_rule *rule,
@@ -188,7 +190,8 @@ static struct ps_hop hop_of(const struct ps_plan *plan, const struct ps_rule *ru
 
 	hop.flags = (__u8)((rule->on_miss == PS_MISS_PASS ? PS_HOP_PASS : 0) |
 			   (ps_rule_is_fixed(rule) ? PS_HOP_FIXED : 0) |
-			   (rule->to.family ? PS_HOP_TO : 0));
+			   (rule->to.family ? PS_HOP_TO : 0) |
+			   (rule->prefix.family ? 0 : PS_HOP_LOOPBACK));
 	memcpy(hop.addr, prefix->addr, sizeof(hop.addr));
 	memcpy(hop.to, rule->to.addr, sizeof(hop.to));
 	target = ps_rule_has_targets(rule) ?

@@ -422,6 +422,9 @@ static struct ps_rule random_rule(void)
 		rule.prefix.len = (uint8_t)rnd(rule.prefix.family == 4 ? 33 : 129);
 	for (int bit = 0; bit < rule.prefix.len; bit++)
 		rule.prefix.addr[bit / 8] |= (uint8_t)(rnd(2) << (7 - bit % 8));
+	rule.to.family = (uint8_t[]){ 0, 4, 6 }[rnd(3)];
+	for (int i = 0; i < (rule.to.family == 4 ? 4 : rule.to.family == 6 ? 16 : 0); i++)
+		rule.to.addr[i] = (uint8_t)rnd(256);
 	return rule;
 }
 

@@ -27,6 +27,11 @@ static void sample(struct ps_state *state)
 	must_add(&set, "[2001:db8::]/32:80:8080", "u4294967295 pass");
 	must_add(&set, "0.0.0.0/0:80:8080", "u0");
 	must_add(&set, "22:8080", "c/system.slice/web.service");
+	must_add(&set, "53:5353/udp", "u5 bind");
+	must_add(&set, "990", "grant u5 c/a");
+	must_add(&set, "80:8080", "f/pod/a u33 n=a");
+	must_add(&set, "10.0.0.0/8:81:10.1.2.3:8080/udp", "f/pod/a any");
+	must_add(&set, "80:[2001:db8::5]:8080", "f/ any");
 	build(&set, 7, state);
 	ps_ruleset_clear(&set);
 	state->rule_cursor = 41;

@@ -149,7 +149,7 @@ UNIT_FN void check_error_at(int line, const struct ps_error *e, int status, ...)
 /* --- Rules --- */
 
 /* Set an owner and more by words: "u33", "c/a/b", "any", "pass", "bind", "grant",
- * "n=label". */
+ * "f/scope", "n=label". */
 UNIT_FN void set_options(struct ps_rule *rule, const char *options)
 {
 	char *copy = strdup(options), *save = NULL;
@@ -166,6 +166,9 @@ UNIT_FN void set_options(struct ps_rule *rule, const char *options)
 		} else if (o[0] == 'u') {
 			rule->owner.flags |= PS_OWNER_USER;
 			rule->owner.uid = (uint32_t)strtoul(o + 1, NULL, 10);
+		} else if (o[0] == 'f') {
+			rule->mode = PS_MODE_CONNECT;
+			rule->scope = strdup(o + 1);
 		} else if (o[0] == 'c') {
 			rule->owner.flags |= PS_OWNER_CGROUP;
 			rule->owner.cgroup = strdup(o + 1);
@@ -256,7 +259,9 @@ UNIT_FN bool same_rule(const struct ps_rule *a, const struct ps_rule *b)
 	       !memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr)) &&
 	       a->proto == b->proto && a->front == b->front && a->front_last == b->front_last &&
 	       a->target == b->target && a->mode == b->mode && a->on_miss == b->on_miss &&
-	       !strcmp(x, y) && !a->name == !b->name && (!a->name || !strcmp(a->name, b->name));
+	       !strcmp(x, y) && !strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "") &&
+	       a->to.family == b->to.family && !memcmp(a->to.addr, b->to.addr, 16) &&
+	       !a->name == !b->name && (!a->name || !strcmp(a->name, b->name));
 }
 
 UNIT_FN void check_same_set(const struct ps_ruleset *a, const struct ps_ruleset *b)
