@@ -10,8 +10,9 @@ _portsteer_global="--netns --json -j --quiet -q --verbose -v --color --help -h -
 # The options of one command.
 _portsteer_options() {
 	case $1 in
-	add) echo "--user --cgroup --any-user --on-miss --name --mode --file -f" ;;
+	add) echo "--user --cgroup --any-user --from --on-miss --name --mode --file -f" ;;
 	allow) echo "--user --cgroup --any-user --name" ;;
+	del) echo "--from" ;;
 	help) echo "--table" ;;
 	esac
 }
@@ -48,10 +49,10 @@ _portsteer_value() {
 	case $1 in
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;
 	--netns) _portsteer_netns "$2" ;;
-	--cgroup) _portsteer_cgroup "$2" ;;
+	--cgroup | --from) _portsteer_cgroup "$2" ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$2") ;;
 	--on-miss) mapfile -t COMPREPLY < <(compgen -W "refuse pass" -- "$2") ;;
-	--mode) mapfile -t COMPREPLY < <(compgen -W "steer bind" -- "$2") ;;
+	--mode) mapfile -t COMPREPLY < <(compgen -W "steer bind connect" -- "$2") ;;
 	--file | -f) _portsteer_files "$2" ;;
 	--name) COMPREPLY=() ;;
 	*) return 1 ;;
@@ -67,7 +68,7 @@ _portsteer_command() {
 			continue
 		fi
 		case $word in
-		--netns | --color | --user | --cgroup | --on-miss | --name | --mode | --file | -f)
+		--netns | --color | --user | --cgroup | --from | --on-miss | --name | --mode | --file | -f)
 			skip=1
 			;;
 		-*) ;;
