@@ -51,11 +51,23 @@ static __always_inline bool hop_matches(const struct ps_want *want, const struct
 	       h->family == want->family && same_prefix(want->addr, h->addr, h->length);
 }
 
-/* The record of a scope's rule for what is wanted, or 0. Verified once; see admit.h. */
+/* One record of a chain: minus its index if it is the scope's rule for what is wanted,
+ * else the index of the next, 0 at the end. Loop bodies are global functions, verified
+ * once; see admit.h. */
+__noinline int ps_hop_step(const struct ps_want *want, __u32 scope, __u32 cursor)
+{
+	struct ps_hop *h = want ? hop_at(want->instance, want->half, cursor) : NULL;
+
+	if (!want || !h)
+		return 0;
+	return hop_matches(want, h, scope) ? -(int)cursor : (int)h->next;
+}
+
+/* The record of a scope's rule for what is wanted, or 0. */
 __noinline int ps_hop_find(const struct ps_want *want, __u32 scope)
 {
-	__u32 cursor;
 	struct ps_hop *h;
+	int cursor;
 
 	if (!want)
 		return 0;
@@ -63,13 +75,10 @@ __noinline int ps_hop_find(const struct ps_want *want, __u32 scope)
 	if (!h || !h->scope)
 		return 0;
 	h = hop_at(want->instance, want->half, PS_HOP_HASH(scope, want->port) & (h->scope - 1));
-	for (int i = 0; h && i < PS_CHAIN; i++) {
-		cursor = h->next;
-		h = cursor ? hop_at(want->instance, want->half, cursor) : NULL;
-		if (h && hop_matches(want, h, scope))
-			return cursor;
-	}
-	return 0;
+	cursor = h ? (int)h->next : 0;
+	for (int i = 0; cursor > 0 && i < PS_CHAIN; i++)
+		cursor = ps_hop_step(want, scope, cursor);
+	return cursor < 0 ? -cursor : 0;
 }
 
 /* The rule of the deepest scope that has one for this: a scope without such a rule
@@ -89,15 +98,16 @@ static __always_inline __u32 find_hop(const struct ps_want *want, __u32 scope)
 	return 0;
 }
 
-/* One look: 0, or -EAGAIN if the ruleset was replaced meanwhile. */
+/* One look at the rules for a process in a scope: 0, or -EAGAIN if the ruleset was replaced
+ * meanwhile. */
 static __always_inline int look_hop(struct ps_want *want, const struct ps_instance *me, __u64 word,
-				    struct ps_way *way)
+				    __u32 scope, struct ps_way *way)
 {
 	struct ps_hop *h;
 	__u32 record;
 
 	want->half = PS_WORD_HALF(word);
-	record = find_hop(want, scope_of(want->instance, word));
+	record = find_hop(want, scope);
 	h = record ? hop_at(want->instance, want->half, record) : NULL;
 	if (h) {
 		way->port = h->target;
@@ -126,10 +136,19 @@ __noinline int ps_hop_decide(struct ps_want *want, struct ps_way *way)
 	for (int i = 0; me && i < PS_HOP_TRIES; i++) {
 		__u64 word = *(volatile __u64 *)&me->active;
 
-		if (!word || !look_hop(want, me, word, way))
+		if (!word || !look_hop(want, me, word, scope_of(inst, word), way))
 			break;
 	}
 	return 0;
+}
+
+/* Is the calling process in any scope? Most are not, and need no more than this. */
+static __always_inline bool in_scope(__u32 inst)
+{
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
+	__u64 word = me ? *(volatile __u64 *)&me->active : 0;
+
+	return word && scope_of(inst, word);
 }
 
 static __always_inline bool is_zero(const __u32 addr[4])
@@ -282,6 +301,8 @@ static __always_inline int find_way(struct ps_want *want, struct ps_way *way)
 {
 	int found = PS_FOUND;
 
+	if (!in_scope(want->instance))
+		return 0;
 	ps_hop_decide(want, way);
 	if (!way->found)
 		return 0;

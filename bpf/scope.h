@@ -37,22 +37,34 @@ __noinline int ps_scope_hash(__u64 cgrp, __u32 depth, __u32 hash)
 	return hash;
 }
 
+/* One record of a chain: minus its index if it is an ancestor of the cgroup with this hash,
+ * else the index of the next, 0 at the end. */
+__noinline int ps_scope_step(__u64 where, __u32 hash, __u64 cgrp, __u32 cursor)
+{
+	__u32 inst = (__u32)where, half = where >> 32 & 1;
+	struct ps_scope *s = scope_at(inst, half, cursor);
+
+	if (!s)
+		return 0;
+	if (s->hash == hash && ps_owns(inst, s->owner * 2 + half, 0, cgrp))
+		return -(int)cursor;
+	return (int)s->next;
+}
+
 /* The scope that is the ancestor of the cgroup whose path has this hash, or 0. */
 __noinline int ps_scope_find(__u64 where, __u32 hash, __u64 cgrp)
 {
-	__u32 inst = (__u32)where, half = where >> 32 & 1, cursor;
+	__u32 inst = (__u32)where, half = where >> 32 & 1;
 	struct ps_scope *s = scope_at(inst, half, 0);
+	int cursor;
 
 	if (!s || !s->owner)
 		return 0;
 	s = scope_at(inst, half, hash & (s->owner - 1));
-	for (int i = 0; s && i < PS_CHAIN; i++) {
-		cursor = s->next;
-		s = cursor ? scope_at(inst, half, cursor) : NULL;
-		if (s && s->hash == hash && ps_owns(inst, s->owner * 2 + half, 0, cgrp))
-			return cursor;
-	}
-	return 0;
+	cursor = s ? (int)s->next : 0;
+	for (int i = 0; cursor > 0 && i < PS_CHAIN; i++)
+		cursor = ps_scope_step(where, hash, cgrp, cursor);
+	return cursor < 0 ? -cursor : 0;
 }
 
 /* The deepest scope that the cgroup is in, or 0. */
