@@ -10,6 +10,7 @@
 #define ENOMEM 12
 #define ECONNREFUSED 111
 #define AF_INET 2
+#define AF_INET6 10
 
 /* A ruleset that is replaced while it is read is read again; see admit.h. */
 #define PS_HOP_TRIES 3
@@ -412,6 +413,16 @@ static __always_inline int turn(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
 	write_address(ctx, way->addr, want->family, v6);
 	ctx->user_port = bpf_htons(way->port);
 	return 0;
+}
+
+/* When an IPv6 socket that is connected to a v4-mapped address sends, the kernel names
+ * the peer as if the program had: that was decided when it was connected. */
+static __always_inline bool is_own_peer(const struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk && sk->family == AF_INET6 && sk->state == BPF_TCP_ESTABLISHED &&
+	       sk->dst_ip4 == ctx->user_ip4 && sk->dst_port == (__u16)ctx->user_port;
 }
 
 /* A connect() or a datagram to a port that some rule names. */

@@ -27,7 +27,7 @@
 SEC("cgroup/sendmsg4")
 int ps2_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return PS_GO(ctx, false);
+	return is_named(bpf_ntohs(ctx->user_port)) && !is_own_peer(ctx) ? go(ctx, false) : 1;
 }
 
 SEC("cgroup/sendmsg6")
