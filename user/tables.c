@@ -180,6 +180,23 @@ static int forget(int map, const void *key)
 	return bpf_map_delete_elem(map, key) && errno != ENOENT ? -errno : 0;
 }
 
+/* The next instance of this index counts its generations from the beginning, and what
+ * was found for this one must not be taken for its. */
+static int forget_scopes(const struct ps_host *host, uint32_t index)
+{
+	int fd = host->hooks.fd[PS_HOOKS_CACHE];
+	struct ps_scope_key key, next;
+	bool more = fd >= 0 && !bpf_map_get_next_key(fd, NULL, &next);
+
+	while (more) {
+		key = next;
+		more = !bpf_map_get_next_key(fd, &key, &next);
+		if (key.instance == index && bpf_map_delete_elem(fd, &key) && errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
 int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 {
 	struct ps_chunk_key chunk = { .instance = index };
@@ -194,6 +211,8 @@ int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 
 		ret = outer < 0 ? 0 : forget(outer, &index);
 	}
+	if (!ret)
+		ret = forget_scopes(host, index);
 	for (chunk.chunk = 0; !ret && chunk.chunk < PS_EVENTS_CHUNKS; chunk.chunk++) {
 		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
 		if (!ret && chunk.chunk < PS_TARGET_CHUNKS)
