@@ -175,8 +175,8 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
 		begin_line(&lines);
 		ps_table_add(table, report->blind ? "unknown; try 'modprobe -a tcp_diag udp_diag'" :
-				    rule->mode == PS_MODE_STEER ? "no listener yet" :
-								  "not bound yet");
+				    rule->mode == PS_MODE_BIND	? "not bound yet" :
+								  "no listener yet");
 	}
 	add_sockets(&lines, true);
 	add_sockets(&lines, false);
