@@ -39,7 +39,7 @@ _portsteer_cgroup() {
 	root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 	compopt -o nospace -o filenames 2>/dev/null
 	mapfile -t COMPREPLY < <(
-		compgen -W "pid: unit:" -- "$1"
+		compgen -W "pid: unit: container:" -- "$1"
 		cd "${root:-/}" 2>/dev/null && compgen -d -S / -- "$1"
 	)
 }

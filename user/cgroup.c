@@ -152,9 +152,11 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 		       pid);
 }
 
-/* A search for a cgroup by its last component. `path` is the one being looked at. */
+/* A search for cgroups by what they are called. `path` is the one being looked at, and
+ * `matches` is asked with that of the parent. */
 struct search {
-	const char *unit;
+	bool (*matches)(const struct search *search, const char *name);
+	const void *wanted;
 	size_t root; /* length of the mount point in path */
 	char path[PS_CGROUP_PATH + 256];
 	char found[2][PS_CGROUP_PATH];
@@ -166,11 +168,13 @@ static void search_below(struct search *search, unsigned int depth);
 static void search_entry(struct search *search, const char *name, unsigned int depth)
 {
 	size_t len = strlen(search->path);
+	bool found;
 
 	if (name[0] == '.' || len + strlen(name) + 2 > sizeof(search->path))
 		return;
+	found = search->matches(search, name);
 	snprintf(search->path + len, sizeof(search->path) - len, "/%s", name);
-	if (!strcmp(name, search->unit)) {
+	if (found) {
 		snprintf(search->found[search->count++], PS_CGROUP_PATH, "%s",
 			 search->path + search->root);
 	} else {
@@ -199,11 +203,16 @@ static void search_below(struct search *search, unsigned int depth)
 	closedir(dir);
 }
 
+static bool is_unit(const struct search *search, const char *name)
+{
+	return !strcmp(name, search->wanted);
+}
+
 /* A system service is where it is expected, even before it is first started; any
  * other unit must be found. */
 static int resolve_unit(const char *unit, char **path, struct ps_error *error)
 {
-	struct search search = { .unit = unit };
+	struct search search = { .matches = is_unit, .wanted = unit };
 	char usual[PS_CGROUP_PATH];
 	struct stat st;
 	int ret;
@@ -237,6 +246,108 @@ static int resolve_unit(const char *unit, char **path, struct ps_error *error)
 		       unit);
 }
 
+/* How runtimes call a container's cgroup. */
+enum { CONTAINER_ID = 12, CONTAINER_NAME = 128 };
+struct container {
+	const char *text;
+	bool is_id; /* text may be an id, or the beginning of one */
+	char escaped[4 * CONTAINER_NAME + 1]; /* as systemd writes it in units' names */
+};
+
+static const char hex_digits[] = "0123456789abcdef";
+
+/* An id is all of the name, or what follows its last '-' ("docker-ID.scope") or ':'. The
+ * cgroup of Podman's and CRI-O's monitor ("libpod-conmon-ID.scope") is not the container's. */
+static bool has_id(const char *name, const char *id)
+{
+	static const char monitor[] = "conmon-";
+	const size_t prefix = sizeof(monitor) - 1;
+	size_t start = strlen(name) - (ends_with(name, ".scope") ? strlen(".scope") : 0);
+
+	while (start && strchr(hex_digits, name[start - 1]))
+		start--;
+	if (start && name[start - 1] != '-' && name[start - 1] != ':')
+		return false;
+	if (start >= prefix && !strncmp(name + start - prefix, monitor, prefix))
+		return false;
+	return !strncmp(name + start, id, strlen(id));
+}
+
+/* LXC has "lxc.payload.NAME", and had "NAME" in "lxc"; systemd-machined has a scope for
+ * each machine, or the service that runs it. */
+static bool has_name(const struct search *search, const char *name, const struct container *c)
+{
+	const char *parent = strrchr(search->path + search->root, '/');
+	char usual[sizeof(c->escaped) + 32];
+
+	if (parent && !strcmp(parent, "/lxc") && !strcmp(name, c->text))
+		return true;
+	snprintf(usual, sizeof(usual), "lxc.payload.%s", c->text);
+	if (!strcmp(name, usual))
+		return true;
+	snprintf(usual, sizeof(usual), "machine-%s.scope", c->text);
+	if (!strcmp(name, usual))
+		return true;
+	snprintf(usual, sizeof(usual), "machine-%s.scope", c->escaped);
+	if (!strcmp(name, usual))
+		return true;
+	snprintf(usual, sizeof(usual), "systemd-nspawn@%s.service", c->escaped);
+	return !strcmp(name, usual);
+}
+
+static bool is_container(const struct search *search, const char *name)
+{
+	const struct container *c = search->wanted;
+
+	return (c->is_id && has_id(name, c->text)) || has_name(search, name, c);
+}
+
+static int parse_container(const char *text, struct container *c, struct ps_error *error)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789._-";
+	size_t len = strlen(text), used = 0;
+
+	if (!len || len > CONTAINER_NAME || text[0] == '.' || strspn(text, plain) != len)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "cgroup container:%.200s: neither a container's id nor a name; write it "
+			       "as container:0123456789ab",
+			       text);
+	*c = (struct container){ .text = text };
+	c->is_id = len >= CONTAINER_ID && strspn(text, hex_digits) == len;
+	for (; *text; text++)
+		used += (size_t)snprintf(c->escaped + used, sizeof(c->escaped) - used,
+					 *text == '-' ? "\\x%02x" : "%c", *text);
+	return 0;
+}
+
+/* It has to be there: where a runtime will put it cannot be told. */
+static int resolve_container(const char *text, char **path, struct ps_error *error)
+{
+	struct container container;
+	struct search search = { .matches = is_container, .wanted = &container };
+	int ret = parse_container(text, &container, error);
+
+	if (!ret)
+		ret = ps_cgroup2_mount(search.path, error);
+	if (ret)
+		return ret;
+	search.root = strlen(search.path);
+	search_below(&search, 0);
+	if (search.count > 1)
+		return ps_fail(error, PS_EXIT_FAILED, EEXIST,
+			       "cgroup container:%.128s: there is more than one, %s and %s; give more "
+			       "of the id, or the path",
+			       text, search.found[0], search.found[1]);
+	if (search.count)
+		return ps_cgroup_normalise(search.found[0], path, error);
+	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
+		       "cgroup container:%.128s: there is no such container; start it first, and give "
+		       "12 digits or more of its id, as 'docker ps' or 'podman ps' shows it, or its "
+		       "cgroup's path",
+		       text);
+}
+
 /* The root of the whole hierarchy has the id 1 (kernfs); in a cgroup namespace another
  * cgroup is shown as the root, and paths do not mean what they mean to the kernel. */
 static int check_root(const char *text, struct ps_error *error)
@@ -258,6 +369,8 @@ static int resolve(const char *text, char **path, struct ps_error *error)
 		return resolve_pid(text + 4, path, error);
 	if (!strncmp(text, "unit:", 5))
 		return resolve_unit(text + 5, path, error);
+	if (!strncmp(text, "container:", 10))
+		return resolve_container(text + 10, path, error);
 	return resolve_path(text, path, error);
 }
 

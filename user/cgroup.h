@@ -12,8 +12,8 @@ int ps_cgroup2_mount(char path[256], struct ps_error *error);
 /*
  * The normalised path below the cgroup2 root (see ps_cgroup_normalise) of what the
  * user wrote: a path with or without the mount point in front, "pid:77" for the
- * cgroup that the process is in now, or "unit:web.service". A cgroup named by path
- * or a service need not exist. *path is allocated.
+ * cgroup that the process is in now, "unit:web.service", or "container:0123456789ab". A
+ * cgroup named by path or a service need not exist. *path is allocated.
  */
 int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error);
 

@@ -13,7 +13,7 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_HELP] = { "help", 'h', NULL, "show help and exit" },
 	[PS_OPT_VERSION] = { "version", 'V', NULL, "show the version and exit" },
 	[PS_OPT_USER] = { "user", 0, "NAME|UID", "owner: sockets of this user" },
-	[PS_OPT_CGROUP] = { "cgroup", 0, "PATH|pid:N|unit:NAME",
+	[PS_OPT_CGROUP] = { "cgroup", 0, "PATH|pid:N|unit:NAME|container:ID",
 			    "owner: sockets in this cgroup or below it" },
 	[PS_OPT_ANY_USER] = { "any-user", 0, NULL, "owner: anyone who comes first" },
 	[PS_OPT_FROM] = { "from", 0, "PATH|pid:N|unit:NAME",

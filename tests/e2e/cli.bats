@@ -204,6 +204,98 @@ serve_with()
 	portsteer -q unload --netns client
 }
 
+# is_container TEXT PATH: the cgroup that "container:TEXT" is.
+is_container()
+{
+	portsteer -q flush
+	portsteer -q add 80:8080 --cgroup "container:$1"
+	assert_equal "$(portsteer list --json | jsonget rules.0.owner.cgroup)" "/$CG/$2"
+}
+
+# no_container TEXT
+no_container()
+{
+	local message status=0
+	portsteer -q flush
+	message=$(portsteer -q add 80:8080 --cgroup "container:$1" 2>&1) || status=$?
+	assert_equal $status 1
+	assert_match "$message" "there is no such container"
+}
+
+@test "--cgroup container:ID: what runtimes call their cgroups, by the whole id and a part" {
+	local n=0 id name hex=9f8e7d6c5b4a
+	portsteer -q load
+	for name in docker-ID.scope libpod-ID.scope cri-containerd-ID.scope crio-ID.scope \
+		nerdctl-ID.scope ID docker/ID libpod_parent/libpod-ID \
+		kubepods.slice/kubepods-pod0123.slice/cri-containerd-ID.scope/init \
+		kubepods/burstable/pod01234567-89ab/ID a-b.slice:cri-containerd:ID; do
+		n=$((n + 1))
+		id=$(printf '%02x%s%s' $n $hex "$(printf 'a0b1%.0s' {1..12})")00
+		name=${name/ID/$id}
+		mkdir -p "$PS_TEST_CGROUP/$name"
+		name=${name%/init}
+		is_container "$id" "$name"
+		is_container "${id:0:12}" "$name"
+		no_container "${id:0:11}"
+		no_container "${id:1}"
+		no_container "${id}0"
+	done
+}
+
+@test "--cgroup container:ID: the monitor of a container, and what only looks like one" {
+	local id
+	id=$(printf '0f1e2d3c%.0s' {1..8})
+	portsteer -q load
+	mkdir -p "$PS_TEST_CGROUP/libpod-conmon-$id.scope" "$PS_TEST_CGROUP/$id-1a2b.service" \
+		"$PS_TEST_CGROUP/docker-$id.scope.d" "$PS_TEST_CGROUP/dockerx$id.scope"
+	no_container "$id"
+	mkdir "$PS_TEST_CGROUP/libpod-$id.scope"
+	is_container "$id" "libpod-$id.scope"
+}
+
+@test "--cgroup container:ID: not looked for below what a user owns" {
+	local id
+	id=$(printf 'c0ffee42%.0s' {1..8})
+	portsteer -q load
+	mkdir -p "$PS_TEST_CGROUP/user/docker-$id.scope"
+	chown $DB "$PS_TEST_CGROUP/user"
+	no_container "$id"
+	# its own may be somebody's: that of a container with a user namespace is
+	mkdir -p "$PS_TEST_CGROUP/sys/docker-$id.scope"
+	chown $DB "$PS_TEST_CGROUP/sys/docker-$id.scope"
+	is_container "$id" "sys/docker-$id.scope"
+}
+
+@test "--cgroup container:NAME: LXC's containers and systemd's machines" {
+	portsteer -q load
+	mkdir -p "$PS_TEST_CGROUP/lxc.payload.web-1" "$PS_TEST_CGROUP/lxc.monitor.web-1" \
+		"$PS_TEST_CGROUP/lxc/db_2" "$PS_TEST_CGROUP/other/db_2" \
+		"$PS_TEST_CGROUP/machine.slice/machine-Mail.scope" \
+		"$PS_TEST_CGROUP/machine.slice/machine-my\\x2dbox.scope" \
+		"$PS_TEST_CGROUP/machine.slice/systemd-nspawn@deb\\x2d12.service/payload" \
+		"$PS_TEST_CGROUP/lxc.payload.abcdefabcdef"
+	is_container web-1 lxc.payload.web-1
+	is_container db_2 lxc/db_2
+	is_container Mail machine.slice/machine-Mail.scope
+	is_container my-box "machine.slice/machine-my\\x5cx2dbox.scope" # as shown
+	is_container deb-12 "machine.slice/systemd-nspawn@deb\\x5cx2d12.service"
+	is_container abcdefabcdef lxc.payload.abcdefabcdef # a name like an id
+	no_container web
+	no_container mail
+	no_container web-11
+}
+
+@test "--cgroup container:ID: its listeners are admitted, and no others" {
+	local id
+	id=$(printf '5eed%.0s' {1..16})
+	serve -g "docker-$id.scope/app" web 127.0.0.1 8080
+	portsteer -q add 80:8080 --cgroup "container:${id:0:12}"
+	answers web http://127.0.0.1/
+	stop "$PID"
+	serve -g other thief 127.0.0.1 8080
+	refused http://127.0.0.1/
+}
+
 @test "-q says nothing, -v does what the command does" {
 	assert_equal "$(portsteer -q load 2>&1)" ""
 	assert_equal "$(portsteer add 80:8080 --user ps-web -q 2>&1)" ""

@@ -129,6 +129,25 @@ RUN=()
 	bad 2 "/sys/kernel" add 90:9090 --cgroup /sys/kernel
 }
 
+@test "a container that is none, or is not there, or more than one" {
+	local text id
+	for text in '' . .. a/b 'a b' a: 'a*' .hidden $'a\nb' /docker-0123456789ab.scope \
+		"$(printf 'a%.0s' {1..129})"; do
+		bad 2 "cgroup container:.*neither a container's id nor a name; write it as" \
+			add 90:9090 --cgroup "container:$text"
+	done
+	bad 1 "container:0123456789ab: there is no such container; start it.*path" add 90:9090 \
+		--cgroup container:0123456789ab
+	bad 1 "no such container" add 90:9090 --cgroup container:portsteer-none
+	id=$(printf '0123456789abcdef%.0s' {1..3})
+	mkdir -p "$PS_TEST_CGROUP/one/docker-${id}0000000000000000.scope" \
+		"$PS_TEST_CGROUP/two/libpod-${id}ffffffffffffffff.scope"
+	bad 1 "there is more than one, /$CG/.*/$CG/.*; give more of the id, or the path" \
+		add 90:9090 --cgroup "container:$id"
+	assert_match "$MESSAGE" "/$CG/one/docker-${id}0000000000000000.scope"
+	assert_match "$MESSAGE" "/$CG/two/libpod-${id}ffffffffffffffff.scope"
+}
+
 @test "the root of the cgroups, which is everybody" {
 	local cgroup
 	for cgroup in / // "$PS_TEST_CGROUP2" "$PS_TEST_CGROUP2/"; do
