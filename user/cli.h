@@ -30,6 +30,7 @@ enum ps_option_id {
 	PS_OPT_NAME,
 	PS_OPT_MODE,
 	PS_OPT_FILE,
+	PS_OPT_ALL,
 	PS_OPT_TABLE,
 	PS_OPTIONS,
 };

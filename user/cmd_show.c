@@ -9,12 +9,28 @@
 /* Processes named for each listener. */
 enum { SOME_PROCESSES = 8, ALL_PROCESSES = 4096 };
 
+static int list_all(struct ps_cli *cli, uint32_t each, struct ps_error *error)
+{
+	struct ps_all all = {};
+	int ret = ps_all_read(&cli->netns, each, &all, error);
+
+	if (!ret && cli->json)
+		ret = ps_json_list_all(&all, error);
+	else if (!ret && !cli->quiet)
+		ps_text_all(cli, &all, ps_text_list);
+	ps_all_clear(&all);
+	return ret;
+}
+
 int ps_cmd_list(struct ps_cli *cli, struct ps_error *error)
 {
+	uint32_t each = cli->verbose ? ALL_PROCESSES : SOME_PROCESSES;
 	struct ps_report report = {};
-	int ret = ps_report_read(&cli->netns, NULL, cli->verbose ? ALL_PROCESSES : SOME_PROCESSES,
-				 &report, error);
+	int ret;
 
+	if (cli->values.of[PS_OPT_ALL])
+		return list_all(cli, each, error);
+	ret = ps_report_read(&cli->netns, NULL, each, &report, error);
 	if (ret)
 		return ret;
 	if (cli->json)
@@ -25,11 +41,27 @@ int ps_cmd_list(struct ps_cli *cli, struct ps_error *error)
 	return ret;
 }
 
+static int stats_all(struct ps_cli *cli, struct ps_error *error)
+{
+	struct ps_all all = {};
+	int ret = ps_all_read(&cli->netns, 0, &all, error);
+
+	if (!ret && cli->json)
+		ret = ps_json_stats_all(&all, error);
+	else if (!ret && !cli->quiet)
+		ps_text_all(cli, &all, ps_text_stats);
+	ps_all_clear(&all);
+	return ret;
+}
+
 int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error)
 {
 	struct ps_report report = { .netns = &cli->netns };
-	int ret = ps_instance_view(&cli->netns, &report.view, error);
+	int ret;
 
+	if (cli->values.of[PS_OPT_ALL])
+		return stats_all(cli, error);
+	ret = ps_instance_view(&cli->netns, &report.view, error);
 	if (ret)
 		return ret;
 	if (cli->json)

@@ -83,6 +83,9 @@ struct ps_host_info {
 	uint64_t memory; /* bytes of kernel memory in maps and programs */
 };
 void ps_host_info_clear(struct ps_host_info *info);
+/* The loaded instances alone, by cookie; -ESRCH (PS_EXIT_NOT_LOADED) without the shared
+ * programs. */
+int ps_instances_read(struct ps_host_info *info, struct ps_error *error);
 /* Works without an instance, with leftovers, and with another ABI's objects
  * (-EPROTO, message names both versions and the command to run). */
 int ps_host_info_read(struct ps_host_info *info, struct ps_error *error);

@@ -61,8 +61,10 @@ const struct ps_command ps_commands[] = {
 	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
-	{ "list", "", 0, false, true, "show the rules and who is behind them", NULL, ps_cmd_list },
-	{ "stats", "", 0, false, true, "show the rules' counters", NULL, ps_cmd_stats },
+	{ "list", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules and who is behind them",
+	  NULL, ps_cmd_list },
+	{ "stats", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules' counters", NULL,
+	  ps_cmd_stats },
 	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
 	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },
 	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL, ps_cmd_help },
@@ -162,6 +164,10 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "'portsteer %s' takes no '%.100s'; leave it out", cli->command->name,
 			       cli->args[0]);
+	if (cli->values.of[PS_OPT_ALL] && cli->values.of[PS_OPT_NETNS])
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "--all and --netns contradict each other: --all shows every network "
+			       "namespace; leave one of them out");
 	/* State is root's alone: say it before something less clear fails. */
 	if (cli->command->needs_root && geteuid())
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,

@@ -24,6 +24,7 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_MODE] = { "mode", 0, "steer|bind|connect",
 			  "how the rule works (TCP: steer, UDP: bind, with --from: connect)" },
 	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read rules, one a line, with these options" },
+	[PS_OPT_ALL] = { "all", 0, NULL, "the instances of all network namespaces" },
 	[PS_OPT_TABLE] = { "table", 0, NULL, "list all commands and options for programs" },
 };
 

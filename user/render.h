@@ -3,6 +3,7 @@
 #ifndef PORTSTEER_RENDER_H
 #define PORTSTEER_RENDER_H
 
+#include "all.h"
 #include "cli.h"
 #include "notes.h"
 #include "report.h"
@@ -10,6 +11,9 @@
 
 void ps_text_list(const struct ps_cli *cli, const struct ps_report *report);
 void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report);
+/* ps_text_list or ps_text_stats for each, below a line that says which it is. */
+void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
+		 void (*text)(const struct ps_cli *cli, const struct ps_report *report));
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info);
 
 /* "user www-data and cgroup /web.slice" */
@@ -34,6 +38,8 @@ int ps_json_added(const struct ps_added *added, struct ps_error *error);
 int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_error *error);
 int ps_json_list(const struct ps_report *report, struct ps_error *error);
 int ps_json_stats(const struct ps_report *report, struct ps_error *error);
+int ps_json_list_all(const struct ps_all *all, struct ps_error *error);
+int ps_json_stats_all(const struct ps_all *all, struct ps_error *error);
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
 void ps_json_error(const struct ps_error *error);
 

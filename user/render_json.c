@@ -37,7 +37,8 @@ static void put_seconds(struct json_object *object, const char *key, double seco
 	put(object, key, seconds < 0 ? NULL : json_object_new_double_s(seconds, text));
 }
 
-static int print(struct json_object *object, struct ps_error *error)
+/* Write it, and free it. */
+static int write_json(struct json_object *object, struct ps_error *error)
 {
 	const char *text =
 		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
@@ -45,9 +46,18 @@ static int print(struct json_object *object, struct ps_error *error)
 	int ret = text ? 0 : -ENOMEM;
 
 	if (text)
-		puts(text);
+		fputs(text, stdout);
 	json_object_put(object);
 	return ret ? ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some") : 0;
+}
+
+static int print(struct json_object *object, struct ps_error *error)
+{
+	int ret = write_json(object, error);
+
+	if (!ret)
+		putchar('\n');
+	return ret;
 }
 
 static struct json_object *range_json(uint16_t first, uint16_t last)
@@ -198,13 +208,13 @@ static struct json_object *head_json(const struct ps_report *report)
 	struct json_object *netns = json_object_new_object();
 
 	put_number(netns, "cookie", report->netns->cookie);
-	put_text(netns, "name", report->netns->label);
+	put_text(netns, "name", *report->netns->label ? report->netns->label : NULL);
 	put(object, "netns", netns);
 	put_number(object, "generation", report->view.state.generation);
 	return object;
 }
 
-int ps_json_list(const struct ps_report *report, struct ps_error *error)
+static struct json_object *list_json(const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
 	struct json_object *object = head_json(report), *array = json_object_new_array();
@@ -212,7 +222,12 @@ int ps_json_list(const struct ps_report *report, struct ps_error *error)
 	for (size_t i = 0; i < rules->count; i++)
 		json_object_array_add(array, rule_json(report, &rules->rules[i]));
 	put(object, "rules", array);
-	return print(object, error);
+	return object;
+}
+
+int ps_json_list(const struct ps_report *report, struct ps_error *error)
+{
+	return print(list_json(report), error);
 }
 
 static struct json_object *stats_json(const struct ps_rule *rule, const struct ps_rule_stats *s)
@@ -241,7 +256,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	return object;
 }
 
-int ps_json_stats(const struct ps_report *report, struct ps_error *error)
+static struct json_object *counters_json(const struct ps_report *report)
 {
 	const struct ps_view *view = &report->view;
 	struct json_object *object = head_json(report), *array = json_object_new_array();
@@ -250,7 +265,53 @@ int ps_json_stats(const struct ps_report *report, struct ps_error *error)
 		json_object_array_add(array,
 				      stats_json(&view->state.rules.rules[i], &view->stats[i]));
 	put(object, "rules", array);
-	return print(object, error);
+	return object;
+}
+
+int ps_json_stats(const struct ps_report *report, struct ps_error *error)
+{
+	return print(counters_json(report), error);
+}
+
+/* An instance of --all: as without it, but its inode says more about the namespace. */
+static struct json_object *listed_json(const struct ps_listed *item,
+				       struct json_object *(*json)(const struct ps_report *report))
+{
+	struct json_object *object = json(&item->report), *netns;
+
+	if (!json_object_object_get_ex(object, "netns", &netns))
+		return object;
+	if (item->inode)
+		put_number(netns, "inode", item->inode);
+	else
+		put(netns, "inode", NULL);
+	return object;
+}
+
+/* One at a time: the whole of them could be large. */
+static int print_all(const struct ps_all *all,
+		     struct json_object *(*json)(const struct ps_report *report),
+		     struct ps_error *error)
+{
+	int ret = 0;
+
+	fputs("{\"instances\":[", stdout);
+	for (size_t i = 0; i < all->count && !ret; i++) {
+		fputs(i ? "," : "", stdout);
+		ret = write_json(listed_json(&all->items[i], json), error);
+	}
+	puts("]}");
+	return ret;
+}
+
+int ps_json_list_all(const struct ps_all *all, struct ps_error *error)
+{
+	return print_all(all, list_json, error);
+}
+
+int ps_json_stats_all(const struct ps_all *all, struct ps_error *error)
+{
+	return print_all(all, counters_json, error);
 }
 
 static struct json_object *instance_json(const struct ps_instance_info *instance)

@@ -174,9 +174,9 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 	}
 	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
 		begin_line(&lines);
-		ps_table_add(table, report->blind ? "unknown; try 'modprobe -a tcp_diag udp_diag'" :
-				    rule->mode == PS_MODE_BIND	? "not bound yet" :
-								  "no listener yet");
+		ps_table_add(table, report->blind	       ? report->blind :
+				    rule->mode == PS_MODE_BIND ? "not bound yet" :
+								 "no listener yet");
 	}
 	add_sockets(&lines, true);
 	add_sockets(&lines, false);
@@ -293,6 +293,27 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 		ps_table_print(&table, cli->color);
 	else
 		puts("no rules; 'portsteer add' makes one");
+}
+
+static void print_heading(const struct ps_listed *item, bool first)
+{
+	char name[4 * sizeof(item->netns.label)];
+
+	ps_printable(item->netns.label, name, sizeof(name));
+	if (*name)
+		printf("%snetns %" PRIu64 ": %s\n", first ? "" : "\n", item->netns.cookie, name);
+	else
+		printf("%snetns %" PRIu64 ": unknown (inode %u)\n", first ? "" : "\n",
+		       item->netns.cookie, item->inode);
+}
+
+void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
+		 void (*text)(const struct ps_cli *cli, const struct ps_report *report))
+{
+	for (size_t i = 0; i < all->count; i++) {
+		print_heading(&all->items[i], !i);
+		text(cli, &all->items[i].report);
+	}
 }
 
 static void print_anchors(const struct ps_host_info *info)

@@ -44,7 +44,7 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	rules = rules ? rules : &read.view.state.rules;
 	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, &why) : 0;
 	if (ret && why.status == PS_EXIT_UNSUPPORTED) {
-		read.blind = true;
+		read.blind = "unknown; try 'modprobe -a tcp_diag udp_diag'";
 		ret = 0;
 	} else if (ret && error) {
 		*error = why;

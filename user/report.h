@@ -14,7 +14,7 @@ struct ps_report {
 	const struct ps_netns *netns;
 	struct ps_view view;
 	struct ps_sockets sockets; /* on any port of the rules asked for */
-	bool blind; /* this kernel cannot list sockets: there may be any */
+	const char *blind; /* why sockets cannot be listed, or NULL: there may be any */
 };
 
 /* Read the view, the sockets on the ports of `rules` (NULL: the target ports of the view's

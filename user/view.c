@@ -319,16 +319,44 @@ static int count_leftover(const char *name, void *data)
 	return 0;
 }
 
-static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
+static int read_instances(const struct ps_host *host, struct ps_host_info *info)
 {
 	struct counting c = { .host = host, .info = info };
-	struct ps_anchors anchors = {};
-	int ret;
 
 	info->instances = calloc(PS_MAX_INSTANCES, sizeof(*info->instances));
-	if (!info->instances)
-		return -ENOMEM;
-	ret = ps_host_each(host, read_instance, &c);
+	return info->instances ? ps_host_each(host, read_instance, &c) : -ENOMEM;
+}
+
+static int compare_instances(const void *left, const void *right)
+{
+	const struct ps_instance_info *a = left, *b = right;
+
+	return (a->cookie > b->cookie) - (a->cookie < b->cookie);
+}
+
+int ps_instances_read(struct ps_host_info *info, struct ps_error *error)
+{
+	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
+	struct ps_host_info read = {};
+	int ret = ps_host_open(&host, error);
+
+	if (ret)
+		return ret;
+	ret = read_instances(&host, &read);
+	if (ret) {
+		ps_host_info_clear(&read);
+		return ps_fail_kernel(error, ret, "read what is loaded");
+	}
+	qsort(read.instances, read.instance_count, sizeof(*read.instances), compare_instances);
+	*info = read;
+	return 0;
+}
+
+static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
+{
+	struct ps_anchors anchors = {};
+	int ret = read_instances(host, info);
+
 	if (!ret && ps_anchors_read(&anchors) == 0) {
 		info->anchors = anchors.paths;
 		info->anchor_count = anchors.count;

@@ -243,6 +243,10 @@ RUN=()
 	bad 2 "takes no '80'" list 80
 	bad 2 "--any-user takes no value" add 90:9090 --any-user=yes
 	bad 2 "color.*pink" list --color=pink
+	bad 2 "--all takes no value" list --all=yes
+	bad 2 "unknown option '--all'" status --all
+	bad 2 "--all and --netns contradict each other" list --all --netns client
+	bad 2 "--all and --netns contradict each other" stats --netns nosuchns --all
 	bad 2 "unknown command 'frobnicate'" frobnicate
 	bad 2 "unknown command 'lis'" lis # no abbreviations
 	bad 2 "no command"
@@ -470,7 +474,7 @@ RUN=()
 @test "not loaded: list, stats, del and flush say so" {
 	portsteer -q unload
 	local command
-	for command in list stats 'del 80' flush; do
+	for command in list stats 'list --all' 'stats --all' 'del 80' flush; do
 		# shellcheck disable=SC2086
 		bad 3 "not loaded.*portsteer (load|add)" $command
 	done
@@ -494,7 +498,7 @@ RUN=()
 	kernel_state() { find $STATE -printf '%P %y %m %U\n' | sort; }
 	RUN=(setpriv --reuid "$WEB" --regid "$WEB" --clear-groups --inh-caps=-all --)
 	for command in load unload 'add 90:9090 --any-user' 'allow 90 --any-user' 'del 80' flush \
-		list stats status 'list --netns client'; do
+		list stats status 'list --netns client' 'list --all' 'stats --all'; do
 		# shellcheck disable=SC2086
 		bad 4 "root" $command
 	done
