@@ -197,8 +197,8 @@ struct ps_admit {
  * grant is one record; a translation is two, of its target port (to be translated) and
  * of its front port (to be protected). In a chain the longest prefixes come first, then
  * the most particular owners: the first record that matches is the rule.
- * Example: 53:5353/udp is { .port = 5353, .front = 53, .flags = PS_BIND_ASKED } and
- * { .port = 53, .front = 53, .flags = PS_BIND_FRONT }.
+ * Example: 53:5353/udp is { .port = 5353, .other = 53, .flags = PS_BIND_ASKED } and
+ * { .port = 53, .other = 5353, .flags = PS_BIND_FRONT }.
  */
 enum ps_bind_flags {
 	PS_BIND_ASKED = 1, /* a port that the owner asks for: a target, or a granted port */
@@ -206,7 +206,7 @@ enum ps_bind_flags {
 };
 struct ps_bind {
 	__u16 port;
-	__u16 front; /* what a bind to `port` becomes */
+	__u16 other; /* of a target port the front port and the other way round */
 	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	__u8 flags; /* enum ps_bind_flags */
 	__u8 family; /* of the prefix: 4, 6, or 0 for any address */

@@ -163,9 +163,9 @@ static __always_inline int look_up(struct ps_ask *ask, const struct ps_instance 
 	record = find_rule(ask);
 	r = record ? bind_at(ask->instance, ask->half, record) : NULL;
 	if (r) {
-		answer->front = r->front;
+		answer->front = r->other;
 		answer->rule = r->rule;
-		claim = find_claim(ask, r->front, r->length);
+		claim = find_claim(ask, r->other, r->length);
 	}
 	if (!still_valid(me, word))
 		return -EAGAIN;
@@ -208,8 +208,13 @@ static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
 }
 
-/* Note on the socket what it is bound through, for getsockname and for the counters; an
- * MPTCP socket is bound by its first subflow. */
+/* An MPTCP socket is bound by its first subflow. */
+static __always_inline struct mptcp_sock *whole_of(struct bpf_sock *sk)
+{
+	return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
+}
+
+/* Note on the socket what it is bound through, for getsockname and for the counters. */
 static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
 {
 	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -218,13 +223,24 @@ static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_boun
 	if (!on)
 		return -1;
 	*on = *mark;
-	if (!bpf_core_type_exists(struct mptcp_sock))
-		return 0;
-	whole = bpf_skc_to_mptcp_sock(sk);
+	whole = whole_of(sk);
 	on = whole ? bpf_sk_storage_get(&bound, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	if (on)
 		*on = *mark;
 	return 0;
+}
+
+/* A bind that failed has left a mark, and this one is not a rule's. */
+static __always_inline void unmark_socket(struct bpf_sock *sk)
+{
+	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, 0);
+	struct mptcp_sock *whole = on ? whole_of(sk) : NULL;
+
+	if (on)
+		on->front = 0;
+	on = whole ? bpf_sk_storage_get(&bound, whole, NULL, 0) : NULL;
+	if (on)
+		on->front = 0;
 }
 
 /* Let a bind through that the rules grant. */
@@ -267,7 +283,10 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *
 	ask->uid = BPF_CORE_READ(full, sk_uid.val);
 	ask->cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
 	ps_bind_decide(ask, &answer);
-	return answer.record ? let_through(ctx, ask, &answer) : PS_BIND_GO_ON;
+	if (answer.record)
+		return let_through(ctx, ask, &answer);
+	unmark_socket(sk);
+	return PS_BIND_GO_ON;
 }
 
 static __always_inline int bind4(struct bpf_sock_addr *ctx)
@@ -312,11 +331,11 @@ static __always_inline int bind_done(struct bpf_sock *ctx)
 	return 1;
 }
 
-/* Is a bind to `target` still made one to `front` by some rule? A deleted rule's sockets
- * say the port that they have. 1 or 0. */
-__noinline int ps_bind_is_in_force(__u64 which, __u32 target, __u32 front, __u32 protocol)
+/* Is the rule still in force by which a bind to `target` became one to `front`? A deleted
+ * rule's sockets say the port that they have. 1 or 0. */
+__noinline int ps_bind_is_in_force(__u64 where, __u32 target, __u32 front, __u32 rule)
 {
-	__u32 inst = (__u32)which, half = which >> 32 & 1, cursor = 0;
+	__u32 inst = (__u32)where, half = where >> 32 & 1, cursor = 0;
 	struct ps_bind *r;
 
 	for (int i = 0; i < PS_BIND_CHAIN; i++) {
@@ -324,7 +343,7 @@ __noinline int ps_bind_is_in_force(__u64 which, __u32 target, __u32 front, __u32
 		r = cursor ? bind_at(inst, half, cursor) : NULL;
 		if (!r)
 			return 0;
-		if (r->port == target && r->front == front && r->protocol == protocol &&
+		if (r->rule == rule && r->port == target && r->other == front &&
 		    r->flags & PS_BIND_ASKED)
 			return 1;
 	}
@@ -340,27 +359,79 @@ static __always_inline void name_target(struct bpf_sock_addr *ctx, const struct 
 	if (!word || mark->front != bpf_ntohs(ctx->user_port) || mark->front == mark->target)
 		return;
 	if (ps_bind_is_in_force((__u64)PS_WORD_HALF(word) << 32 | inst, mark->target, mark->front,
-				mark->protocol))
+				mark->rule))
 		ctx->user_port = bpf_htons(mark->target);
 }
 
-/*
- * An accepted socket says what its listener says, as long as there is one. Marking each
- * accepted socket (BPF_F_CLONE) would cost every connection an allocation, for the few
- * programs that ask.
- */
-static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct bpf_sock_tuple *tuple,
-					  __u32 size)
+/* Is the record at `index` that of a translation to the address and port; if `owned`,
+ * one of the socket's owner? 1 or 0. */
+__noinline int ps_bind_leads_to(const struct ps_ask *ask, __u32 index, __u32 owned)
 {
-	struct bpf_sock *listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
-	struct ps_bound *mark;
+	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
 
-	if (!listener)
+	if (!ask || !r || r->flags != PS_BIND_FRONT || !is_about(ask, r, ask->port))
+		return 0;
+	return !owned || ps_owns(ask->instance, r->owner * 2 + ask->half, ask->uid, ask->cgroup);
+}
+
+/* The target port of the first of them, or 0. */
+__noinline int ps_bind_target_of(const struct ps_ask *ask, __u32 owned)
+{
+	__u32 cursor = 0;
+	struct ps_bind *r;
+
+	if (!ask)
+		return 0;
+	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
+		if (!cursor)
+			return 0;
+		if (ps_bind_leads_to(ask, cursor, owned)) {
+			r = bind_at(ask->instance, ask->half, cursor);
+			return r ? r->other : 0;
+		}
+	}
+	return 0;
+}
+
+/*
+ * An accepted socket says what its listener says. Marking each accepted socket
+ * (BPF_F_CLONE) would cost every connection an allocation, for the few programs that
+ * ask. If the listener is not to be found (it is closed, or bound to a device) the socket's
+ * owner decides. Only for addresses and ports of rules: looking for a listener runs the
+ * steering program.
+ */
+static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_ask *ask,
+					  struct bpf_sock_tuple *tuple, __u32 size)
+{
+	const struct sock *full = BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
+	struct bpf_sock *listener;
+	struct ps_instance *me;
+	struct ps_bound *mark;
+	__u32 inst, port;
+
+	if (!find_instance(ctx, &ask->instance))
 		return;
-	mark = bpf_sk_storage_get(&bound, listener, NULL, 0);
-	if (mark)
-		name_target(ctx, mark);
-	bpf_sk_release(listener);
+	inst = ask->instance;
+	me = bpf_map_lookup_elem(&instances, &inst);
+	ask->half = me ? PS_WORD_HALF(*(volatile __u64 *)&me->active) : 0;
+	ask->port = bpf_ntohs(ctx->user_port);
+	ask->protocol = IPPROTO_TCP;
+	if (!me || !me->active || !ps_bind_target_of(ask, 0))
+		return;
+	listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (listener) {
+		mark = bpf_sk_storage_get(&bound, listener, NULL, 0);
+		if (mark)
+			name_target(ctx, mark);
+		bpf_sk_release(listener);
+		return;
+	}
+	ask->uid = BPF_CORE_READ(full, sk_uid.val);
+	ask->cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	port = ps_bind_target_of(ask, 1);
+	if (port)
+		ctx->user_port = bpf_htons(port);
 }
 
 /* Say the target port; false if the socket itself was not bound through a rule. */
@@ -377,26 +448,29 @@ static __always_inline bool name_bound(struct bpf_sock_addr *ctx)
 static __always_inline int getsockname4(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
+	struct ps_ask ask = { .family = 4 };
 
 	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
-	tuple.ipv4.daddr = ctx->user_ip4;
+	ask.addr[0] = tuple.ipv4.daddr = ctx->user_ip4;
 	tuple.ipv4.dport = ctx->user_port;
-	name_accepted(ctx, &tuple, sizeof(tuple.ipv4));
+	name_accepted(ctx, &ask, &tuple, sizeof(tuple.ipv4));
 	return 1;
 }
 
 static __always_inline int getsockname6(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
+	struct ps_ask ask = {};
 
 	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
 #pragma unroll
 	for (int i = 0; i < 4; i++)
-		tuple.ipv6.daddr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+		ask.addr[i] = tuple.ipv6.daddr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
 	tuple.ipv6.dport = ctx->user_port;
-	name_accepted(ctx, &tuple, sizeof(tuple.ipv6));
+	ask.family = unmap(ask.addr) ? 4 : 6;
+	name_accepted(ctx, &ask, &tuple, sizeof(tuple.ipv6));
 	return 1;
 }
 

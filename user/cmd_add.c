@@ -155,7 +155,9 @@ static void tell_inferred(const struct ps_rule *rule)
 static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], scope[4 * PS_CGROUP_PATH];
-	size_t serving = report ? ps_report_each(report, rule, PS_SERVES, NULL, NULL) : 0;
+	size_t serving = report ? ps_report_each(report, ps_report_rule(report, rule), PS_SERVES,
+						 NULL, NULL) :
+				  0;
 	bool bind = rule->mode == PS_MODE_BIND;
 
 	ps_rule_format(rule, text);

@@ -20,15 +20,26 @@
 
 enum { FILTER_SIZE = 65536 / 8 };
 
-/* The sets: their folder below host/, and their object. */
+/* The sets: their folder below host/, their object, and the links in the folder. */
 static const struct {
 	const char *name;
 	const char *object;
 	const void *(*elf)(size_t *size);
+	const char *links[6];
 } sets[PS_SETS] = {
-	[PS_SET_BIND] = { "bind", "ps2_bind", ps2_bind__elf_bytes },
-	[PS_SET_CONNECT] = { "connect", "ps2_connect", ps2_connect__elf_bytes },
-	[PS_SET_DATAGRAM] = { "datagram", "ps2_datagram", ps2_datagram__elf_bytes },
+	[PS_SET_BIND] = { "bind",
+			  "ps2_bind",
+			  ps2_bind__elf_bytes,
+			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
+			    "getsockname6" } },
+	[PS_SET_CONNECT] = { "connect",
+			     "ps2_connect",
+			     ps2_connect__elf_bytes,
+			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
+	[PS_SET_DATAGRAM] = { "datagram",
+			      "ps2_datagram",
+			      ps2_datagram__elf_bytes,
+			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
 };
 
 /* What of a set is pinned beside the links, and its name in the object. */
@@ -91,8 +102,23 @@ static int map_filter(int fd, uint32_t **filter)
 	return 0;
 }
 
+/* Are the links there? Without one, what is loaded does half of its work. */
+static int check_links(enum ps_set set, char path[PS_PATH])
+{
+	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		if (access(path, F_OK))
+			return -errno;
+	}
+	return 0;
+}
+
 static int open_pins(struct ps_hooks *hooks, enum ps_set set, char path[PS_PATH])
 {
+	int ret = check_links(set, path);
+
+	if (ret)
+		return ret;
 	for (int i = 0; i < PS_HOOKS_FDS; i++) {
 		if (objects[i].set != set)
 			continue;

@@ -125,7 +125,8 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 
 	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*msg)))
 		return -EBADMSG;
-	if (!ps_ports_has(dump->ports, dump->proto, ntohs(msg->id.idiag_sport)))
+	if (!ps_ports_has(dump->ports, dump->proto == IPPROTO_TCP ? IPPROTO_TCP : IPPROTO_UDP,
+			  ntohs(msg->id.idiag_sport)))
 		return 0;
 	if (sockets->count == dump->capacity) {
 		size_t capacity = dump->capacity ? dump->capacity * 2 : 32;
@@ -142,7 +143,7 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 		.uid = msg->idiag_uid,
 		.inode = msg->idiag_inode,
 		.port = ntohs(msg->id.idiag_sport),
-		.proto = dump->proto,
+		.proto = dump->proto == IPPROTO_TCP ? IPPROTO_TCP : IPPROTO_UDP,
 		.family = msg->idiag_family == AF_INET ? 4 : 6,
 	};
 	memcpy(socket->addr, msg->id.idiag_src, socket->family == 4 ? 4 : 16);
@@ -234,7 +235,7 @@ static int dump_protocol(struct dump *dump, uint8_t proto)
 {
 	int ret;
 
-	if (!any_port(proto == IPPROTO_UDP ? dump->ports->udp : dump->ports->tcp))
+	if (!any_port(proto == IPPROTO_TCP ? dump->ports->tcp : dump->ports->udp))
 		return 0;
 	dump->proto = proto;
 	ret = dump_family(dump, AF_INET);
@@ -255,6 +256,9 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	ret = dump_protocol(&dump, IPPROTO_TCP);
 	if (!ret)
 		ret = dump_protocol(&dump, IPPROTO_UDP);
+	/* Rules for UDP cover it, where there is such a thing. */
+	if (!ret && dump_protocol(&dump, IPPROTO_UDPLITE))
+		ret = 0;
 	/* A kernel without IPv6 has no such sockets. */
 	if (ret == -ENOENT && access("/proc/net/if_inet6", F_OK))
 		ret = 0;
@@ -473,7 +477,7 @@ bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule 
 	return rule->mode == PS_MODE_BIND && socket->is_bound && socket->proto == rule->proto &&
 	       socket->port >= rule->front && socket->port <= rule->front_last &&
 	       socket->mark.target == rule->target + (socket->port - rule->front) &&
-	       ps_socket_in(socket, &rule->prefix);
+	       socket->mark.rule == ps_rule_events(rule->id);
 }
 
 const char *ps_socket_family(const struct ps_socket *socket)

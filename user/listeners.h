@@ -56,7 +56,7 @@ size_t ps_sockets_from(const struct ps_sockets *sockets, uint8_t proto, uint32_t
 /* The socket's address is in the prefix. */
 bool ps_socket_in(const struct ps_socket *socket, const struct ps_prefix *prefix);
 
-/* Was it bound through a rule of this shape (the rule may have been made anew since)? */
+/* Was it bound through this very rule? One that was deleted and made again is another. */
 bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule *rule);
 
 /*

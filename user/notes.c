@@ -127,7 +127,7 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 	struct noting n = { .notes = notes, .report = report, .only_ask = true };
 
 	for (size_t i = 0; i < count && !n.any; i++) {
-		n.rule = &rules[i];
+		n.rule = ps_report_rule(report, &rules[i]);
 		note_rule(&n);
 	}
 	if (!n.any)
@@ -135,7 +135,7 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 	ps_sockets_find_processes(&report->sockets, PROCESSES);
 	n.only_ask = false;
 	for (size_t i = 0; i < count && !n.ret && notes->count < MOST; i++) {
-		n.rule = &rules[i];
+		n.rule = ps_report_rule(report, &rules[i]);
 		note_rule(&n);
 	}
 	return n.ret;

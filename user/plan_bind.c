@@ -63,17 +63,17 @@ static int compare_drafts(const void *left, const void *right)
 		return one < other ? -1 : 1;
 	if (depth(&a->rule->owner) != depth(&b->rule->owner))
 		return depth(&a->rule->owner) < depth(&b->rule->owner) ? -1 : 1;
-	return (a->record.front < b->record.front) - (a->record.front > b->record.front);
+	return (a->record.other < b->record.other) - (a->record.other > b->record.other);
 }
 
 static struct draft draft_of(const struct ps_rule *rule, uint32_t owner, uint32_t port,
-			     uint32_t front, uint8_t flags)
+			     uint32_t other, uint8_t flags)
 {
 	struct draft draft = {
 		.rule = rule,
 		.record = {
 			.port = (uint16_t)port,
-			.front = (uint16_t)front,
+			.other = (uint16_t)other,
 			.protocol = rule->proto,
 			.flags = flags,
 			.family = rule->prefix.family,
@@ -99,7 +99,7 @@ static size_t draft_rule(struct draft *drafts, const struct ps_rule *rule, uint3
 		drafts[count++] = draft_of(rule, owner, target, front,
 					   grant ? PS_BIND_ASKED | PS_BIND_FRONT : PS_BIND_ASKED);
 		if (!grant)
-			drafts[count++] = draft_of(rule, owner, front, front, PS_BIND_FRONT);
+			drafts[count++] = draft_of(rule, owner, front, target, PS_BIND_FRONT);
 	}
 	return count;
 }

@@ -59,6 +59,21 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	return ret;
 }
 
+static int compare_rules(const void *a, const void *b)
+{
+	return ps_rule_compare(a, b);
+}
+
+const struct ps_rule *ps_report_rule(const struct ps_report *report, const struct ps_rule *rule)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	const struct ps_rule *found = rules->count ? bsearch(rule, rules->rules, rules->count,
+							     sizeof(*rule), compare_rules) :
+						     NULL;
+
+	return found ? found : rule;
+}
+
 static struct ps_range range_of(const struct ps_report *report, uint8_t proto, uint16_t first,
 				uint16_t last)
 {

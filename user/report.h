@@ -24,6 +24,10 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 		   struct ps_report *report, struct ps_error *error);
 void ps_report_clear(struct ps_report *report);
 
+/* The rule in force that equals `rule`, with its id, or `rule` itself. What follows wants
+ * such a rule. */
+const struct ps_rule *ps_report_rule(const struct ps_report *report, const struct ps_rule *rule);
+
 /* Sockets items[first .. end). */
 struct ps_range {
 	size_t first, end;

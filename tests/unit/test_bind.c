@@ -320,15 +320,15 @@ static uint16_t by_records(const struct ps_plan *plan, const struct ask *ask)
 	}
 	if (!found)
 		return 0;
-	for (uint32_t i = plan->binds[found->front & (heads - 1)].next; i;
+	for (uint32_t i = plan->binds[found->other & (heads - 1)].next; i;
 	     i = plan->binds[i].next) {
 		const struct ps_bind *r = &plan->binds[i];
 
 		if (r->flags & PS_BIND_FRONT && r->length > found->length &&
-		    record_is_about(r, ask, found->front))
+		    record_is_about(r, ask, found->other))
 			return 0;
 	}
-	return found->front;
+	return found->other;
 }
 
 static void random_address(struct ask *ask)
