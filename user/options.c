@@ -16,7 +16,7 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_CGROUP] = { "cgroup", 0, "PATH|pid:N|unit:NAME|container:ID",
 			    "owner: sockets in this cgroup or below it" },
 	[PS_OPT_ANY_USER] = { "any-user", 0, NULL, "owner: anyone who comes first" },
-	[PS_OPT_FROM] = { "from", 0, "PATH|pid:N|unit:NAME",
+	[PS_OPT_FROM] = { "from", 0, "PATH|pid:N|unit:NAME|container:ID",
 			  "for clients in this cgroup or below it (connect mode)" },
 	[PS_OPT_ON_MISS] = { "on-miss", 0, "refuse|pass",
 			     "without a listener: refuse (default), or pass to whoever listens" },
