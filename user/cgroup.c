@@ -74,10 +74,10 @@ int ps_cgroup2_mount(char path[256], struct ps_error *error)
 }
 
 /* "/sys/fs/cgroup/a" is the cgroup "/a" if cgroup2 is mounted there. Another place
- * in /sys is a slip (a cgroup v1 folder, say), never a cgroup's path. */
+ * in /sys or /proc is a slip (a cgroup v1 folder, say), never a cgroup's path. */
 static int resolve_path(const char *text, char **path, struct ps_error *error)
 {
-	bool in_sys = !strncmp(text, "/sys/", 5);
+	bool slip = !strncmp(text, "/sys/", 5) || !strncmp(text, "/proc/", 6);
 	char mount[256] = "";
 	size_t len;
 	int ret;
@@ -85,12 +85,12 @@ static int resolve_path(const char *text, char **path, struct ps_error *error)
 	if (text[0] != '/')
 		return ps_cgroup_normalise(text, path, error);
 	ret = ps_cgroup2_mount(mount, error);
-	if (ret && in_sys)
+	if (ret && slip)
 		return ret;
 	len = strlen(mount);
 	if (len > 1 && !strncmp(text, mount, len) && (!text[len] || text[len] == '/'))
 		return ps_cgroup_normalise(text[len] ? text + len : "/", path, error);
-	if (in_sys)
+	if (slip)
 		return ps_fail(
 			error, PS_EXIT_USAGE, EINVAL,
 			"cgroup %.200s: it is not below %s, where cgroup2 is mounted; give a path "
