@@ -197,8 +197,116 @@ RUN=()
 	bad 2 "unknown protocol 'sctp'" add 90:9090/sctp --user ps-web
 	bad 2 "unknown protocol 'TCPP'" add 90:9090/TCPP --user ps-web
 	bad 2 "UDP cannot be steered" add 53:5353/udp --user ps-web --mode steer
-	bad 2 "connect is not in this version" add 90:9090 --user ps-web --mode connect
 	bad 2 "sideways" add 90:9090 --user ps-web --mode sideways
+}
+
+@test "a mode and a scope that do not go together" {
+	bad 2 "90:9090/tcp: whose connects are meant.*--from" add 90:9090 --user ps-web --mode connect
+	bad 2 "90:9090/tcp: --from is for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
+		--from "$CG/a"
+	bad 2 "53:5353/udp: --from is for connect mode.*bind" add 53:5353/udp --user ps-web \
+		--mode bind --from "$CG/a"
+	bad 2 "the target has an address.*--from" add 90:10.1.2.3:9090 --any-user
+	bad 2 "the target has an address.*--from" add 90:10.1.2.3:9090/udp --user ps-web
+	bad 2 "unknown option '--from" allow 443 --user ps-web --from "$CG/a"
+	bad 2 "unknown option '--from" list --from "$CG/a"
+	bad 2 "from is given twice" add 90:9090 --user ps-web --from a --from b
+}
+
+@test "a scope that is none, or everybody's by mistake" {
+	local scope long deep
+	for scope in // "$PS_TEST_CGROUP2" "$PS_TEST_CGROUP2/"; do
+		bad 2 "scope .*it is the root.*--from /" add 90:9090 --user ps-web --from "$scope"
+	done
+	bad 2 "a/../b" add 90:9090 --user ps-web --from a/../b
+	bad 2 "'\.\.'" add 90:9090 --user ps-web --from ..
+	bad 2 "empty" add 90:9090 --user ps-web --from ''
+	long=$(printf 'x%.0s' {1..200})
+	bad 2 "(long|1022)" add 90:9090 --user ps-web --from "$long/$long/$long/$long/$long/$long"
+	bad 2 "(long|255)" add 90:9090 --user ps-web --from "$long$long"
+	deep=$(printf 'a/%.0s' {1..17})
+	bad 2 "16 levels" add 90:9090 --user ps-web --from "$deep"
+	bad 2 "control character" add 90:9090 --user ps-web --from $'a\nb'
+	bad 2 "control character" add 90:9090 --user ps-web --from $'a\x1b[31mb'
+	bad 2 "/sys/kernel: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web \
+		--from /sys/kernel
+	bad 2 "/sys/fs/bpf/a: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web \
+		--from /sys/fs/bpf/a
+	bad 2 "/proc/1: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web --from /proc/1
+	bad 2 "pid:none" add 90:9090 --user ps-web --from pid:none
+	bad 1 "no such process" add 90:9090 --user ps-web --from pid:4194304
+	bad 1 "no such cgroup" add 90:9090 --user ps-web --from unit:portsteer-none.scope
+	bad 2 "a/../b" del 80 --from a/../b
+}
+
+@test "a scope that is the cgroup of a process in the root" {
+	# shellcheck disable=SC2016 # for the inner shell
+	bash -c 'echo $$ >"$1/cgroup.procs" && exec tail -f /dev/null' - "$PS_TEST_CGROUP2" 3>&- &
+	local pid=$!
+	until_true 5 grep -qx 0::/ /proc/$pid/cgroup
+	bad 2 "scope pid:$pid: it is the root.*--from /" add 90:9090 --user ps-web --from pid:$pid
+	stop $pid
+}
+
+@test "connect rules that lead to each other, or into a rule of another mode" {
+	portsteer -q add 9000:9001 --from "$CG/a" --user ps-web
+	bad 1 "9001:9000/tcp makes a loop|9000:9001/tcp makes a loop" add 9001:9000 --from "$CG/a" \
+		--user ps-web
+	bad 1 "loop" add 9001:9002 --from "$CG/a" --user ps-web
+	bad 1 "loop" add 9002:9000 --from "$CG/a" --user ps-web
+	bad 1 "90:90/tcp makes a loop" add 90:90 --from "$CG/b" --user ps-web
+	bad 1 "90:80/tcp makes a loop.*port 80 .*of 80:8080/tcp" add 90:80 --from "$CG/b" --user ps-web
+	bad 1 "90:9001/tcp makes a loop|9001:9002/tcp" add 9001:9002 --user ps-web
+	bad 1 "loop" add 90:91 91:92 --from "$CG/b" --user ps-web
+	portsteer -q add 9001:9000 --from "$CG/b" --user ps-web
+	portsteer -q add 9001:9002/udp --from "$CG/a" --any-user # another protocol
+}
+
+@test "connect rules of one scope that overlap" {
+	portsteer -q add 90:9090 --from "$CG/a" --user ps-web
+	bad 1 "90:9090/tcp is there already" add 90:9090 --from "$CG/a" --user ps-web
+	bad 1 "90:9091/tcp overlaps rule 90:9090/tcp" add 90:9091 --from "/$CG/a/" --user ps-web
+	bad 1 "85-95:9085-9095/tcp overlaps" add 85-95:9085-9095 --from "$CG/a" --user ps-web
+	bad 1 "90:10.1.2.3:9090/tcp overlaps" add 90:10.1.2.3:9090 --from "$CG/a" --any-user
+	portsteer -q add 90:9090 --from "$CG/b" --user ps-web
+	portsteer -q add 90:9090 --user ps-web
+}
+
+@test "an address that a target cannot have" {
+	local -a go=(--from "$CG/a" --any-user)
+	bad 2 "client of IPv4 cannot be sent to an address of IPv6" add \
+		'10.0.0.0/8:90:[2001:db8::1]:9090' "${go[@]}"
+	bad 2 "client of IPv6 cannot be sent to an address of IPv4" add '[::1]:90:10.1.2.3:9090' \
+		"${go[@]}"
+	bad 2 "10.1.2.256" add 90:10.1.2.256:9090 "${go[@]}"
+	bad 2 "bad rule" add '90:[2001:db8::1:9090' "${go[@]}"
+	bad 2 "bad rule" add '90:[2001:db8::1]9090' "${go[@]}"
+	bad 2 "bad rule" add '90:[10.1.2.3]:9090' "${go[@]}"
+	bad 2 "bad rule" add 90:2001:db8::1:9090 "${go[@]}"
+	bad 2 "bad rule" add 90:10.1.2.0/24:9090 "${go[@]}"
+	bad 2 "bad rule" add 90:10.1.2.3: "${go[@]}"
+	bad 2 "bad rule" add 90:10.1.2.3 "${go[@]}"
+	bad 2 "bad rule.*port" add 90:10.1.2.3:0 "${go[@]}"
+	bad 2 "bad rule" add 90:localhost:9090 "${go[@]}"
+}
+
+@test "a pair as it is given has no owner, and nothing to miss" {
+	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --from "$CG/a" --user ps-web
+	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --from "$CG/a" --cgroup web
+	bad 2 "--any-user" add 53:5353/udp --from "$CG/a"
+	bad 2 "90:10.1.2.3:9090/tcp: .*--any-user" add 90:10.1.2.3:9090 --from "$CG/a" --user ps-web
+	bad 2 "on-miss" add 53:5353/udp --from "$CG/a" --any-user --on-miss pass
+	bad 2 "on-miss" add 90:10.1.2.3:9090 --from "$CG/a" --any-user --on-miss refuse
+}
+
+@test "a scope in a cgroup namespace" {
+	mkdir "$PS_TEST_CGROUP/container"
+	RUN=(sh -c 'echo $$ >"$1/container/cgroup.procs"
+		exec unshare --cgroup --mount --propagation private sh -c '\''
+			umount -l "$2"; mount -t cgroup2 none "$2"; shift 2; exec "$@"'\'' - "$@"'
+		- "$PS_TEST_CGROUP" "$PS_TEST_CGROUP2")
+	bad 5 "cgroup web: portsteer runs in a cgroup namespace" add 90:9090 --user ps-web --from web
+	RUN=()
 }
 
 @test "a rule that is not there" {
@@ -207,6 +315,7 @@ RUN=()
 	bad 1 "no rule 443" del 443 # there it is with an address
 	bad 1 "no rule 10.0.0.0/9:443" del 10.0.0.0/9:443
 	bad 1 "no rule 81" del 80 81 # all or none
+	bad 1 "no rule 80/tcp --from /a, but there is 80:8080/tcp;" del 80 --from a
 	bad 2 "bad rule '80:'" del 80:
 	bad 2 "bad rule '0'" del 0
 	bad 2 "needs a rule" del
@@ -469,6 +578,18 @@ RUN=()
 	seq 1 200001 | awk '{ printf "10.%d.%d.%d:443:9443 --user 1\n", $1 / 65536, $1 / 256 % 256, $1 % 256 }' \
 		>"$file"
 	bad 1 "too many" add -f "$file"
+}
+
+@test "too much: rules of one scope for one port" {
+	local n
+	for n in $(seq 1 64); do
+		echo "10.1.$n.0/24:90:9090 --from $CG/a --user ps-web"
+	done >"$PS_TEST_DIR/many"
+	portsteer -q add -f "$PS_TEST_DIR/many"
+	bad 1 "/$CG/a .*more than 64 rules for port 90" add 90:9090 --from "$CG/a" --user ps-web
+	portsteer -q add 90:9090 --from "$CG/b" --user ps-web
+	bad 1 "too many connect rules" add 1-65000:10.1.2.3:1-65000 1-65000:10.1.2.3:1-65000/udp \
+		10.0.0.0/8:1-2000:10.1.2.3:1-2000 --from "$CG/c" --any-user
 }
 
 @test "not loaded: list, stats, del and flush say so" {
