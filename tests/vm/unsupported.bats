@@ -41,6 +41,13 @@ no_objects()
 	refuses add 80:8080 --any-user
 }
 
+@test "so are the other modes: a bind may not be granted here" {
+	refuses add 53:5353/udp --user ps-web
+	refuses add 80:8080 --mode bind --user ps-web
+	refuses allow 443 --user ps-web
+	refuses add 80:8080 --from "$CG/web" --user ps-web
+}
+
 @test "so is every other command that asks the kernel" {
 	local command
 	for command in list stats status unload flush "del 80"; do
