@@ -515,7 +515,7 @@ in_cgroup_made()
 	answers web client http://$HERE4/
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
 	assert_equal "$(portsteer add -j 81:8080)" \
-		"{\"added\":1,\"removed\":0,\"inferred\":[{\"rule\":\"81:8080/tcp\",\"uid\":$WEB}]}"
+		"{\"added\":1,\"removed\":0,\"inferred\":[{\"rule\":\"81:8080/tcp\",\"uid\":$WEB}],\"notes\":[]}"
 	stop $PID
 	serve -u $DB thief 127.0.0.1 8080
 	refused client http://$HERE4/
