@@ -11,7 +11,7 @@ struct ps_listed {
 	struct ps_report report;
 };
 
-/* By cookie, which is the order in which the namespaces were made. */
+/* By cookie. */
 struct ps_all {
 	struct ps_listed *items;
 	size_t count;
