@@ -275,6 +275,21 @@ every_process()
 
 # --- clients -----------------------------------------------------------------------
 
+# from CGROUP COMMAND...: run a command, or a function, in $PS_TEST_CGROUP/CGROUP.
+from()
+{
+	(
+		in_cgroup "$1"
+		"${@:2}"
+	)
+}
+
+# dial ARGS of dial.py: what a client sees.
+dial()
+{
+	"$PYTHON" "$PS_TEST_DIR/dial.py" "$@"
+}
+
 # fetch [client] URL: what the server answers. 7 is curl's status for "refused".
 fetch()
 {

@@ -1,0 +1,989 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Where clients are sent, by the cgroup that they are in: scopes, listeners, what the client
+# sees, datagrams, counters.
+
+load lib
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown() { teardown_test; }
+
+# What port 80 leads to where no rule says otherwise: root's server on every address.
+serve_front()
+{
+	serve -u root front :: 80 --dual
+}
+
+# made NAME...: cgroups that are there.
+made()
+{
+	local name
+	for name; do
+		mkdir -p "$PS_TEST_CGROUP/$name"
+	done
+}
+
+# --- scopes ------------------------------------------------------------------------
+
+@test "clients in the cgroup, and below it, reach the listener; all others port 80" {
+	serve_front
+	serve web 127.0.0.1 8080
+	assert_no_caps $PID $WEB
+	portsteer add 80:8080 --from "$CG/a" --user ps-web
+	from a answers web http://127.0.0.1/
+	from a/b/c/d answers web http://127.0.0.1/
+	answers front http://127.0.0.1/
+	from b answers front http://127.0.0.1/
+	answers front client http://$HERE4/
+	counters 80:8080/tcp "steered=2 missed=0 refused=0 family=0 denied=0 error=0 admitted=1"
+}
+
+@test "an ordinary user's client without any capability" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	start -g a -u $DB "$PYTHON" dial.py tcp4 connect=127.0.0.1:80 peer ask
+	until_true 5 gone $PID
+	assert_equal "$(<"$LOG")" "127.0.0.1 80, web"
+}
+
+@test "two cgroups, each with a map of its own" {
+	serve one 127.0.0.1 8001
+	serve -u $DB two 127.0.0.1 8002
+	portsteer -q add 80:8001 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8002 --from "$CG/b" --user ps-db
+	from a answers one http://127.0.0.1/
+	from b answers two http://127.0.0.1/
+	refused http://127.0.0.1/
+	counters 80:8001/tcp "steered=1"
+	counters 80:8002/tcp "steered=1"
+}
+
+@test "the same ports in two scopes count apart" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8080 --from "$CG/b" --user ps-web
+	from a answers web http://127.0.0.1/
+	from b answers web http://127.0.0.1/
+	from b answers web http://127.0.0.1/
+	assert_equal "$(portsteer stats --json | jsonget "rules|from=/$CG/a|counters|steered" \
+		"rules|from=/$CG/b|counters|steered")" $'1\n2'
+}
+
+@test "the deepest scope that has a rule for the port wins" {
+	local n
+	for n in 1 2 3; do
+		serve s$n 127.0.0.1 800$n
+	done
+	portsteer -q add 80:8001 81:8001 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8002 --from "$CG/a/b" --user ps-web
+	portsteer -q add 80:8003 --from "$CG/a/b/c/d" --user ps-web
+	from a answers s1 http://127.0.0.1/
+	from a/x answers s1 http://127.0.0.1/
+	from a/b answers s2 http://127.0.0.1/
+	from a/b/c answers s2 http://127.0.0.1/
+	from a/b/c/d answers s3 http://127.0.0.1/
+	from a/b/c/d/e answers s3 http://127.0.0.1/
+	# which hides nothing else of those around it
+	from a/b/c/d/e answers s1 http://127.0.0.1:81/
+	# a miss of the deepest is a miss
+	stop $PID
+	from a/b/c/d refused http://127.0.0.1/
+	portsteer -q del 80 --from "$CG/a/b/c/d"
+	from a/b/c/d answers s2 http://127.0.0.1/
+	portsteer -q del 80 --from "$CG/a/b"
+	from a/b/c/d answers s1 http://127.0.0.1/
+}
+
+@test "a scope with rules for other ports, other addresses or UDP only hides nothing" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 79:8081 81:8082 10.1.0.0/16:80:8083 80:8084/udp --from "$CG/a/b" --any-user
+	from a/b answers web http://127.0.0.1/
+	from a/b refused http://127.0.0.1:81/
+	from a/b refused http://10.1.2.3/
+}
+
+@test "names that are alike are other cgroups" {
+	serve_front
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/ab/cd" --user ps-web
+	local name
+	for name in ab ab/c ab/cde ab/cd2 a/cd abc ab/x/cd x/ab/cd cd; do
+		from $name answers front http://127.0.0.1/
+	done
+	from ab/cd answers web http://127.0.0.1/
+	from ab/cd/cd answers web http://127.0.0.1/
+	counters 80:8080/tcp "steered=2"
+}
+
+@test "many scopes: each has its own rule" {
+	local n
+	for n in $(seq 1 300); do
+		echo "80:$((20000 + n)) --from $CG/s$n --user ps-web"
+		echo "80:$((20300 + n)) --from $CG/s$n/deep --user ps-web"
+	done | portsteer -q add -f -
+	for n in 1 2 150 299 300; do
+		serve s$n 127.0.0.1 $((20000 + n))
+		serve d$n 127.0.0.1 $((20300 + n))
+	done
+	for n in 1 2 150 299 300; do
+		from s$n answers s$n http://127.0.0.1/
+		from s$n/deep/er answers d$n http://127.0.0.1/
+	done
+	from s3 refused http://127.0.0.1/
+	refused http://127.0.0.1/
+	counters 80:20300/tcp "steered=1 missed=0"
+	counters 80:20003/tcp "steered=0 missed=1"
+}
+
+@test "a name of 255 bytes, and the deepest that a path may be" {
+	local long deep=d/e/f/g/h/i/j/k/l/m/n/o/p/q # with $CG 15 components
+	long=$(printf 'x%.0s' {1..255})
+	serve one 127.0.0.1 8001
+	serve two 127.0.0.1 8002
+	portsteer -q add 80:8001 --from "$CG/$long" --user ps-web
+	portsteer -q add 80:8002 --from "$CG/$deep" --user ps-web
+	from "$long" answers one http://127.0.0.1/
+	from "${long%x}" refused http://127.0.0.1/
+	from $deep answers two http://127.0.0.1/
+	from $deep/deeper/than/that answers two http://127.0.0.1/
+	from ${deep%/q} refused http://127.0.0.1/
+}
+
+@test "a cgroup that does not exist yet" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/one/two" --user ps-web
+	[ ! -e "$PS_TEST_CGROUP/one" ]
+	from one refused http://127.0.0.1/
+	from one/two answers web http://127.0.0.1/
+}
+
+@test "a cgroup that is removed and made again is the same scope" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a/b" --user ps-web
+	local n ids=()
+	for n in 1 2 3; do
+		from a/b answers web http://127.0.0.1/
+		ids+=("$(stat -c %i "$PS_TEST_CGROUP/a/b")")
+		rmdir "$PS_TEST_CGROUP/a/b" "$PS_TEST_CGROUP/a"
+		# whatever takes its place is not
+		from c refused http://127.0.0.1/
+		rmdir "$PS_TEST_CGROUP/c"
+	done
+	assert_equal "$(printf '%s\n' "${ids[@]}" | sort -u | wc -l)" 3
+	counters 80:8080/tcp "steered=3"
+}
+
+@test "a process that is moved has its new cgroup's map at its next connect" {
+	serve one 127.0.0.1 8001
+	serve two 127.0.0.1 8002
+	serve_front
+	portsteer -q add 80:8001 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8002 --from "$CG/b" --user ps-web
+	made a b c
+	assert_equal "$(dial tcp4 enter="$PS_TEST_CGROUP/a" connect=127.0.0.1:80 ask \
+		new enter="$PS_TEST_CGROUP/b" connect=127.0.0.1:80 ask \
+		new enter="$PS_TEST_CGROUP/c" connect=127.0.0.1:80 ask \
+		new enter="$PS_TEST_CGROUP/a" connect=127.0.0.1:80 ask)" "one, two, front, one"
+	# what is connected stays so
+	assert_equal "$(dial tcp4 enter="$PS_TEST_CGROUP/a" connect=127.0.0.1:80 \
+		enter="$PS_TEST_CGROUP/b" peer ask)" "127.0.0.1 80, one"
+}
+
+@test "scopes are shown as paths, however they are given" {
+	made shop.scope
+	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
+	until_true 5 grep -q pid "/proc/$PID/cgroup"
+	portsteer -q add 1000:8080 --from "$CG/a//b/" --user ps-web
+	portsteer -q add 1001:8080 --from "/$CG/a" --user ps-web
+	portsteer -q add 1002:8080 --from "$PS_TEST_CGROUP/c" --user ps-web
+	portsteer -q add 1003:8080 --from pid:$PID --user ps-web
+	portsteer -q add 1004:8080 --from unit:shop.scope --user ps-web
+	portsteer -q add 1005:8080 --from unit:portsteer-none.service --user ps-web
+	local n paths=("/$CG/a/b" "/$CG/a" "/$CG/c" "/$CG/pid" "/$CG/shop.scope"
+		/system.slice/portsteer-none.service)
+	for n in 0 1 2 3 4 5; do
+		assert_equal "$(portsteer list --json |
+			jsonget "rules|rule=100$n:8080/tcp|from")" "${paths[n]}"
+	done
+	serve web 127.0.0.1 8080
+	from pid answers web http://127.0.0.1:1003/
+	from shop.scope answers web http://127.0.0.1:1004/
+}
+
+@test "--from / is everybody" {
+	serve web 127.0.0.1 8080
+	serve deep 127.0.0.1 8081
+	portsteer -q add 80:8080 --from / --user ps-web
+	portsteer -q add 80:8081 --from "$CG/a" --user ps-web
+	answers web http://127.0.0.1/
+	from b answers web http://127.0.0.1/
+	from a/b answers deep http://127.0.0.1/
+	refused client http://127.0.0.1/ # everybody of this network namespace
+	assert_equal "$(portsteer list --json | jsonget rules.0.from)" /
+	portsteer -q del 80 --from /
+	refused http://127.0.0.1/
+	from a answers deep http://127.0.0.1/
+}
+
+# --- listeners ---------------------------------------------------------------------
+
+# reaches4 NAME, reaches6 NAME: clients in "a" reach this server on port 80.
+reaches4()
+{
+	from a answers "$1" http://127.0.0.1/
+	from a answers "$1" http://127.1.2.3/
+	assert_equal "$(from a dial tcp6 connect=::ffff:127.0.0.1:80 ask)" "$1"
+}
+reaches6()
+{
+	from a answers "$1" "http://[::1]/"
+}
+
+@test "IPv4 listeners: on loopback, on another address, on all, on a v4-mapped one" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	local address
+	for address in 127.0.0.1 127.9.9.9 10.1.2.3 $HERE4 0.0.0.0 ::ffff:10.1.2.3; do
+		serve web $address 8080 --dual
+		reaches4 web
+		from a refused "http://[::1]/"
+		stop $PID
+	done
+	counters 80:8080/tcp "steered=18 family=6 refused=6 missed=0 admitted=6"
+}
+
+@test "IPv6 listeners: on loopback, on another address, on all" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	local address
+	for address in ::1 2001:db8:aa::1 ::; do
+		serve web $address 8080 --v6only
+		reaches6 web
+		from a refused http://127.0.0.1/
+		stop $PID
+	done
+	counters 80:8080/tcp "steered=3 family=3 refused=3 missed=0 admitted=3"
+}
+
+@test "a dual-stack listener on :: serves both families" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	serve web :: 8080 --dual
+	reaches4 web
+	reaches6 web
+	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=1"
+}
+
+@test "one IPv4 and one IPv6 listener serve a family each" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	serve four 10.1.2.3 8080
+	serve six 2001:db8:aa::1 8080 --v6only
+	reaches4 four
+	reaches6 six
+	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=2"
+}
+
+@test "a listener on every address is reached on the address that was asked for" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	serve web 0.0.0.0 8080
+	assert_match "$(from a fetch http://127.1.2.3/)" "^web [0-9]+ [0-9.]+ 127.1.2.3 8080$"
+	assert_match "$(from a fetch http://127.0.0.1/)" "^web [0-9]+ 127.0.0.1 127.0.0.1 8080$"
+}
+
+@test "a listener that is there before the rule, after it, and again after a restart" {
+	serve before 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a answers before http://127.0.0.1/
+	local n
+	for n in 1 2 3; do
+		stop $PID
+		from a refused http://127.0.0.1/
+		serve s$n 127.0.0.1 8080
+		from a answers s$n http://127.0.0.1/
+	done
+	counters 80:8080/tcp "steered=4 missed=3 refused=3 admitted=4"
+}
+
+@test "without a listener the client is refused at once, whoever is on port 80" {
+	serve_front
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a refused http://127.0.0.1/
+	from a refused "http://[::1]/"
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 begin=127.0.0.1:80 \
+		fastopen=127.0.0.1:80)" "ECONNREFUSED, ECONNREFUSED, ECONNREFUSED"
+	assert_equal "$(from a dial tcp6 connect=::1:80 connect=::ffff:127.0.0.1:80)" \
+		"ECONNREFUSED, ECONNREFUSED"
+	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
+}
+
+@test "--on-miss pass: whoever is on port 80" {
+	serve_front
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	from a answers front http://127.0.0.1/
+	counters 80:8080/tcp "missed=1 refused=0 steered=0"
+	serve web 127.0.0.1 8080
+	from a answers web http://127.0.0.1/
+	from a answers front "http://[::1]/"
+	counters 80:8080/tcp "missed=1 refused=0 steered=1 family=1"
+	stop $PID
+	from a answers front http://127.0.0.1/
+}
+
+@test "several listeners: connections are spread, and none fails when one dies" {
+	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	serve one 127.0.0.1 8080
+	serve two 10.1.2.3 8080
+	assert_match "$(from a connections --count 200 127.0.0.1 90)" \
+		"^ok 200 refused 0 broken 0 names one=[0-9]{2,},two=[0-9]{2,}$"
+	stop $PID
+	assert_equal "$(from a connections --count 100 127.0.0.1 90)" \
+		"ok 100 refused 0 broken 0 names one=100"
+	counters 90:8080/tcp "steered=300 missed=0"
+}
+
+@test "more listeners than a target has slots" {
+	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	local n names=()
+	for n in 1 2 3 4 5 6 7 8; do
+		serve w$n 127.0.0.1$n 8080
+		names+=("w$n=[0-9]+")
+	done
+	assert_match "$(from a connections --count 400 127.0.0.1 90)" \
+		"^ok 400 refused 0 broken 0 names $(IFS=, && echo "${names[*]}")$"
+	counters 90:8080/tcp "steered=400 missed=0 admitted=8"
+}
+
+# --- owners ------------------------------------------------------------------------
+
+@test "a stranger on the target port is denied; the owner is served beside it" {
+	serve -u $DB early 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a refused http://127.0.0.1/
+	counters 80:8080/tcp "denied=1 admitted=0 missed=1 refused=1 steered=0"
+	answers early http://127.0.0.1:8080/
+	serve -u $DB late 10.1.2.3 8080
+	from a refused http://127.0.0.1/
+	serve web 127.0.0.2 8080
+	assert_equal "$(from a connections --count 20 127.0.0.1 80)" \
+		"ok 20 refused 0 broken 0 names web=20"
+	counters 80:8080/tcp "denied=2 admitted=1 missed=2 steered=20"
+}
+
+@test "owner by cgroup: servers of the one, clients of the other" {
+	portsteer -q add 80:8080 --from "$CG/clients" --cgroup "$CG/web"
+	serve -g clients thief 127.0.0.1 8080
+	from clients refused http://127.0.0.1/
+	serve -g web/child web 10.1.2.3 8080
+	from clients answers web http://127.0.0.1/
+	from web refused http://127.0.0.1/
+	counters 80:8080/tcp "denied=1 admitted=1 steered=1 missed=1"
+}
+
+@test "a client and its server in one cgroup" {
+	portsteer -q add 80:8080 --from "$CG/pod" --cgroup "$CG/pod"
+	serve -g pod web 127.0.0.1 8080
+	from pod answers web http://127.0.0.1/
+	refused http://127.0.0.1/
+}
+
+@test "--any-user: whoever listens" {
+	portsteer -q add 80:8080 --from "$CG/a" --any-user
+	serve -u $DB db 127.0.0.1 8080
+	from a answers db http://127.0.0.1/
+	counters 80:8080/tcp "admitted=1 denied=0 steered=1"
+}
+
+@test "an owner that is not given is whoever listens now" {
+	serve web 127.0.0.1 8080
+	assert_match "$(portsteer add 80:8080 --from "$CG/a")" \
+		"^owner of 80:8080/tcp: user ps-web \(uid $WEB\), who listens on port 8080 now"
+	from a answers web http://127.0.0.1/
+	stop $PID
+	serve -u $DB thief 127.0.0.1 8080
+	from a refused http://127.0.0.1/
+}
+
+# --- destinations ------------------------------------------------------------------
+
+@test "without an address, only loopback destinations" {
+	serve_front
+	serve -N client -u root there :: 80 --dual
+	serve web :: 8080 --dual
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a answers there http://$THERE4/
+	from a answers there "http://[$THERE6]/"
+	from a answers front http://$HERE4/
+	from a answers front "http://[$HERE6]/"
+	from a answers front http://10.1.2.3/
+	assert_equal "$(from a dial tcp6 connect=::ffff:$HERE4:80 ask)" front
+	counters 80:8080/tcp "steered=0 missed=0 family=0"
+}
+
+@test "neighbour ports are untouched, and the target port itself" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a answers web http://127.0.0.1:8080/
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:8080 peer ask)" "127.0.0.1 8080, web"
+	local p
+	for p in 79 81 64 95 112 16464; do
+		from a refused http://127.0.0.1:$p/
+	done
+	counters 80:8080/tcp "steered=0 missed=0"
+}
+
+@test "a prefix: the destinations in it, also those of another host" {
+	serve_front
+	serve -N client -u root there 0.0.0.0 80
+	serve web 127.0.0.1 8080
+	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web
+	from a answers web http://$THERE4/
+	from a answers web http://$HERE4/
+	from a answers web http://198.51.100.77/ # where nobody is
+	from a answers front http://127.0.0.1/
+	from a answers front http://10.1.2.3/
+	answers there http://$THERE4/
+	assert_equal "$(from a dial tcp4 connect=$THERE4:80 peer ask)" "$THERE4 80, web"
+	counters 198.51.100.0/24:80:8080/tcp "steered=4 missed=0"
+}
+
+@test "an IPv6 prefix, and a listener on every address" {
+	serve -N client -u root there :: 80
+	serve web :: 8080 --dual
+	portsteer -q add '[2001:db8:1::]/64:80:8080' --from "$CG/a" --user ps-web
+	from a answers web "http://[$THERE6]/"
+	from a refused "http://[::1]/"
+	from a refused "http://[2001:db8:aa::1]/"
+	answers there "http://[$THERE6]/"
+	assert_equal "$(from a dial tcp6 connect=$THERE6:80 peer)" "$THERE6 80"
+}
+
+@test "the longest prefix wins, then the rule without an address" {
+	local n
+	for n in 1 2 3 4 5; do
+		serve s$n :: 800$n --dual
+	done
+	portsteer -q add 80:8001 10.0.0.0/8:80:8002 10.1.0.0/16:80:8003 10.1.2.3:80:8004 \
+		'[::1]:80:8005' --from "$CG/a" --user ps-web
+	from a answers s1 http://127.0.0.1/
+	from a answers s2 http://10.200.0.1/
+	from a answers s3 http://10.1.9.9/
+	from a answers s4 http://10.1.2.3/
+	from a answers s5 "http://[::1]/"
+	from a refused http://$HERE4/
+	portsteer -q del '[::1]:80' 10.1.2.3:80 --from "$CG/a"
+	from a answers s1 "http://[::1]/"
+	from a answers s3 http://10.1.2.3/
+}
+
+@test "an explicit prefix that is as long as what is meant without one" {
+	serve one 127.0.0.1 8001
+	serve two 127.0.0.1 8002
+	portsteer -q add 80:8001 127.0.0.0/8:80:8002 --from "$CG/a" --user ps-web
+	portsteer -q add 127.0.0.0/8:80:8002 --from "$CG/b" --user ps-web
+	portsteer -q add 80:8001 --from "$CG/b" --user ps-web
+	from a answers two http://127.0.0.1/
+	from b answers two http://127.0.0.1/
+}
+
+@test "a port range: first, middle, last, and not one beside it" {
+	portsteer -q add 1000-1010:8000-8010 --from "$CG/a" --user ps-web
+	serve first 127.0.0.1 8000
+	serve middle 127.0.0.1 8005
+	serve last 127.0.0.1 8010
+	from a answers first http://127.0.0.1:1000/
+	from a answers middle http://127.0.0.1:1005/
+	from a answers last http://127.0.0.1:1010/
+	from a refused http://127.0.0.1:1004/
+	counters 1000-1010:8000-8010/tcp "steered=3 missed=1 admitted=3"
+	from a refused http://127.0.0.1:999/
+	from a refused http://127.0.0.1:1011/
+	counters 1000-1010:8000-8010/tcp "steered=3 missed=1"
+}
+
+@test "a target with an address: an IPv4 one, for IPv4 clients" {
+	serve_front
+	serve -u $DB db 10.1.2.3 8080
+	portsteer -q add 80:10.1.2.3:8080 --from "$CG/a" --any-user
+	reaches4 db
+	from a answers front "http://[::1]/"
+	from a answers front http://$HERE4/
+	counters 80:10.1.2.3:8080/tcp "steered=3 missed=0 refused=0 family=0"
+	stop $PID # it is as given, whoever is there
+	from a refused http://127.0.0.1/
+	counters 80:10.1.2.3:8080/tcp "steered=4 missed=0 refused=0"
+}
+
+@test "a target with an address: an IPv6 one, for IPv6 clients" {
+	serve_front
+	serve -u $DB db 2001:db8:aa::1 8080
+	portsteer -q add '80:[2001:db8:aa::1]:8080' --from "$CG/a" --any-user
+	reaches6 db
+	from a answers front http://127.0.0.1/
+	assert_equal "$(from a dial tcp6 connect=::1:80 peer ask)" "::1 80, db"
+	counters '80:[2001:db8:aa::1]:8080/tcp' "steered=2"
+}
+
+@test "a target of another host" {
+	serve -N client there4 $THERE4 8080
+	serve -N client there6 $THERE6 8080
+	portsteer -q add 127.0.0.0/8:80:$THERE4:8080 "[::1]:80:[$THERE6]:8080" --from "$CG/a" \
+		--any-user
+	from a answers there4 http://127.0.0.1/
+	from a answers there6 "http://[::1]/"
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 peer)" "127.0.0.1 80"
+	refused http://127.0.0.1/
+}
+
+@test "a target with an address on the front port itself" {
+	serve_front
+	serve -N client -u root there 0.0.0.0 80
+	portsteer -q add 80:$THERE4:80 --from "$CG/a" --any-user
+	from a answers there http://127.0.0.1/
+	answers front http://127.0.0.1/
+}
+
+# --- what the client sees ----------------------------------------------------------
+
+@test "the client sees the address that it has asked for; others see the truth" {
+	serve web 10.1.2.3 8080
+	serve six 2001:db8:aa::1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 peer ask)" "127.0.0.1 80, web"
+	assert_equal "$(from a dial tcp4 connect=127.3.2.1:80 peer ask)" "127.3.2.1 80, web"
+	assert_equal "$(from a dial tcp6 connect=::1:80 peer ask)" "::1 80, six"
+	assert_equal "$(from a dial tcp6 connect=::ffff:127.0.0.1:80 peer ask)" \
+		"::ffff:127.0.0.1 80, web"
+	assert_equal "$(from a dial tcp4 connect=10.1.2.3:8080 peer)" "10.1.2.3 8080"
+	assert_equal "$(dial tcp4 connect=10.1.2.3:8080 peer)" "10.1.2.3 8080"
+	assert_equal "$(dial tcp6 connect=2001:db8:aa::1:8080 peer)" "2001:db8:aa::1 8080"
+}
+
+@test "a connect that does not wait, and one with data (TCP Fast Open)" {
+	serve web 127.0.0.1 8080
+	serve six ::1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a dial tcp4 begin=127.0.0.1:80 finish peer ask)" \
+		"EINPROGRESS, connected, 127.0.0.1 80, web"
+	assert_equal "$(from a dial tcp6 begin=::1:80 finish peer ask)" \
+		"EINPROGRESS, connected, ::1 80, six"
+	assert_equal "$(from a dial tcp4 fastopen=127.0.0.1:80)" web
+	assert_equal "$(from a dial tcp6 fastopen=::1:80)" six
+	counters 80:8080/tcp "steered=4 missed=0"
+}
+
+@test "a client with a port and an address of its own" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a dial tcp4 bind=10.1.9.9:4321 connect=127.0.0.1:80 peer ask)" \
+		"127.0.0.1 80, web"
+	grep -q "^web [0-9]* 10.1.9.9 " "$ACCESS"
+}
+
+@test "a socket that is connected anew: to the target itself, and again to the front" {
+	serve web 127.0.0.1 8080 --reuseport --workers 2
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 peer unconnect \
+		connect=127.0.0.1:8080 peer unconnect connect=127.0.0.2:80 peer ask)" \
+		"127.0.0.1 80, 127.0.0.1 8080, 127.0.0.2 80, web"
+}
+
+@test "an MPTCP client" {
+	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a asked web --mptcp 127.0.0.1 80
+}
+
+@test "open connections go on through add, del, flush and unload" {
+	serve web 127.0.0.1 8080
+	local fd line change
+	for change in "add 81:8081 --from $CG/a --user ps-web" "del 80 --from $CG/a" flush unload; do
+		portsteer -q load
+		[ "$(rules | grep -c ^80:)" = 1 ] ||
+			portsteer -q add 80:8080 --from / --user ps-web
+		exec {fd}<>"/dev/tcp/127.0.0.1/80"
+		# shellcheck disable=SC2086
+		portsteer -q ${change/"$CG/a"/\/}
+		printf 'GET / HTTP/1.0\r\n\r\n' >&$fd
+		line=$(tail -1 <&$fd)
+		exec {fd}>&-
+		assert_match "$line" "^web "
+	done
+}
+
+# --- datagrams ---------------------------------------------------------------------
+
+@test "UDP: connected sockets, IPv4, IPv6 and v4-mapped" {
+	serve dns 127.0.0.1 5353 --udp
+	serve six ::1 5353 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 connect=127.0.0.1:53 peer send recvfrom send recv)" \
+		"127.0.0.1 53, dns from 127.0.0.1 53, dns"
+	assert_equal "$(from a dial udp6 connect=::1:53 peer send recvmsg)" "::1 53, six from ::1 53"
+	assert_equal "$(from a dial udp6 connect=::ffff:127.0.0.1:53 peer send recvfrom)" \
+		"::ffff:127.0.0.1 53, dns from ::ffff:127.0.0.1 53"
+	counters 53:5353/udp "steered=3 missed=0 refused=0 family=0"
+	from b ask_refused 127.0.0.1 53
+}
+
+@test "UDP: unconnected sockets, by every call there is" {
+	serve dns 127.0.0.1 5353 --udp
+	serve six ::1 5353 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	local got="dns from 127.0.0.1 53" got6="six from ::1 53"
+	assert_equal "$(from a dial udp4 sendto=127.0.0.1:53 recvfrom sendmsg=127.0.0.1:53 recvmsg \
+		sendmmsg=127.0.0.1:53,127.0.0.1:53 recvmmsg=2)" "$got, $got, $got, $got"
+	assert_equal "$(from a dial udp6 sendto=::1:53 recvfrom sendmsg=::1:53 recvmsg \
+		sendmmsg=::1:53,::1:53 recvmmsg=2)" "$got6, $got6, $got6, $got6"
+	counters 53:5353/udp "steered=8 missed=0"
+}
+
+@test "UDP: IPv4 through an IPv6 socket, by a v4-mapped and by an IPv4 address" {
+	serve dns 127.0.0.1 5353 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	local got="dns from ::ffff:127.0.0.1 53"
+	assert_equal "$(from a dial udp6 sendto=::ffff:127.0.0.1:53 recvfrom \
+		sendmmsg=::ffff:127.0.0.1:53,127.0.0.1:53 recvmmsg=2)" "$got, $got, $got"
+	counters 53:5353/udp "steered=3"
+}
+
+@test "UDP: several servers on one socket, each seen as it was asked" {
+	local n asked='' said=''
+	for n in 1 2 3 4; do
+		serve s$n 127.0.0.$n 5353 --udp
+		asked+=,127.0.0.$n:53
+		said+=", s$n from 127.0.0.$n 53"
+	done
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 "sendmmsg=${asked#,}" recvmmsg=4)" "${said#, }"
+}
+
+@test "UDP: more servers on one socket than it remembers, one after the other" {
+	local n steps=() said=''
+	for n in 1 2 3 4 5 6; do
+		serve s$n 127.0.0.$n 5353 --udp
+		steps+=("sendto=127.0.0.$n:53" recvfrom)
+		said+=", s$n from 127.0.0.$n 53"
+	done
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 "${steps[@]}" "${steps[@]}")" "${said#, }$said"
+}
+
+@test "UDP: who talks to the target port directly sees it" {
+	serve dns 127.0.0.1 5353 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	local direct="dns from 127.0.0.1 5353"
+	assert_equal "$(from a dial udp4 sendto=127.0.0.1:5353 recvfrom)" "$direct"
+	# also on a socket that was sent there before
+	assert_equal "$(from a dial udp4 sendto=127.0.0.1:53 recvfrom sendto=127.0.0.1:5353 recvfrom \
+		sendto=127.0.0.1:53 recvfrom)" "dns from 127.0.0.1 53, $direct, dns from 127.0.0.1 53"
+	assert_equal "$(dial udp4 sendto=127.0.0.1:5353 recvfrom)" "$direct"
+}
+
+@test "UDP: a connected socket is aimed again, or let go" {
+	serve one 127.0.0.1 5353 --udp
+	serve two 127.0.0.2 5353 --udp
+	serve -u root other 127.0.0.3 54 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 connect=127.0.0.1:53 peer send recv \
+		connect=127.0.0.2:53 peer send recv connect=127.0.0.3:54 peer send recv)" \
+		"127.0.0.1 53, one, 127.0.0.2 53, two, 127.0.0.3 54, other"
+	assert_equal "$(from a dial udp4 connect=127.0.0.1:53 send recvfrom \
+		connect=127.0.0.1:5353 peer send recvfrom)" \
+		"one from 127.0.0.1 53, 127.0.0.1 5353, one from 127.0.0.1 5353"
+	assert_equal "$(from a dial udp4 connect=127.0.0.1:53 unconnect peer \
+		sendto=127.0.0.2:53 recvfrom sendto=127.0.0.1:5353 recvfrom)" \
+		"ENOTCONN, two from 127.0.0.2 53, one from 127.0.0.1 5353"
+}
+
+@test "UDP: a connected socket that sends elsewhere for once" {
+	serve one 127.0.0.1 5353 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 connect=127.0.0.9:9 sendto=127.0.0.1:53 unconnect \
+		sendto=127.0.0.1:53 recvfrom)" "one from 127.0.0.1 53"
+	counters 53:5353/udp "steered=2"
+}
+
+@test "UDP: nobody is there, which the kernel says as ever" {
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	from a ask_refused 127.0.0.1 53
+	counters 53:5353/udp "steered=1 missed=0 refused=0"
+}
+
+@test "UDP: a target with an address, also of another host" {
+	serve dns 10.1.2.3 5353 --udp
+	serve -N client there $THERE4 5353 --udp
+	serve -u root front 127.0.0.1 54 --udp
+	portsteer -q add 53:10.1.2.3:5353/udp 54:$THERE4:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 sendto=127.0.0.1:53 recvfrom sendto=127.0.0.1:54 recvfrom)" \
+		"dns from 127.0.0.1 53, there from 127.0.0.1 54"
+	assert_equal "$(from a dial udp4 connect=127.0.0.1:54 peer send recvfrom)" \
+		"127.0.0.1 54, there from 127.0.0.1 54"
+	assert_equal "$(dial udp4 sendto=127.0.0.1:54 recvfrom)" "front from 127.0.0.1 54"
+}
+
+@test "UDP: a prefix, and a client of an IPv6 address in none" {
+	serve dns 10.1.2.3 5353 --udp
+	serve -u root six ::1 53 --udp
+	portsteer -q add 10.0.0.0/8:53:5353/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 sendto=10.1.2.3:53 recvfrom)" "dns from 10.1.2.3 53"
+	assert_equal "$(from a dial udp6 sendto=::1:53 recvfrom)" "six from ::1 53"
+	from a ask_refused 127.0.0.1 53
+	counters 10.0.0.0/8:53:5353/udp "steered=1"
+}
+
+@test "UDP and TCP rules of the same port are two" {
+	serve web 127.0.0.1 5353
+	serve dns 127.0.0.1 5354 --udp
+	portsteer -q add 53:5353/tcp --from "$CG/a" --user ps-web
+	portsteer -q add 53:5354/udp --from "$CG/a" --any-user
+	from a answers web http://127.0.0.1:53/
+	from a asked dns 127.0.0.1 53
+	portsteer -q del 53/udp --from "$CG/a"
+	from a ask_refused 127.0.0.1 53
+	from a answers web http://127.0.0.1:53/
+}
+
+# --- beside rules of other modes ---------------------------------------------------
+
+@test "a steer rule for the same port: clients in the scope go elsewhere, and only once" {
+	serve web 127.0.0.1 8080
+	serve -u $DB db 127.0.0.1 9090
+	portsteer -q add 80:9090 --user ps-db
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a answers web http://127.0.0.1/
+	from b answers db http://127.0.0.1/
+	from a answers db http://$HERE4/
+	answers db client http://$HERE4/
+	counters 80:8080/tcp "steered=1 missed=0"
+	counters 80:9090/tcp "steered=3 missed=0"
+	portsteer -q del 80 --from "$CG/a"
+	from a answers db http://127.0.0.1/
+}
+
+@test "--on-miss pass leads to the steer rule of the same port" {
+	serve -u $DB db 127.0.0.1 9090
+	portsteer -q add 80:9090 --user ps-db
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	from a answers db http://127.0.0.1/
+	counters 80:8080/tcp "missed=1 steered=0"
+	counters 80:9090/tcp "steered=1"
+}
+
+@test "one listener behind a steer rule and a connect rule" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 81:8080 --from "$CG/a" --user ps-web
+	answers web client http://$HERE4/
+	from a answers web http://127.0.0.1:81/
+	refused http://127.0.0.1:81/
+	counters 80:8080/tcp "steered=1 admitted=1"
+	counters 81:8080/tcp "steered=1 admitted=1"
+}
+
+@test "a server that is bound to the front port by a bind rule" {
+	portsteer -q add 80:8080 --mode bind --user ps-web
+	serve bound 127.0.0.1 8080
+	serve -u $DB db 127.0.0.1 9090
+	portsteer -q add 80:9090 --from "$CG/a" --user ps-db
+	answers bound http://127.0.0.1/
+	from a answers db http://127.0.0.1/
+	assert_equal "$(dial tcp4 connect=127.0.0.1:80 peer)" "127.0.0.1 80"
+}
+
+@test "ports that lead to each other, in different scopes" {
+	serve low 127.0.0.1 1080
+	serve high 127.0.0.1 8080
+	portsteer -q add 1080:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 8080:1080 --from "$CG/b" --user ps-web
+	from a answers high http://127.0.0.1:1080/
+	from b answers low http://127.0.0.1:8080/
+	answers low http://127.0.0.1:1080/
+}
+
+# --- network namespaces ------------------------------------------------------------
+
+@test "instances of two namespaces do not mix" {
+	serve_front
+	serve here 127.0.0.1 8080
+	serve -N client -u $DB there 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q --netns client add 80:8080 --from "$CG/b" --user ps-db
+	from a answers here http://127.0.0.1/
+	from b answers front http://127.0.0.1/
+	from a refused client http://127.0.0.1/
+	from b answers there client http://127.0.0.1/
+	from b answers there client http://127.0.0.1/
+	counters 80:8080/tcp "steered=1 missed=0 admitted=1"
+	assert_equal "$(portsteer --netns client stats --json | jsonget \
+		rules.0.counters.steered rules.0.counters.missed)" $'2\n0'
+	portsteer -q unload
+	from a answers front http://127.0.0.1/
+	from b answers there client http://127.0.0.1/
+	portsteer -q --netns client unload
+	[ ! -e $STATE ]
+}
+
+@test "a namespace that is unloaded and loaded again: nobody is taken for who he was" {
+	portsteer -q --netns client add 90:9090 --from "$CG/x" --any-user # keeps the hooks
+	serve one 127.0.0.1 8001
+	serve_front
+	made a b
+	local n scopes=(a b a b)
+	for n in 0 1 2 3; do
+		portsteer -q add 80:8001 --from "$CG/${scopes[n]}" --user ps-web
+		from "${scopes[n]}" answers one http://127.0.0.1/
+		from "${scopes[n + 1 & 3]}" answers front http://127.0.0.1/
+		portsteer -q unload
+	done
+	portsteer -q --netns client unload
+}
+
+# --- exact counters, load ----------------------------------------------------------
+
+@test "2000 connects from all CPUs at once are 2000" {
+	portsteer -q add 94:8080 --from "$CG/a" --user ps-web
+	serve web 127.0.0.1 8080 --reuseport --workers 4
+	assert_match "$(from a connections --procs 4 --count 2000 127.0.0.1 94)" \
+		"^ok 2000 refused 0 broken 0 "
+	counters 94:8080/tcp "steered=2000 missed=0 refused=0 family=0 error=0 denied=0"
+}
+
+@test "2000 refused connects from all CPUs at once are 2000" {
+	portsteer -q add 95:8080 --from "$CG/a" --user ps-web
+	assert_match "$(from a connections --procs 4 --count 2000 127.0.0.1 95)" \
+		"^ok 0 refused 2000 broken 0 "
+	counters 95:8080/tcp "missed=2000 refused=2000 steered=0"
+}
+
+@test "rules are replaced under load: no connect fails, none goes to the front port" {
+	portsteer -q add 96:8080 --from "$CG/a" --user ps-web
+	serve -u root front 127.0.0.1 96
+	serve web 127.0.0.1 8080 --reuseport --workers 2
+	rm -f "$PS_TEST_DIR/stop"
+	from a/b connections --procs 2 --until "$PS_TEST_DIR/stop" 127.0.0.1 96 \
+		>"$PS_TEST_DIR/tally" 3>&- &
+	local tally=$! n
+	for n in $(seq 1 40); do
+		portsteer -q add 96:8081 97:8081 --from "$CG/b" --any-user
+		portsteer -q add 98:8082/udp --from "$CG/a/b" --any-user
+		portsteer -q del 96 97 --from "$CG/b"
+		portsteer -q del 98/udp --from "$CG/a/b"
+	done
+	: >"$PS_TEST_DIR/stop"
+	wait $tally
+	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok ([1-9][0-9]*) refused 0 broken 0 names web=[0-9]+$"
+	counters 96:8080/tcp "steered=${BASH_REMATCH[1]} missed=0 refused=0"
+}
+
+@test "last_hit is the time since the last connect, taken or refused" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(portsteer stats --json | jsonget rules.0.last_hit)" null
+	from a refused http://127.0.0.1/
+	awk -v s="$(portsteer stats --json | jsonget rules.0.last_hit)" \
+		'BEGIN { exit !(s >= 0 && s < 3) }'
+}
+
+@test "counters of a rule go on when others come and go, and begin anew with a new one" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	serve web 127.0.0.1 8080
+	from a answers web http://127.0.0.1/
+	portsteer -q add 81:8081 80:8081 --from "$CG/b" --any-user
+	from a answers web http://127.0.0.1/
+	portsteer -q del 81 80 --from "$CG/b"
+	from a answers web http://127.0.0.1/
+	counters 80:8080/tcp "steered=3 admitted=1"
+	portsteer -q del 80 --from "$CG/a"
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	counters 80:8080/tcp "steered=0"
+}
+
+# --- commands ----------------------------------------------------------------------
+
+@test "del: the scope is a part of the rule's name" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 81:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8080 --from "$CG/b" --user ps-web
+	local status=0
+	portsteer del 80 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "no rule 80/tcp.*80:8080/tcp --from /$CG/a"
+	status=0
+	portsteer del 80 --from "$CG/c" 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/stderr")" \
+		"no rule 80/tcp --from /$CG/c.*80:8080/tcp --from /$CG/a"
+	portsteer -q del 80:8080 --from "$PS_TEST_CGROUP/b/"
+	from b refused http://127.0.0.1/
+	from a answers web http://127.0.0.1/
+	portsteer -q del 80 81 --from "/$CG/a"
+	assert_equal "$(rules)" ""
+	from a refused http://127.0.0.1/
+}
+
+@test "del without --from takes the rule without one" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:9090 --user ps-web
+	portsteer -q del 80
+	assert_equal "$(rules)" 80:8080/tcp
+	from a answers web http://127.0.0.1/
+}
+
+@test "the programs are loaded while a rule needs them" {
+	portsteer -q add 80:9090 --user ps-web
+	[ ! -e $STATE/host/connect ]
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	[ -e $STATE/host/connect ]
+	[ ! -e $STATE/host/datagram ]
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	[ -e $STATE/host/datagram ]
+	portsteer -q del 53/udp --from "$CG/a"
+	[ ! -e $STATE/host/datagram ]
+	portsteer -q --netns client add 53:5353/udp --from "$CG/a" --any-user
+	portsteer -q flush
+	[ -e $STATE/host/connect ]
+	[ -e $STATE/host/datagram ]
+	portsteer -q --netns client flush
+	[ ! -e $STATE/host/connect ]
+	[ ! -e $STATE/host/datagram ]
+	portsteer -q --netns client unload
+}
+
+@test "unload leaves nothing in the kernel" {
+	bpf_objects >"$PS_TEST_DIR/before"
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	serve web 127.0.0.1 8080
+	from a answers web http://127.0.0.1/
+	comm -13 "$PS_TEST_DIR/before" <(bpf_objects) |
+		grep -E 'ps2_(conn|getpeer|sendmsg|recvmsg|scope|hops|trails)' >"$PS_TEST_DIR/new"
+	grep -q ps2_connect4 "$PS_TEST_DIR/new"
+	grep -q ps2_recvmsg6 "$PS_TEST_DIR/new"
+	portsteer -q unload
+	[ ! -e $STATE ]
+	until_true 20 all_gone
+	from a refused http://127.0.0.1/
+}
+
+all_gone()
+{
+	[ -z "$(comm -12 "$PS_TEST_DIR/new" <(bpf_objects))" ]
+}
+
+@test "add -f: lines with --from, and the command's own for those without" {
+	cat >"$PS_TEST_DIR/rules" <<-END
+		80:8080 --user ps-web                    # of the command line
+		80:8081 81:8081 --from $CG/b --user ps-web
+		53:5353/udp --from=$CG/b/c --any-user
+	END
+	portsteer -q add -f "$PS_TEST_DIR/rules" --from "$CG/a"
+	assert_equal "$(portsteer list --json | jsonget rules.0.from rules.1.from rules.2.from \
+		rules.3.from)" "/$CG/a
+/$CG/b
+/$CG/b
+/$CG/b/c"
+	serve one 127.0.0.1 8080
+	serve two 127.0.0.1 8081
+	from a answers one http://127.0.0.1/
+	from b/c answers two http://127.0.0.1/
+}
