@@ -79,6 +79,24 @@ bound()
 	becomes "$2" 127.0.0.1 5353 --udp || fail_at "$1" "wrong; rules are $NOW"
 }
 
+# sent N NAME: connects to port 80 of processes in the scope reach this server ("refused":
+# none); all others are refused.
+sent()
+{
+	local got
+	got=$(from a probe 80)
+	[ "$got" = "$2" ] || fail_at "$1" "the scope's port 80 leads to $got, not to $2; rules are $NOW"
+	got=$(probe 80)
+	[ "$got" = refused ] || fail_at "$1" "port 80 leads to $got for all; rules are $NOW"
+}
+
+# no_hooks N: the programs that connect rules need are gone.
+no_hooks()
+{
+	[ ! -e $STATE/host/connect ] && [ ! -e $STATE/host/datagram ] ||
+		fail_at "$1" "hooks are left"
+}
+
 # unloads N: unload works and leaves nothing.
 unloads()
 {
@@ -267,4 +285,67 @@ finished()
 	finished "del of a bind rule" $n new
 	assert_equal "$(rules)" "$new"
 	[ ! -e $STATE/host/bind ]
+
+# Rules for TCP and UDP: two sets of programs on the root cgroup.
+connect_rules()
+{
+	portsteer -q "$1" 80:8080 53:5353/udp --from "$CG/a" "${@:2}"
+}
+
+@test "the first connect rules, which load programs, killed at each 25th system call" {
+	local n BEFORE=old NOW old=81:8081/tcp new=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp'
+	serve old 127.0.0.1 8081
+	serve new 127.0.0.1 8080
+	portsteer -q add 81:8081 --user ps-web
+	for ((n = 0; ; n += 25)); do
+		killed $n add 80:8080 53:5353/udp --from "$CG/a" --any-user || break
+		observe $n "$old" "$new"
+		steered $n 81 old
+		if [ $NOW = new ]; then
+			sent $n new
+		else
+			sent $n refused
+		fi
+		# What is left would make the next add a shorter one.
+		if ((n % 2)); then
+			unloads $n
+			portsteer -q add 81:8081 --user ps-web
+			continue
+		fi
+		if [ $NOW = old ]; then
+			connect_rules add --any-user || fail_at $n "add failed"
+			sent $n new
+		fi
+		connect_rules del || fail_at $n "del failed"
+		no_hooks $n
+		sent $n refused
+	done
+	finished "first add of connect rules" $n new
+	sent $n new
+}
+
+@test "del of the last connect rules, killed at each 7th system call" {
+	local n BEFORE=old NOW old=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp' new=81:8081/tcp
+	serve kept 127.0.0.1 8081
+	serve deleted 127.0.0.1 8080
+	portsteer -q add 81:8081 --user ps-web
+	connect_rules add --any-user
+	for ((n = 0; ; n += 7)); do
+		killed $n del 80 53/udp --from "$CG/a" || break
+		observe $n "$old" "$new"
+		steered $n 81 kept
+		if [ $NOW = old ]; then
+			sent $n deleted
+			((n % 56)) && continue
+			unloads $n
+			portsteer -q add 81:8081 --user ps-web
+		else
+			sent $n refused
+		fi
+		connect_rules add --any-user || fail_at $n "add failed"
+		sent $n deleted
+	done
+	finished "del of the last connect rules" $n new
+	no_hooks $n
+	sent $n refused
 }
