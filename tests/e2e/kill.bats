@@ -285,6 +285,7 @@ finished()
 	finished "del of a bind rule" $n new
 	assert_equal "$(rules)" "$new"
 	[ ! -e $STATE/host/bind ]
+}
 
 # Rules for TCP and UDP: two sets of programs on the root cgroup.
 connect_rules()
