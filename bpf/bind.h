@@ -208,12 +208,6 @@ static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
 }
 
-/* An MPTCP socket is bound by its first subflow. */
-static __always_inline struct mptcp_sock *whole_of(struct bpf_sock *sk)
-{
-	return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
-}
-
 /* Note on the socket what it is bound through, for getsockname and for the counters. */
 static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
 {

@@ -164,6 +164,17 @@ static __always_inline bool is_loopback(const struct ps_want *want)
 	return !want->addr[0] && !want->addr[1] && !want->addr[2] && want->addr[3] == bpf_htonl(1);
 }
 
+/* The kernel takes the address 0 for the loopback address, and so do we. */
+static __always_inline void name_loopback(struct ps_want *want)
+{
+	if (!is_zero(want->addr))
+		return;
+	if (want->family == 4)
+		want->addr[0] = bpf_htonl(0x7f000001);
+	else
+		want->addr[3] = bpf_htonl(1);
+}
+
 /* A listener on every address is where the client wanted to go, if that is this host
  * for sure, or else on the loopback address. */
 static __always_inline void reach_anywhere(const struct ps_want *want, struct ps_way *way)
@@ -337,16 +348,12 @@ static __always_inline struct ps_step *step_to(struct ps_trail *trail, __u32 fam
 	return NULL;
 }
 
-/* Note on the socket where it really goes. The next free step, or the oldest. */
-static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want *want,
-				       const struct ps_way *way)
+/* Note a step in the trail: the one to this address, or the next free, or the oldest. */
+static __always_inline void add_step(struct ps_trail *trail, const struct ps_want *want,
+				     const struct ps_way *way)
 {
-	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	struct ps_step *s;
+	struct ps_step *s = step_to(trail, want->family, way->addr, way->port);
 
-	if (!trail)
-		return -ENOMEM;
-	s = step_to(trail, want->family, way->addr, way->port);
 	if (!s)
 		s = &trail->step[trail->next++ & (PS_STEPS - 1)];
 	s->family = want->family;
@@ -354,6 +361,23 @@ static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want
 	s->real_port = way->port;
 	__builtin_memcpy(s->wanted, want->addr, sizeof(s->wanted));
 	__builtin_memcpy(s->real, way->addr, sizeof(s->real));
+}
+
+/* Note on the socket where it really goes. */
+static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want *want,
+				       const struct ps_way *way)
+{
+	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct mptcp_sock *whole;
+
+	if (!trail)
+		return -ENOMEM;
+	add_step(trail, want, way);
+	whole = whole_of(sk);
+	trail = whole ? bpf_sk_storage_get(&trails, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) :
+			NULL;
+	if (trail)
+		add_step(trail, want, way);
 	return 0;
 }
 
@@ -440,6 +464,7 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	read_address(ctx, want.addr, v6);
 	if (v6 && !unmap(want.addr))
 		want.family = 6;
+	name_loopback(&want);
 	ret = find_way(&want, &way);
 	if (!ret)
 		forget_step(sk, &want);

@@ -22,6 +22,13 @@ static __always_inline bool find_instance(struct bpf_sock_addr *ctx, __u32 *inst
 	return index;
 }
 
+/* The MPTCP socket of which this is a subflow: it is bound, and connected, by its first
+ * one, and asked for its names itself. NULL for any other. */
+static __always_inline struct mptcp_sock *whole_of(struct bpf_sock *sk)
+{
+	return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
+}
+
 /* Does any rule of any instance name the port? May say yes for one that has just lost
  * its rule, never no for one that has one. */
 static __always_inline bool is_named(__u32 port)

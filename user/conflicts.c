@@ -322,8 +322,10 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 {
 	_cleanup_free_ uint16_t *used = calloc(PORTS, sizeof(*used));
 	size_t end;
-	int ret = used ? 0 : out_of_memory(m->error);
+	int ret = 0;
 
+	if (!used)
+		return out_of_memory(m->error);
 	for (size_t first = 0; first < m->count && !ret; first = end) {
 		for (end = first + 1; end < m->count && same_scope(sorted[first], sorted[end]);)
 			end++;

@@ -119,10 +119,10 @@ static int read_owner(struct ps_rule_list *list, const struct ps_values *values,
 static int read_mode(const char *text, const struct ps_rule *rule, enum ps_mode *mode,
 		     struct ps_error *error)
 {
-	if (!text && rule->scope)
-		*mode = PS_MODE_CONNECT;
-	else if (!text)
-		*mode = rule->proto == IPPROTO_UDP ? PS_MODE_BIND : PS_MODE_STEER;
+	if (!text)
+		*mode = rule->scope		   ? PS_MODE_CONNECT :
+			rule->proto == IPPROTO_UDP ? PS_MODE_BIND :
+						     PS_MODE_STEER;
 	else if (!strcmp(text, "steer"))
 		*mode = PS_MODE_STEER;
 	else if (!strcmp(text, "bind"))
