@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A server and its load on 127.0.0.1, for the figures of bind mode.
+ * A server and its load on 127.0.0.1, for the figures of bind and connect mode.
  *
  *   bench_net serve udp|tcp PORT           answers each datagram of 64 bytes; the one
  *                                          byte of each connection
- *   bench_net load udp|tcp PORT SECONDS    prints exchanges per second with it
+ *   bench_net load udp|each|tcp PORT SECONDS
+ *                                          prints exchanges per second with it; "each" is
+ *                                          UDP too, the address given with each datagram
  *
  * The client has WINDOW exchanges under way. On loopback the sender's CPU takes a packet
  * to the receiver's socket, and makes the whole handshake, before the system call
@@ -16,6 +18,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +31,7 @@ enum { WINDOW = 16, DATAGRAM = 64, BACKLOG = 1024, SLICES = 50, WARM_UP = 10 };
 struct load {
 	struct sockaddr_in to;
 	int type;
+	bool each; /* the socket is not connected */
 	int fds[WINDOW];
 	size_t next; /* the oldest of them */
 };
@@ -40,7 +44,7 @@ __attribute__((noreturn)) static void die(const char *what)
 
 __attribute__((noreturn)) static void usage(void)
 {
-	fprintf(stderr, "usage: bench_net serve udp|tcp PORT | load udp|tcp PORT SECONDS\n");
+	fprintf(stderr, "usage: bench_net serve udp|tcp PORT | load udp|each|tcp PORT SECONDS\n");
 	exit(2);
 }
 
@@ -108,7 +112,7 @@ static int connect_to(const struct load *load)
 
 	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
-	    connect(fd, (const struct sockaddr *)&load->to, sizeof(load->to)))
+	    (!load->each && connect(fd, (const struct sockaddr *)&load->to, sizeof(load->to))))
 		die("connect");
 	return fd;
 }
@@ -119,15 +123,20 @@ static void ask(const struct load *load, int *fd)
 
 	if (load->type == SOCK_STREAM)
 		*fd = connect_to(load);
-	if (send(*fd, data, load->type == SOCK_STREAM ? 1 : DATAGRAM, MSG_NOSIGNAL) < 0)
+	if (sendto(*fd, data, load->type == SOCK_STREAM ? 1 : DATAGRAM, MSG_NOSIGNAL,
+		   load->each ? (const struct sockaddr *)&load->to : NULL,
+		   load->each ? sizeof(load->to) : 0) < 0)
 		die("send");
 }
 
 static void await(const struct load *load, int fd)
 {
+	struct sockaddr_in from;
+	socklen_t length = sizeof(from);
 	char data[DATAGRAM];
 
-	if (recv(fd, data, sizeof(data), 0) <= 0)
+	if (recvfrom(fd, data, sizeof(data), 0, load->each ? (struct sockaddr *)&from : NULL,
+		     load->each ? &length : NULL) <= 0)
 		die("no answer");
 	if (load->type == SOCK_STREAM)
 		close(fd);
@@ -193,7 +202,8 @@ int main(int argc, char **argv)
 
 	if (argc < 4)
 		usage();
-	load.type = strcmp(argv[2], "udp") ? SOCK_STREAM : SOCK_DGRAM;
+	load.type = strcmp(argv[2], "tcp") ? SOCK_DGRAM : SOCK_STREAM;
+	load.each = !strcmp(argv[2], "each");
 	load.to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	load.to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
 	if (!strcmp(argv[1], "serve") && argc == 4)
