@@ -123,8 +123,9 @@ static __always_inline int look_hop(struct ps_want *want, const struct ps_instan
 	return 0;
 }
 
-/* What the rules in force say; 0 with way->found zero for "nothing". */
-__noinline int ps_hop_decide(struct ps_want *want, struct ps_way *way)
+/* What the rules say, to begin with those of `word`, for whom this is the process's scope;
+ * 0 with way->found zero for "nothing". */
+__noinline int ps_hop_decide(struct ps_want *want, struct ps_way *way, __u64 word, __u32 scope)
 {
 	struct ps_instance *me;
 	__u32 inst;
@@ -134,22 +135,29 @@ __noinline int ps_hop_decide(struct ps_want *want, struct ps_way *way)
 	way->found = 0;
 	inst = want->instance;
 	me = bpf_map_lookup_elem(&instances, &inst);
-	for (int i = 0; me && i < PS_HOP_TRIES; i++) {
-		__u64 word = *(volatile __u64 *)&me->active;
-
-		if (!word || !look_hop(want, me, word, scope_of(inst, word), way))
+	for (int i = 0; me && word && i < PS_HOP_TRIES; i++) {
+		if (!look_hop(want, me, word, scope, way))
 			break;
+		word = *(volatile __u64 *)&me->active;
+		scope = word ? scope_of(inst, word) : 0;
 	}
 	return 0;
 }
 
-/* Is the calling process in any scope? Most are not, and need no more than this. */
-static __always_inline bool in_scope(__u32 inst)
+/* What the rules in force say. Most processes are in no scope, and need no more than to
+ * be found there. */
+static __always_inline void find_rule(struct ps_want *want, struct ps_way *way)
 {
+	__u32 inst = want->instance, scope;
 	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
 	__u64 word = me ? *(volatile __u64 *)&me->active : 0;
 
-	return word && scope_of(inst, word);
+	way->found = 0;
+	if (!word)
+		return;
+	scope = scope_of(inst, word);
+	if (scope || !still_valid(me, word))
+		ps_hop_decide(want, way, word, scope);
 }
 
 static __always_inline bool is_zero(const __u32 addr[4])
@@ -227,40 +235,73 @@ static __always_inline enum ps_reached reach(const struct ps_want *want, struct 
 	return PS_FOUND;
 }
 
-/* The listener at place `n` of a target, the first PS_SLOTS being in its chunk's map.
- * An enum ps_reached. Verified once; see admit.h. */
-__noinline int ps_reach_place(const struct ps_want *want, struct ps_way *way, __u32 n)
+static __always_inline void *slots_of(__u32 inst, __u32 target)
 {
-	struct ps_chunk_key key = {};
-	struct ps_overflow_key more = {};
-	enum ps_reached ret = PS_NONE;
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
+
+	return bpf_map_lookup_elem(&sockets, &key);
+}
+
+/* Releases the listener. An enum ps_reached. */
+static __always_inline int reach_and_release(const struct ps_want *want, struct bpf_sock *sk,
+					     struct ps_way *way)
+{
+	int ret = reach(want, sk, way);
+
+	bpf_sk_release(sk);
+	return ret;
+}
+
+/* The first listener of a target's slots, from the one at `first` on. An OR of enum
+ * ps_reached. The global functions of the search are verified once; see admit.h. */
+__noinline int ps_reach_slots(const struct ps_want *want, struct ps_way *way, __u32 first)
+{
+	int found = PS_NONE;
 	struct bpf_sock *sk;
 	__u32 slot;
 	void *map;
 
 	if (!want || !way)
 		return PS_NONE;
-	key.instance = want->instance;
-	key.chunk = PS_TARGET_CHUNK_OF(way->listeners);
+	map = slots_of(want->instance, way->listeners);
+	for (__u32 i = 0; map && i < PS_SLOTS; i++) {
+		slot = PS_TARGET_INDEX_OF(way->listeners) * PS_SLOTS;
+		slot += (first + i) & (PS_SLOTS - 1);
+		sk = bpf_map_lookup_elem(map, &slot);
+		if (sk)
+			found |= reach_and_release(want, sk, way);
+		if (found & PS_FOUND)
+			break;
+	}
+	return found;
+}
+
+/* The listener at place `n` of a target, the first PS_SLOTS being its slots. */
+__noinline int ps_reach_place(const struct ps_want *want, struct ps_way *way, __u32 n)
+{
+	struct ps_overflow_key more = {};
+	struct bpf_sock *sk;
+	__u32 inst, slot;
+	void *map;
+
+	if (!want || !way)
+		return PS_NONE;
+	inst = want->instance;
 	if (n < PS_SLOTS) {
-		map = bpf_map_lookup_elem(&sockets, &key);
+		map = slots_of(inst, way->listeners);
 		if (!map)
 			return PS_NONE;
 		slot = PS_TARGET_INDEX_OF(way->listeners) * PS_SLOTS + n;
 		sk = bpf_map_lookup_elem(map, &slot);
 	} else {
-		map = bpf_map_lookup_elem(&overflows, &key.instance);
+		map = bpf_map_lookup_elem(&overflows, &inst);
 		if (!map)
 			return PS_NONE;
 		more.target = way->listeners;
 		more.n = n - PS_SLOTS;
 		sk = bpf_map_lookup_elem(map, &more);
 	}
-	if (sk) {
-		ret = reach(want, sk, way);
-		bpf_sk_release(sk);
-	}
-	return ret;
+	return sk ? reach_and_release(want, sk, way) : PS_NONE;
 }
 
 /* How many places of a target may have been used, PS_SLOTS at least. */
@@ -284,6 +325,9 @@ __noinline int ps_reach_any(const struct ps_want *want, struct ps_way *way)
 		return PS_NONE;
 	places = places_of(want->instance, way->listeners);
 	first = bpf_get_prandom_u32() >> 8;
+	/* Usually so, and cheaper: */
+	if (places == PS_SLOTS)
+		return ps_reach_slots(want, way, first);
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
 		found |= ps_reach_place(want, way, (first + i) % places);
 		if (found & PS_FOUND)
@@ -313,9 +357,7 @@ static __always_inline int find_way(struct ps_want *want, struct ps_way *way)
 {
 	int found = PS_FOUND;
 
-	if (!in_scope(want->instance))
-		return 0;
-	ps_hop_decide(want, way);
+	find_rule(want, way);
 	if (!way->found)
 		return 0;
 	if (!(way->flags & PS_HOP_FIXED))
