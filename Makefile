@@ -46,8 +46,9 @@ LDLIBS := -lbpf -lelf -lz -ljson-c
 
 # --- files
 
-BPF_NAMES := host instance bind connect datagram
-SKELETONS := $(BPF_NAMES:%=$(B)/%.skel.h)
+SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h
+# Built into user/objects.c.
+PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
 # The core does no I/O and is tested alone, also under the sanitisers.
 CORE := error text rule ruleset conflicts targets plan plan_bind plan_connect state
@@ -93,7 +94,13 @@ $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
 	$(Q)$(BPFTOOL) gen skeleton $< name ps2_$* > $@
 
+$(B)/%.bpf.gz: $(B)/%.bpf.o
+	$(say) PACK $@
+	$(Q)gzip -9nc $< > $@
+
 # --- the program
+
+$(B)/user/objects.o: $(PACKED)
 
 $(B)/user/%.o: user/%.c Makefile | $(B)/.tools $(SKELETONS)
 	$(say) CC $@

@@ -10,12 +10,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "bind.skel.h"
 #include "bpffs.h"
 #include "cgroup.h"
-#include "connect.skel.h"
-#include "datagram.skel.h"
 #include "host.h"
+#include "objects.h"
 #include "util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };
@@ -24,21 +22,21 @@ enum { FILTER_SIZE = 65536 / 8 };
 static const struct {
 	const char *name;
 	const char *object;
-	const void *(*elf)(size_t *size);
+	const struct ps_object *packed;
 	const char *links[6];
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
 			  "ps2_bind",
-			  ps2_bind__elf_bytes,
+			  &ps_object_bind,
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
 			    "getsockname6" } },
 	[PS_SET_CONNECT] = { "connect",
 			     "ps2_connect",
-			     ps2_connect__elf_bytes,
+			     &ps_object_connect,
 			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps2_datagram",
-			      ps2_datagram__elf_bytes,
+			      &ps_object_datagram,
 			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
 };
 
@@ -297,15 +295,17 @@ static int publish(const struct bpf_object *object, enum ps_set set, int cgroup)
 static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
-	struct bpf_object *object;
-	const void *elf;
+	_cleanup_free_ void *elf = NULL;
+	struct bpf_object *object = NULL;
 	size_t size;
-	int ret;
+	int ret = ps_object_unpack(sets[set].packed, &elf, &size);
 
-	elf = sets[set].elf(&size);
-	object = bpf_object__open_mem(elf, size, &opts);
-	if (!object)
-		return ps_fail_kernel(error, errno, "read the built-in programs");
+	if (!ret) {
+		object = bpf_object__open_mem(elf, size, &opts);
+		ret = object ? 0 : -errno;
+	}
+	if (ret)
+		return ps_fail_kernel(error, ret, "read the built-in programs");
 	ret = reuse_maps(host, set, object);
 	if (!ret)
 		ret = bpf_object__load(object);
