@@ -374,7 +374,10 @@ static int resolve(const char *text, char **path, struct ps_error *error)
 	return resolve_path(text, path, error);
 }
 
-int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
+/* `what` it is called in messages; the root is refused with this advice, unless it is
+ * `root_text` that was written. */
+static int resolve_all_but_root(const char *text, const char *what, const char *root_text,
+				const char *advice, char **path, struct ps_error *error)
 {
 	_cleanup_free_ char *found = NULL;
 	int ret = check_root(text, error);
@@ -383,31 +386,23 @@ int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
 		ret = resolve(text, &found, error);
 	if (ret)
 		return ret;
-	if (found && !strcmp(found, "/"))
+	if (found && !strcmp(found, "/") && strcmp(text, root_text))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup %.200s: it is the root, which every process is in; name one "
-			       "below it, or say --any-user",
-			       text);
+			       "%s %.200s: it is the root, which every process is in; %s", what,
+			       text, advice);
 	*path = found;
 	found = NULL;
 	return 0;
 }
 
+int ps_cgroup_resolve(const char *text, char **path, struct ps_error *error)
+{
+	return resolve_all_but_root(text, "cgroup", "", "name one below it, or say --any-user",
+				    path, error);
+}
+
 int ps_scope_resolve(const char *text, char **path, struct ps_error *error)
 {
-	_cleanup_free_ char *found = NULL;
-	int ret = check_root(text, error);
-
-	if (!ret)
-		ret = resolve(text, &found, error);
-	if (ret)
-		return ret;
-	if (found && !strcmp(found, "/") && strcmp(text, "/"))
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "scope %.200s: it is the root, which every process is in; if all are "
-			       "meant, write --from /",
-			       text);
-	*path = found;
-	found = NULL;
-	return 0;
+	return resolve_all_but_root(text, "scope", "/", "if all are meant, write --from /", path,
+				    error);
 }
