@@ -211,7 +211,7 @@ alive()
 @test "another version's objects: an error that says so, and unload removes them" {
 	mkdir -m 0700 $STATE $STATE/host
 	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
-		name ps2_instances
+		name ps1_instances
 	local status command
 	for command in list stats status load "add 80:8080 --user ps-web" "del 80" flush; do
 		status=0
