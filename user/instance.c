@@ -225,6 +225,11 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	ps_anchors_clear(&anchors);
 	if (ret)
 		return ret;
+	if (ps_ruleset_has_mode(&plan->state.rules, PS_MODE_STEER)) {
+		ret = ps_steer_attach(netns);
+		if (ret)
+			return ps_fail_kernel(error, ret, "attach to the network namespace");
+	}
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
 	widen_filter(t->filter, plan->filter);
@@ -269,6 +274,13 @@ static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation,
 	release_unneeded(host);
 }
 
+/* Detach the steering program if these rules, which are in force, do not need it. */
+static void release_steer(const struct ps_tables *t, const struct ps_ruleset *rules)
+{
+	if (!ps_ruleset_has_mode(rules, PS_MODE_STEER))
+		ps_steer_detach(t->cookie);
+}
+
 static bool has_prefixes(const struct ps_ruleset *rules)
 {
 	for (size_t i = 0; i < rules->count; i++) {
@@ -310,9 +322,11 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 		ps_store(&t->instance->active, plan.word);
 		narrow_filter(t->filter, plan.filter);
 		tidy(host, t, plan.state.generation, prefixes);
+		release_steer(t, &plan.state.rules);
 	} else {
 		ps_store(&t->instance->pending, word);
 		tidy(host, t, PS_WORD_GEN(word), prefixes);
+		release_steer(t, &before->rules);
 	}
 	ps_plan_clear(&plan);
 	return ret;

@@ -15,6 +15,7 @@
 #include "bpffs.h"
 #include "instance.skel.h"
 #include "kmap.h"
+#include "netns.h"
 #include "tables.h"
 #include "util.h"
 
@@ -76,22 +77,52 @@ int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
 	return ret;
 }
 
+/*
+ * Is the namespace alive? The pin "alive" is a map of network devices with one entry, the
+ * namespace's loopback device, by the namespace's inode number: the kernel takes a device
+ * out of such maps when it goes (NETDEV_UNREGISTER, kernel/bpf/devmap.c), and the last
+ * thing to go of a namespace are its devices. No packet ever meets it.
+ */
+static int make_alive(const struct ps_netns *netns)
+{
+	_cleanup_close_ int fd =
+		ps_map_make(BPF_MAP_TYPE_DEVMAP_HASH, "alive", sizeof(__u32), sizeof(__u32), 1, 0);
+	_cleanup_close_ int own = -1;
+	__u32 inode, loopback = 1; /* net/core/net_namespace.c, LOOPBACK_IFINDEX */
+	char path[PS_PATH];
+	struct stat st;
+	int before, ret;
+
+	if (fd < 0)
+		return fd;
+	own = netns->fd < 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
+	if (fstat(netns->fd < 0 ? own : netns->fd, &st))
+		return -errno;
+	inode = (__u32)st.st_ino;
+	/* Devices are looked for in the caller's namespace. */
+	before = ps_netns_enter(netns);
+	if (before < 0)
+		return before;
+	ret = bpf_map_update_elem(fd, &inode, &loopback, 0) ? -errno : 0;
+	if (ps_netns_leave(before))
+		return -EIO;
+	ps_bpffs_path(path, FOLDER "/alive", netns->cookie);
+	return ret ? ret : ps_bpffs_pin(fd, path);
+}
+
 int ps_is_dead(uint64_t cookie, uint32_t *inode)
 {
-	struct bpf_link_info info = {};
 	_cleanup_close_ int fd = -1;
-	__u32 size = sizeof(info);
 	char path[PS_PATH];
 
-	ps_bpffs_path(path, FOLDER "/link", cookie);
-	fd = ps_bpffs_open_link(path);
+	ps_bpffs_path(path, FOLDER "/alive", cookie);
+	fd = ps_bpffs_open(path);
 	*inode = 0;
 	if (fd < 0)
 		return fd == -ENOENT || fd == -EPROTO ? 1 : fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &size))
-		return -errno;
-	*inode = info.netns.netns_ino;
-	return !*inode;
+	if (bpf_map_get_next_key(fd, NULL, inode))
+		return errno == ENOENT ? 1 : -errno;
+	return 0;
 }
 
 int ps_find_loaded(const struct ps_host *host, uint64_t cookie)
@@ -217,22 +248,36 @@ static int pin_instance(const struct ps2_instance *skel, uint64_t cookie)
 	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps2_steer), path);
 }
 
-/* With an empty ruleset's word still to come, the program passes everything. */
-static int attach_instance(const struct ps2_instance *skel, const struct ps_netns *netns)
+int ps_steer_attach(const struct ps_netns *netns)
 {
-	_cleanup_close_ int link = -1, own = -1;
+	_cleanup_close_ int program = -1, link = -1, own = -1;
 	char path[PS_PATH];
 	int target = netns->fd;
 
+	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
+	if (!access(path, F_OK))
+		return 0;
+	ps_bpffs_path(path, FOLDER "/steer", netns->cookie);
+	program = ps_bpffs_open(path);
+	if (program < 0)
+		return program;
 	if (target < 0)
 		target = own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (target < 0)
 		return -errno;
-	link = bpf_link_create(bpf_program__fd(skel->progs.ps2_steer), target, BPF_SK_LOOKUP, NULL);
+	link = bpf_link_create(program, target, BPF_SK_LOOKUP, NULL);
 	if (link < 0)
 		return -errno;
 	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
 	return ps_bpffs_pin(link, path);
+}
+
+int ps_steer_detach(uint64_t cookie)
+{
+	char path[PS_PATH];
+
+	ps_bpffs_path(path, FOLDER "/link", cookie);
+	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
 static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
@@ -247,7 +292,7 @@ static int fill_instance(const struct ps_host *host, const struct ps_netns *netn
 	if (!ret)
 		ret = ps_save_state(netns->cookie, &empty);
 	if (!ret)
-		ret = attach_instance(skel, netns);
+		ret = make_alive(netns);
 	return ret;
 }
 

@@ -34,8 +34,14 @@ int ps_drop_host_if_unused(struct ps_host *host);
 int ps_save_state(uint64_t cookie, const struct ps_state *state);
 int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
 
-/* Is the namespace of this instance gone? Its link then has no namespace: 1, 0 with
- * the namespace's inode, or -errno if it cannot be told. */
+/* Attach the steering program to its namespace, if it is not, and detach it. It is called
+ * for each look-up of a listener and of an unconnected UDP socket, so that it is attached
+ * only while there is a steer rule. */
+int ps_steer_attach(const struct ps_netns *netns);
+int ps_steer_detach(uint64_t cookie);
+
+/* Is the namespace of this instance gone? 1, 0 with the namespace's inode, or -errno if it
+ * cannot be told. */
 int ps_is_dead(uint64_t cookie, uint32_t *inode);
 
 /* The loaded instance of a namespace: its index, or -ESRCH. */
