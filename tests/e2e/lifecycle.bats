@@ -453,3 +453,24 @@ lose_hook()
 	stop "$web"
 	refused client http://$HERE4/
 }
+
+@test "the steering program is attached only while there is a steer rule" {
+	local link
+	portsteer -q load
+	link=$(echo $STATE/ns-*)/link
+	[ ! -e "$link" ]
+	portsteer -q add 53:5353/udp --user ps-web
+	portsteer -q add 81:8081 --from "$CG/a" --user ps-web
+	[ ! -e "$link" ]
+	portsteer -q add 80:8080 --user ps-web
+	[ -e "$link" ]
+	serve web 127.0.0.1 8080
+	answers web client http://$HERE4/
+	portsteer -q del 80
+	[ ! -e "$link" ]
+	refused client http://$HERE4/
+	portsteer -q add 80:8080 --user ps-web
+	answers web client http://$HERE4/
+	portsteer -q flush
+	[ ! -e "$link" ]
+}
