@@ -7,7 +7,6 @@
 #define PORTSTEER_BIND_H
 
 #define EAGAIN 11
-#define AF_INET6 10
 
 #define PS_BIND_CHAIN 128 /* as PS_CHAIN in admit.h */
 /* A ruleset that is replaced while it is read is read again; see admit.h. */

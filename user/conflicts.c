@@ -321,7 +321,7 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 			     unsigned char *fronts)
 {
 	_cleanup_free_ uint16_t *used = calloc(PORTS, sizeof(*used));
-	size_t end;
+	size_t end, scopes = 0;
 	int ret = 0;
 
 	if (!used)
@@ -331,6 +331,11 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 			end++;
 		if (!sorted[first]->scope)
 			continue;
+		if (++scopes > PS_MAX_SCOPES)
+			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
+				       "more than %d different scopes; name a cgroup above several of "
+				       "them",
+				       PS_MAX_SCOPES);
 		for (size_t i = first; i < end; i++)
 			mark_front(fronts, sorted[i]);
 		ret = check_crowd(m, sorted, first, end, used);

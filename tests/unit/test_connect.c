@@ -193,6 +193,32 @@ static void test_crowd(void **state)
 	ps_ruleset_clear(&set);
 }
 
+/* One scope more than there may be, and as many as there may. */
+static void test_many_scopes(void **state)
+{
+	struct ps_rule *rules = calloc(PS_MAX_SCOPES + 1, sizeof(*rules));
+	struct ps_error error = NO_ERROR;
+	struct ps_ruleset set = {};
+	char scope[32];
+
+	(void)state;
+	ROW("scopes");
+	for (uint32_t i = 0; i <= PS_MAX_SCOPES; i++) {
+		rules[i] = plain_rule(80, 8080, 1);
+		rules[i].mode = PS_MODE_CONNECT;
+		snprintf(scope, sizeof(scope), "/pods/%u", i);
+		rules[i].scope = strdup(scope);
+	}
+	CHECK_EQ(ps_ruleset_add(&set, rules, PS_MAX_SCOPES + 1, &error), -E2BIG);
+	check_error(&error, PS_EXIT_FAILED, "16384", "scopes", NULL);
+	CHECK_EQ(set.count, 0);
+	CHECK_EQ(ps_ruleset_add(&set, rules, PS_MAX_SCOPES, &error), 0);
+	ps_ruleset_clear(&set);
+	for (uint32_t i = 0; i <= PS_MAX_SCOPES; i++)
+		ps_rule_clear(&rules[i]);
+	free(rules);
+}
+
 /* --- Scopes --- */
 
 static uint32_t number_of_scope(const struct ps_plan *plan, const char *path)
@@ -540,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_together),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_many_scopes),
 		cmocka_unit_test(test_scopes),
 		cmocka_unit_test(test_hops),
 		cmocka_unit_test(test_hop_layout),
