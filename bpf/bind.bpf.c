@@ -83,18 +83,40 @@ int ps2_getsockname6(struct bpf_sock_addr *ctx)
 	return getsockname6(ctx);
 }
 
-/* Who is bound through a rule, for those who ask: the map cannot be read by socket
- * from outside of its process. */
-SEC("iter/bpf_sk_storage_map")
-int ps2_marks(struct bpf_iter__bpf_sk_storage_map *ctx)
-{
-	struct ps_bound *on = ctx->value;
-	struct sock *sk = ctx->sk;
-	struct ps_mark mark = {};
+#define PROTOCOL_MPTCP 262 /* linux/in.h */
 
-	if (!sk || !on)
+/* The cookie of the subflow that listens for an MPTCP socket, as sock_diag has given it. */
+static __always_inline __u64 first_cookie(struct sock *sk)
+{
+	struct sock *first;
+
+	if (!bpf_core_type_exists(struct mptcp_sock))
 		return 0;
-	mark.cookie = bpf_get_socket_cookie(sk);
+	first = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+	return first ? BPF_CORE_READ(first, __sk_common.skc_cookie.counter) : 0;
+}
+
+/* Who is bound through a rule, for those who ask: the map cannot be read by socket from
+ * outside of its process, and some hardened kernels refuse an iterator over the map. A
+ * socket with several descriptors is named for each. */
+SEC("iter/task_file")
+int ps2_marks(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+	struct ps_mark mark = {};
+	struct ps_bound *on;
+	struct socket *sock;
+	struct sock *sk;
+
+	if (!file)
+		return 0;
+	sock = bpf_sock_from_file(file);
+	sk = sock ? sock->sk : NULL;
+	on = sk ? bpf_sk_storage_get(&bound, sk, NULL, 0) : NULL;
+	if (!on)
+		return 0;
+	mark.cookie = sk->sk_protocol == PROTOCOL_MPTCP ? first_cookie(sk) :
+							  bpf_get_socket_cookie(sk);
 	mark.on = *on;
 	bpf_seq_write(ctx->meta->seq, &mark, sizeof(mark));
 	return 0;

@@ -361,10 +361,8 @@ int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set)
 
 static int open_iterator(const struct ps_hooks *hooks)
 {
-	union bpf_iter_link_info of = { .map.map_fd = (__u32)hooks->fd[PS_HOOKS_BOUND] };
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &of, .iter_info_len = sizeof(of));
 	_cleanup_close_ int link =
-		bpf_link_create(hooks->fd[PS_HOOKS_MARKS], 0, BPF_TRACE_ITER, &opts);
+		bpf_link_create(hooks->fd[PS_HOOKS_MARKS], 0, BPF_TRACE_ITER, NULL);
 	int iterator;
 
 	if (link < 0)

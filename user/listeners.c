@@ -48,7 +48,6 @@ void ps_sockets_clear(struct ps_sockets *sockets)
 struct dump {
 	int fd;
 	const struct ps_ports *ports;
-	struct ps_marks marks; /* of all sockets that were bound through rules */
 	uint8_t proto; /* of this part */
 	struct ps_sockets sockets;
 	size_t capacity;
@@ -57,7 +56,6 @@ struct dump {
 static void dump_clear(struct dump *dump)
 {
 	ps_close(&dump->fd);
-	ps_marks_clear(&dump->marks);
 	ps_sockets_clear(&dump->sockets);
 }
 
@@ -120,7 +118,6 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 {
 	const struct inet_diag_msg *msg = NLMSG_DATA(header);
 	struct ps_sockets *sockets = &dump->sockets;
-	const struct ps_bound *mark;
 	struct ps_socket *socket;
 
 	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*msg)))
@@ -148,11 +145,6 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 	};
 	memcpy(socket->addr, msg->id.idiag_src, socket->family == 4 ? 4 : 16);
 	read_attributes(header, socket);
-	mark = ps_marks_find(&dump->marks, socket->cookie);
-	/* A bind that failed leaves its mark, too: it is about its port only. */
-	socket->is_bound = mark && mark->front == socket->port;
-	if (socket->is_bound)
-		socket->mark = *mark;
 	return 0;
 }
 
@@ -242,6 +234,26 @@ static int dump_protocol(struct dump *dump, uint8_t proto)
 	return ret ? ret : dump_family(dump, AF_INET6);
 }
 
+/* Which of the sockets were bound through rules. They have cookies from the dump on. */
+static void find_marks(struct ps_sockets *sockets)
+{
+	struct ps_marks marks;
+
+	/* Without the marks, sockets are shown as not bound through a rule. */
+	if (!sockets->count || ps_marks_read(&marks))
+		return;
+	for (size_t i = 0; i < sockets->count; i++) {
+		struct ps_socket *socket = &sockets->items[i];
+		const struct ps_bound *mark = ps_marks_find(&marks, socket->cookie);
+
+		/* A bind that failed leaves its mark, too: it is about its port only. */
+		socket->is_bound = mark && mark->front == socket->port;
+		if (socket->is_bound)
+			socket->mark = *mark;
+	}
+	ps_marks_clear(&marks);
+}
+
 int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 		    struct ps_sockets *sockets, struct ps_error *error)
 {
@@ -251,8 +263,6 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	dump.fd = ps_netns_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
 	if (dump.fd < 0)
 		return fail_dump(dump.fd, error);
-	/* Without the marks, sockets are shown as not bound through a rule. */
-	ps_marks_read(&dump.marks);
 	ret = dump_protocol(&dump, IPPROTO_TCP);
 	if (!ret)
 		ret = dump_protocol(&dump, IPPROTO_UDP);
@@ -264,6 +274,7 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 		ret = 0;
 	if (ret)
 		return fail_dump(ret, error);
+	find_marks(&dump.sockets);
 	if (dump.sockets.count)
 		qsort(dump.sockets.items, dump.sockets.count, sizeof(*dump.sockets.items),
 		      compare_sockets);

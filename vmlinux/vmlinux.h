@@ -51,12 +51,18 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+/* linux/types.h */
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 /* net/sock.h, linux/net.h */
 struct sock_common {
 	__u16 skc_num; /* local port, host byte order */
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
+	atomic64_t skc_cookie;
 };
 struct sock {
 	struct sock_common __sk_common;
@@ -71,7 +77,7 @@ struct tcp_sock {
 	int copied_seq; /* never read: a struct must not be empty */
 };
 struct mptcp_sock {
-	__u64 local_key; /* never read */
+	struct sock *first; /* its first subflow */
 };
 
 /* linux/filter.h; what a program sees as struct bpf_sock_addr. */
@@ -90,15 +96,6 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
-};
-
-/* net/core/bpf_sk_storage.c; `sk` is NULL after the last one. */
-struct bpf_map;
-struct bpf_iter__bpf_sk_storage_map {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	struct sock *sk;
-	void *value;
 };
 
 #pragma clang attribute pop
