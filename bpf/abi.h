@@ -274,6 +274,17 @@ struct ps_hop {
 	__u32 to[4];
 };
 
+/* Where a client's TCP socket was sent that got another port of the same address: most
+ * are, and this costs them less than a storage on the socket. By the low bits of the
+ * socket's cookie; another socket that has the same ones leaves a trail. */
+enum { PS_TURNS = 8192 };
+struct ps_turn {
+	__u64 cookie; /* 0: free */
+	__u32 ports; /* PS_TURN_PORTS: wanted, real; in one store */
+	__u32 reserved;
+};
+#define PS_TURN_PORTS(wanted, real) ((__u32)(wanted) << 16 | (__u16)(real))
+
 /* What a client's socket carries: where it was sent instead of where it wanted to go.
  * Connected sockets use the first; an unconnected UDP socket has some more. */
 struct ps_step {
@@ -284,8 +295,11 @@ struct ps_step {
 enum { PS_STEPS = 4 };
 struct ps_trail {
 	struct ps_step step[PS_STEPS];
-	__u32 next; /* which is overwritten next */
-	__u32 reserved;
+	/* The last decision: it led to step `last`. */
+	__u64 word; /* under this ruleset; 0: no decision */
+	__u64 namespace, cgroup; /* for this namespace's cookie, and process's cgroup by id */
+	__u32 instance, rule, last;
+	__u32 next; /* the step that is overwritten next */
 };
 
 /* Which scope a cgroup is in, as found for a generation. */
@@ -335,7 +349,8 @@ _Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_events), "AB
 _Static_assert(sizeof(struct ps_scope) == 16, "ABI");
 _Static_assert(sizeof(struct ps_hop) == 56, "ABI");
 _Static_assert(sizeof(struct ps_step) == 40, "ABI");
-_Static_assert(sizeof(struct ps_trail) == 168, "ABI");
+_Static_assert(sizeof(struct ps_turn) == 16, "ABI");
+_Static_assert(sizeof(struct ps_trail) == 200, "ABI");
 _Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");

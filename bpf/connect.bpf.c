@@ -21,6 +21,7 @@
 #include "owner.h"
 #include "sock_addr.h"
 #include "scope.h"
+#include "trail.h"
 #include "connect.h"
 
 SEC("cgroup/connect4")
@@ -38,13 +39,20 @@ int ps2_connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int ps2_getpeername4(struct bpf_sock_addr *ctx)
 {
-	return PS_NAME(ctx, false);
+	return PS_NAME_PEER(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
 int ps2_getpeername6(struct bpf_sock_addr *ctx)
 {
-	return PS_NAME(ctx, true);
+	return PS_NAME_PEER(ctx, true);
+}
+
+SEC("cgroup/sock_release")
+int ps2_release(struct bpf_sock *ctx)
+{
+	release_turn(ctx);
+	return 1;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -7,33 +7,12 @@
 #ifndef PORTSTEER_CONNECT_H
 #define PORTSTEER_CONNECT_H
 
-#define ENOMEM 12
 #define ECONNREFUSED 111
 #define AF_INET 2
 #define AF_INET6 10
 
 /* A ruleset that is replaced while it is read is read again; see admit.h. */
 #define PS_HOP_TRIES 3
-
-/* Where a client wants to go. */
-struct ps_want {
-	__u32 instance;
-	__u32 half; /* of the tables that are read */
-	__u16 port; /* host byte order */
-	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	__u8 family; /* of the address: 4 (v4-mapped ones too) or 6 */
-	__u32 addr[4]; /* network byte order */
-};
-
-/* Where it is to go instead. */
-struct ps_way {
-	__u32 addr[4];
-	__u16 port;
-	__u16 flags; /* enum ps_hop_flags of the rule */
-	__u32 rule; /* where its events are */
-	__u32 listeners;
-	__u32 found; /* 0: there is no rule */
-};
 
 enum ps_reached { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FOUND = 2 };
 
@@ -119,6 +98,7 @@ static __always_inline int look_hop(struct ps_want *want, const struct ps_instan
 	}
 	if (!still_valid(me, word))
 		return -EAGAIN;
+	way->word = word;
 	way->found = record;
 	return 0;
 }
@@ -370,70 +350,6 @@ static __always_inline int find_way(struct ps_want *want, struct ps_way *way)
 	return way->flags & PS_HOP_PASS ? 0 : -ECONNREFUSED;
 }
 
-/* --- what the client sees --- */
-
-static __always_inline bool same_address(const __u32 a[4], const __u32 b[4])
-{
-	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
-}
-
-/* The step that led to this address and port, or NULL. */
-static __always_inline struct ps_step *step_to(struct ps_trail *trail, __u32 family,
-					       const __u32 addr[4], __u16 port)
-{
-	for (int i = 0; i < PS_STEPS; i++) {
-		struct ps_step *s = &trail->step[i];
-
-		if (s->family == family && s->real_port == port && same_address(s->real, addr))
-			return s;
-	}
-	return NULL;
-}
-
-/* Note a step in the trail: the one to this address, or the next free, or the oldest. */
-static __always_inline void add_step(struct ps_trail *trail, const struct ps_want *want,
-				     const struct ps_way *way)
-{
-	struct ps_step *s = step_to(trail, want->family, way->addr, way->port);
-
-	if (!s)
-		s = &trail->step[trail->next++ & (PS_STEPS - 1)];
-	s->family = want->family;
-	s->wanted_port = want->port;
-	s->real_port = way->port;
-	__builtin_memcpy(s->wanted, want->addr, sizeof(s->wanted));
-	__builtin_memcpy(s->real, way->addr, sizeof(s->real));
-}
-
-/* Note on the socket where it really goes. */
-static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want *want,
-				       const struct ps_way *way)
-{
-	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	struct mptcp_sock *whole;
-
-	if (!trail)
-		return -ENOMEM;
-	add_step(trail, want, way);
-	whole = whole_of(sk);
-	trail = whole ? bpf_sk_storage_get(&trails, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) :
-			NULL;
-	if (trail)
-		add_step(trail, want, way);
-	return 0;
-}
-
-/* The socket goes where it wants: if it was once sent there instead of elsewhere, that
- * is over. */
-static __always_inline void forget_step(struct bpf_sock *sk, const struct ps_want *want)
-{
-	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
-	struct ps_step *s = trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
-
-	if (s)
-		s->family = 0;
-}
-
 /* --- the hooks --- */
 
 static __always_inline void read_address(const struct bpf_sock_addr *ctx, __u32 addr[4], bool v6)
@@ -461,6 +377,13 @@ static __always_inline void write_address(struct bpf_sock_addr *ctx, const __u32
 	}
 }
 
+static __always_inline void write_destination(struct bpf_sock_addr *ctx, const struct ps_want *want,
+					      const struct ps_way *way, bool v6)
+{
+	write_address(ctx, way->addr, want->family, v6);
+	ctx->user_port = bpf_htons(way->port);
+}
+
 /* Fail the call with this error; the kernel's own choice would be EPERM. */
 static __always_inline int fail(int err)
 {
@@ -472,12 +395,11 @@ static __always_inline int fail(int err)
 static __always_inline int turn(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
 				const struct ps_want *want, const struct ps_way *way, bool v6)
 {
-	int ret = leave_trail(sk, want, way);
+	int ret = leave_trail(ctx, sk, want, way);
 
 	if (ret)
 		return ret;
-	write_address(ctx, way->addr, want->family, v6);
-	ctx->user_port = bpf_htons(way->port);
+	write_destination(ctx, want, way, v6);
 	return 0;
 }
 
@@ -497,19 +419,29 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	struct ps_want want = { .family = 4 };
 	struct ps_way way = {};
 	struct bpf_sock *sk = ctx->sk;
+	struct ps_trail *trail;
 	int ret;
 
 	want.port = bpf_ntohs(ctx->user_port);
 	want.protocol = protocol_of(ctx);
-	if (!want.protocol || !sk || !find_instance(ctx, &want.instance))
+	if (!want.protocol || !sk)
 		return 1;
 	read_address(ctx, want.addr, v6);
 	if (v6 && !unmap(want.addr))
 		want.family = 6;
 	name_loopback(&want);
+	want.cgroup = bpf_get_current_cgroup_id();
+	trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
+	if (want.protocol == IPPROTO_UDP && find_again(trail, &want, &way)) {
+		count(want.instance, way.rule, PS_FOUND);
+		write_destination(ctx, &want, &way, v6);
+		return 1;
+	}
+	if (!find_instance(ctx, &want.instance))
+		return 1;
 	ret = find_way(&want, &way);
 	if (!ret)
-		forget_step(sk, &want);
+		forget_way(ctx, trail, &want);
 	if (ret > 0)
 		ret = turn(ctx, sk, &want, &way, v6);
 	return ret < 0 ? fail(ret) : 1;
@@ -536,7 +468,21 @@ static __always_inline int name_wanted(struct bpf_sock_addr *ctx, bool v6)
 	return 1;
 }
 
+/* The same of a connected socket, which may have taken a turn. */
+static __always_inline int name_peer(struct bpf_sock_addr *ctx, bool v6)
+{
+	__u16 wanted = 0;
+
+	if (protocol_of(ctx) == IPPROTO_TCP)
+		wanted = turned_from(bpf_get_socket_cookie(ctx), bpf_ntohs(ctx->user_port));
+	if (!wanted)
+		return name_wanted(ctx, v6);
+	ctx->user_port = bpf_htons(wanted);
+	return 1;
+}
+
 #define PS_GO(ctx, v6) (is_named(bpf_ntohs((ctx)->user_port)) ? go(ctx, v6) : 1)
 #define PS_NAME(ctx, v6) (is_named(bpf_ntohs((ctx)->user_port)) ? name_wanted(ctx, v6) : 1)
+#define PS_NAME_PEER(ctx, v6) (is_named(bpf_ntohs((ctx)->user_port)) ? name_peer(ctx, v6) : 1)
 
 #endif

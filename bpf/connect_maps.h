@@ -39,7 +39,23 @@ struct {
 	__array(values, struct ps_hops_inner);
 } hops SEC(".maps");
 
-/* On each socket that was sent elsewhere. */
+/* Of TCP sockets that were sent to another port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PS_TURNS);
+	__type(key, __u32);
+	__type(value, struct ps_turn);
+} turns SEC(".maps");
+
+/* One bit for each port that a turn ever led to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536 / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} reached SEC(".maps");
+
+/* On each other socket that was sent elsewhere. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

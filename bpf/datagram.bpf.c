@@ -22,6 +22,7 @@
 #include "owner.h"
 #include "sock_addr.h"
 #include "scope.h"
+#include "trail.h"
 #include "connect.h"
 
 SEC("cgroup/sendmsg4")

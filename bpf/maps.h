@@ -21,6 +21,8 @@
 #define scopes ps2_scopes
 #define hops ps2_hops
 #define trails ps2_trails
+#define turns ps2_turns
+#define reached ps2_reached
 #define scope_cache ps2_scope_cache
 
 /* Every instance's ruleset word; user space stores it through mmap. */

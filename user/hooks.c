@@ -33,7 +33,8 @@ static const struct {
 	[PS_SET_CONNECT] = { "connect",
 			     "ps2_connect",
 			     &ps_object_connect,
-			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
+			     { "connect4", "connect6", "getpeername4", "getpeername6",
+			       "release" } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps2_datagram",
 			      &ps_object_datagram,
@@ -52,6 +53,8 @@ static const struct {
 	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps2_scopes", NULL },
 	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps2_hops", NULL },
 	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", "ps2_trails", NULL },
+	[PS_HOOKS_TURNS] = { PS_SET_CONNECT, "turns", "ps2_turns", NULL },
+	[PS_HOOKS_REACHED] = { PS_SET_CONNECT, "reached", "ps2_reached", NULL },
 	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps2_scope_cache", NULL },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };

@@ -29,6 +29,8 @@ enum ps_hooks_fd {
 	PS_HOOKS_SCOPES, /* by instance */
 	PS_HOOKS_HOPS, /* the same */
 	PS_HOOKS_TRAILS, /* what clients' sockets carry */
+	PS_HOOKS_TURNS, /* the same of most TCP clients, aside */
+	PS_HOOKS_REACHED, /* the ports that they were sent to */
 	PS_HOOKS_CACHE,
 	PS_HOOKS_CONNECT_FILTER,
 	PS_HOOKS_FDS,
@@ -42,7 +44,7 @@ struct ps_hooks {
 };
 #define PS_HOOKS_NONE                                                                              \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 }                                       \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                                       \
 	}
 
 struct ps_host;

@@ -586,6 +586,53 @@ reaches6()
 		"127.0.0.1 80, 127.0.0.1 8080, 127.0.0.2 80, web"
 }
 
+# Sockets that have a place in the table of turns.
+turns_taken()
+{
+	bpftool -j map dump pinned $STATE/host/connect/turns |
+		"$PYTHON" -c 'import json, sys
+print(sum(any(int(byte, 16) for byte in turn["value"][:8]) for turn in json.load(sys.stdin)))'
+}
+
+@test "sockets whose cookies share a place: each is told its own peer" {
+	serve web 127.0.0.1 8080 --reuseport --workers 2
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a "$PYTHON" "$PS_TEST_DIR/turns.py" 8192 127.0.0.1 80)" "80 80 80 80 80"
+	assert_equal "$(turns_taken)" 0
+}
+
+@test "a socket's place is given back when it is closed, or goes elsewhere" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8081 --from "$CG/b" --user ps-web
+	mkfifo "$PS_TEST_DIR/end"
+	from a dial tcp4 connect=127.0.0.1:80 until="$PS_TEST_DIR/end" &
+	until_true 10 one_turn
+	: >"$PS_TEST_DIR/end"
+	wait $!
+	assert_equal "$(turns_taken)" 0
+	# Nobody is there; nobody waits for it; connected to another place.
+	assert_equal "$(from b dial tcp4 connect=127.0.0.1:80)" ECONNREFUSED
+	assert_equal "$(from a dial tcp4 begin=127.0.0.1:80 unconnect)" EINPROGRESS
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 unconnect \
+		connect=127.0.0.1:8080)" ""
+	assert_equal "$(turns_taken)" 0
+	# The port is no longer one of a rule.
+	from a dial tcp4 connect=127.0.0.1:80 until="$PS_TEST_DIR/end" &
+	until_true 10 one_turn
+	portsteer -q add 81:8082 --from "$CG/a" --user ps-web
+	portsteer -q del 80 --from "$CG/a"
+	portsteer -q del 80 --from "$CG/b"
+	: >"$PS_TEST_DIR/end"
+	wait $!
+	assert_equal "$(turns_taken)" 0
+}
+
+one_turn()
+{
+	[ "$(turns_taken)" = 1 ]
+}
+
 @test "an MPTCP client" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	serve web 127.0.0.1 8080
@@ -666,6 +713,57 @@ reaches6()
 	done
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
 	assert_equal "$(from a dial udp4 "${steps[@]}" "${steps[@]}")" "${said#, }$said"
+}
+
+@test "UDP: an unconnected socket's next datagram, after its process has moved" {
+	serve one 127.0.0.1 5353 --udp
+	serve two 127.0.0.1 5354 --udp
+	serve -u root front 127.0.0.1 53 --udp
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	portsteer -q add 53:5354/udp --from "$CG/b" --any-user
+	made a b c
+	local say="sendto=127.0.0.1:53 recvfrom"
+	assert_equal "$(dial udp4 enter="$PS_TEST_CGROUP/a" $say $say enter="$PS_TEST_CGROUP/b" \
+		$say $say enter="$PS_TEST_CGROUP/c" $say enter="$PS_TEST_CGROUP/a" $say)" \
+		"one from 127.0.0.1 53, one from 127.0.0.1 53, two from 127.0.0.1 53, two from \
+127.0.0.1 53, front from 127.0.0.1 53, one from 127.0.0.1 53"
+	counters 53:5353/udp "steered=3 missed=0"
+	counters 53:5354/udp "steered=2 missed=0"
+	portsteer -q add 54:5354/udp --from "$CG/a" --any-user
+	assert_equal "$(from a dial udp4 $say sendto=127.0.0.1:54 recvfrom $say)" \
+		"one from 127.0.0.1 53, two from 127.0.0.1 54, one from 127.0.0.1 53"
+}
+
+# has_steered COUNT
+has_steered()
+{
+	[ "$(portsteer stats --json | jsonget rules.0.counters.steered)" = "$1" ]
+}
+
+@test "UDP: an unconnected socket's next datagram, after the rules have changed" {
+	local change wanted line fd say="sendto=127.0.0.1:53 recvfrom"
+	serve one 127.0.0.1 5353 --udp
+	serve two 127.0.0.1 5354 --udp
+	serve -u root front 127.0.0.1 53 --udp
+	mkfifo "$PS_TEST_DIR/go"
+	while IFS='|' read -r change wanted; do
+		portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+		exec {fd}< <(from a dial udp4 $say $say until="$PS_TEST_DIR/go" $say)
+		until_true 10 has_steered 2
+		eval "$change"
+		: >"$PS_TEST_DIR/go"
+		read -r line <&$fd
+		exec {fd}<&-
+		assert_equal "$line" \
+			"one from 127.0.0.1 53, one from 127.0.0.1 53, $wanted from 127.0.0.1 53"
+		portsteer -q unload
+	done <<-'END'
+		portsteer -q add 54:5353/udp --from "$CG/a" --any-user|one
+		portsteer -q flush|front
+		portsteer -q unload; portsteer -q add 54:5353/udp --from "$CG/a" --any-user|front
+		portsteer -q del 53/udp --from "$CG/a"; portsteer -q add 53:5354/udp --from "$CG/a" --any-user|two
+		portsteer -q add 127.0.0.1:53:5354/udp --from "$CG/a" --any-user|two
+	END
 }
 
 @test "UDP: who talks to the target port directly sees it" {

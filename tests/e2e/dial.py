@@ -9,7 +9,7 @@ prints what the steps have to say on one line, with commas: errors by their name
   bind=A:P connect=A:P begin=A:P (does not wait) finish (waits) fastopen=A:P
   sendto=A:P sendmsg=A:P sendmmsg=A:P,A:P... send recv recvfrom recvmsg recvmmsg=COUNT
   unconnect (by AF_UNSPEC) peer ask (a request on the connection) new (another socket)
-  enter=CGROUP (move to this folder)
+  enter=CGROUP (move to this folder) until=FIFO (wait until somebody has opened it)
 """
 import ctypes
 import errno
@@ -170,6 +170,10 @@ class Client:
     def enter(self, cgroup):
         with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as procs:
             procs.write(str(os.getpid()))
+
+    def until(self, fifo):
+        with open(fifo, "rb") as waiting:
+            waiting.read()
 
 
 def main():

@@ -4,11 +4,11 @@
  *
  *   bench_net serve udp|tcp PORT           answers each datagram of 64 bytes; the one
  *                                          byte of each connection
- *   bench_net load udp|each|tcp PORT SECONDS
+ *   bench_net load udp|each|tcp PORT SECONDS [WINDOW]
  *                                          prints exchanges per second with it; "each" is
  *                                          UDP too, the address given with each datagram
  *
- * The client has WINDOW exchanges under way. On loopback the sender's CPU takes a packet
+ * The client has 16 exchanges under way, or WINDOW: with one, each waits for its answer. On loopback the sender's CPU takes a packet
  * to the receiver's socket, and makes the whole handshake, before the system call
  * returns: so a window needs neither threads nor polling.
  *
@@ -26,13 +26,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WINDOW = 16, DATAGRAM = 64, BACKLOG = 1024, SLICES = 50, WARM_UP = 10 };
+enum { MAX_WINDOW = 16, DATAGRAM = 64, BACKLOG = 1024, SLICES = 50, WARM_UP = 10 };
 
 struct load {
 	struct sockaddr_in to;
 	int type;
 	bool each; /* the socket is not connected */
-	int fds[WINDOW];
+	int fds[MAX_WINDOW];
+	size_t window; /* how many are used */
 	size_t next; /* the oldest of them */
 };
 
@@ -44,7 +45,8 @@ __attribute__((noreturn)) static void die(const char *what)
 
 __attribute__((noreturn)) static void usage(void)
 {
-	fprintf(stderr, "usage: bench_net serve udp|tcp PORT | load udp|each|tcp PORT SECONDS\n");
+	fprintf(stderr, "usage: bench_net serve udp|tcp PORT | load udp|each|tcp PORT SECONDS "
+			"[WINDOW]\n");
 	exit(2);
 }
 
@@ -146,7 +148,7 @@ static void fill_window(struct load *load)
 {
 	int fd = load->type == SOCK_DGRAM ? connect_to(load) : -1;
 
-	for (size_t i = 0; i < WINDOW; i++) {
+	for (size_t i = 0; i < load->window; i++) {
 		load->fds[i] = fd;
 		ask(load, &load->fds[i]);
 	}
@@ -167,7 +169,7 @@ static double run(struct load *load, double seconds)
 	unsigned long count = 0;
 
 	do {
-		int *oldest = &load->fds[load->next++ % WINDOW];
+		int *oldest = &load->fds[load->next++ % load->window];
 
 		await(load, *oldest);
 		ask(load, oldest);
@@ -208,7 +210,10 @@ int main(int argc, char **argv)
 	load.to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
 	if (!strcmp(argv[1], "serve") && argc == 4)
 		serve(load.type, &load.to);
-	if (strcmp(argv[1], "load") || argc != 5)
+	if (strcmp(argv[1], "load") || argc < 5 || argc > 6)
+		usage();
+	load.window = argc == 6 ? strtoul(argv[5], NULL, 10) : MAX_WINDOW;
+	if (!load.window || load.window > MAX_WINDOW)
 		usage();
 	measure(&load, strtod(argv[4], NULL));
 	return 0;
