@@ -51,7 +51,7 @@ SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h
 PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
 # The core does no I/O and is tested alone, also under the sanitisers.
-CORE := error text rule ruleset conflicts targets plan plan_bind plan_connect state
+CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state
 USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
 LIBRARY := $(filter-out main cmd_%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))

@@ -16,6 +16,7 @@ enum { TOLD_ONE_BY_ONE = 16 };
 /* An add under way. */
 struct adding {
 	const struct ps_cli *cli;
+	bool grants; /* `allow` */
 	struct ps_rule_list list;
 	unsigned char *inferred; /* for each rule: its owner is not the user's word */
 };
@@ -84,7 +85,7 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	int ret;
 
 	/* A granted port is not yet open to whom it is granted. */
-	for (size_t i = 0; a->list.grants && i < a->list.count; i++) {
+	for (size_t i = 0; a->grants && i < a->list.count; i++) {
 		if (!a->list.rules[i].owner.flags)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 				       "'portsteer allow' needs an owner: who may bind the port? Give "
@@ -131,12 +132,12 @@ static int read_rules(struct adding *a, struct ps_error *error)
 	if (!cli->arg_count && !file)
 		return ps_fail(
 			error, PS_EXIT_USAGE, EINVAL,
-			a->list.grants ?
+			a->grants ?
 				"'portsteer allow' needs a port; give one as in 'portsteer allow "
 				"443/tcp --user www-data'" :
 				"'portsteer add' needs a rule; give one as in 'portsteer add "
 				"80:8080 --user www-data'");
-	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, &cli->values, error);
+	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, a->grants, &cli->values, error);
 	if (!ret && file)
 		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
 	return ret ? ret : infer_owners(a, error);
@@ -217,7 +218,9 @@ static int tell(const struct adding *a, struct ps_error *error)
 
 static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 {
-	__attribute__((cleanup(clear))) struct adding a = { .cli = cli, .list.grants = grants };
+	__attribute__((cleanup(clear))) struct adding a = { .cli = cli,
+							    .grants = grants,
+							    .list.resolver = &ps_resolver };
 	int ret = read_rules(&a, error);
 
 	if (!ret && a.list.count)

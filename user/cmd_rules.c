@@ -122,7 +122,7 @@ static int delete_and_tell(struct ps_cli *cli, const struct ps_rule *keys, size_
 int ps_cmd_del(struct ps_cli *cli, struct ps_error *error)
 {
 	_cleanup_free_ struct ps_rule *keys = calloc(cli->arg_count + 1, sizeof(*keys));
-	struct ps_rule_list list = {};
+	struct ps_rule_list list = { .resolver = &ps_resolver };
 	int ret = 0;
 
 	if (!keys)
@@ -134,7 +134,8 @@ int ps_cmd_del(struct ps_cli *cli, struct ps_error *error)
 	for (size_t i = 0; i < cli->arg_count && !ret; i++)
 		ret = ps_rule_parse_key(cli->args[i], &keys[i], error);
 	if (!ret)
-		ret = ps_rule_keys_scope(&list, &cli->values, keys, cli->arg_count, error);
+		ret = ps_rule_keys_scope(&list, cli->values.of[PS_OPT_FROM], keys, cli->arg_count,
+					 error);
 	if (!ret)
 		ret = delete_and_tell(cli, keys, cli->arg_count, error);
 	ps_rule_list_clear(&list);

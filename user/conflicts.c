@@ -103,8 +103,7 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 	return 0;
 }
 
-/* What a rule must be by itself. */
-static int check_rule(const struct ps_rule *rule, struct ps_error *error)
+int ps_rule_check(const struct ps_rule *rule, struct ps_error *error)
 {
 	char text[PS_RULE_TEXT];
 	int ret;
@@ -131,8 +130,24 @@ static int check_rule(const struct ps_rule *rule, struct ps_error *error)
 struct merged {
 	const struct ps_rule **rules;
 	size_t count, old; /* the first `old` are there already */
+	const struct ps_rule *added; /* the others, one array */
+	struct ps_clash *clash; /* or NULL */
 	struct ps_error *error;
 };
+
+static size_t index_of(const struct merged *m, const struct ps_rule *rule)
+{
+	return rule && rule >= m->added && rule < m->added + (m->count - m->old) ?
+		       (size_t)(rule - m->added) :
+		       SIZE_MAX;
+}
+
+/* It is these that are in conflict; either may be NULL. */
+static void blame(const struct merged *m, const struct ps_rule *one, const struct ps_rule *other)
+{
+	if (m->clash)
+		*m->clash = (struct ps_clash){ index_of(m, one), index_of(m, other) };
+}
 
 /* By match, so that overlapping rules are neighbours: scope, protocol, address, port. */
 static int compare_match(const void *left, const void *right)
@@ -155,17 +170,18 @@ static int compare_match(const void *left, const void *right)
 	return (a->front > b->front) - (a->front < b->front);
 }
 
-static int refuse_overlap(const struct ps_rule *a, const struct ps_rule *b, bool a_is_old,
-			  struct ps_error *error)
+static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const struct ps_rule *b)
 {
+	bool a_is_old = index_of(m, a) == SIZE_MAX;
 	char one[PS_RULE_TEXT], other[PS_RULE_TEXT];
 
+	blame(m, a, b);
 	ps_rule_format(a_is_old ? b : a, one);
 	ps_rule_format(a_is_old ? a : b, other);
 	if (ps_rule_equal(a, b))
-		return ps_fail(error, PS_EXIT_FAILED, EEXIST,
+		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 			       "rule %s is there already; see 'portsteer list'", one);
-	return ps_fail(error, PS_EXIT_FAILED, EEXIST,
+	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 		       "rule %s overlaps rule %s: both answer for the same address and port; delete "
 		       "one or change its ports",
 		       one, other);
@@ -174,7 +190,6 @@ static int refuse_overlap(const struct ps_rule *a, const struct ps_rule *b, bool
 static int check_overlaps(const struct merged *m)
 {
 	_cleanup_free_ const struct ps_rule **sorted = calloc(m->count + 1, sizeof(*sorted));
-	const struct ps_rule *old = m->old ? m->rules[0] : NULL;
 
 	if (!sorted)
 		return out_of_memory(m->error);
@@ -183,9 +198,8 @@ static int check_overlaps(const struct merged *m)
 	for (size_t i = 1; i < m->count; i++) {
 		const struct ps_rule *a = sorted[i - 1], *b = sorted[i];
 
-		/* The rules of the set are one array. */
 		if (ps_rule_overlaps(a, b))
-			return refuse_overlap(a, b, old && a >= old && a < old + m->old, m->error);
+			return refuse_overlap(m, a, b);
 	}
 	return 0;
 }
@@ -206,12 +220,14 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 {
 	char text[PS_RULE_TEXT], front[PS_RULE_TEXT] = "itself";
 
+	blame(m, rule, NULL);
 	ps_rule_format(rule, text);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
 		    !can_loop(rule, m->rules[i]) || m->rules[i]->front > port ||
 		    m->rules[i]->front_last < port)
 			continue;
+		blame(m, rule, m->rules[i]);
 		ps_rule_format(m->rules[i], front);
 		break;
 	}
@@ -302,12 +318,13 @@ static int check_crowd(const struct merged *m, const struct ps_rule **sorted, si
 
 		for (uint32_t port = rule->front; port <= rule->front_last && !ret; port++) {
 			used[port] = (uint16_t)(used[port] + ps_rule_hops(rule));
-			if (used[port] > PS_MAX_HOPS_PER_PORT)
-				ret = ps_fail(
-					m->error, PS_EXIT_FAILED, E2BIG,
-					"the scope %s would have more than %d rules for port %u; use "
-					"shorter prefixes",
-					rule->scope, PS_MAX_HOPS_PER_PORT, port);
+			if (used[port] <= PS_MAX_HOPS_PER_PORT)
+				continue;
+			blame(m, rule, NULL);
+			ret = ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
+				      "the scope %s would have more than %d rules for port %u; use "
+				      "shorter prefixes",
+				      rule->scope, PS_MAX_HOPS_PER_PORT, port);
 		}
 	}
 	for (size_t i = first; i < end; i++)
@@ -437,6 +454,7 @@ static int refuse_ambiguity(const struct merged *m, const struct bind_port *a,
 {
 	char one[PS_RULE_TEXT], other[PS_RULE_TEXT];
 
+	blame(m, a->rule, b->rule);
 	ps_rule_format(a->rule, one);
 	ps_rule_format(b->rule, other);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
@@ -453,11 +471,13 @@ static int check_binds(const struct merged *m, const struct bind_ports *ports)
 	for (size_t i = 0; i < ports->count; i++) {
 		if (ports->items[i].port != ports->items[first].port)
 			first = i;
-		if (i - first >= PS_MAX_BINDS_PER_PORT)
+		if (i - first >= PS_MAX_BINDS_PER_PORT) {
+			blame(m, ports->items[i].rule, NULL);
 			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
 				       "port %u would be in more than %d bind rules; use other ports, "
 				       "or owners that cover several",
 				       ports->items[i].port, PS_MAX_BINDS_PER_PORT);
+		}
 		for (size_t j = first; j < i; j++) {
 			if (is_ambiguous(&ports->items[j], &ports->items[i]))
 				return refuse_ambiguity(m, &ports->items[j], &ports->items[i]);
@@ -473,6 +493,7 @@ static int refuse_fight(const struct merged *m, const struct ps_rule *steer,
 
 	const char *mode = ps_mode_name(steer->mode);
 
+	blame(m, steer, bind->rule);
 	ps_rule_format(steer, one);
 	ps_rule_format(bind->rule, other);
 	if (front)
@@ -595,16 +616,23 @@ static int check_together(const struct merged *m)
 }
 
 int ps_conflicts_check(const struct ps_ruleset *set, const struct ps_rule *rules, size_t count,
-		       struct ps_error *error)
+		       struct ps_clash *clash, struct ps_error *error)
 {
 	_cleanup_free_ const struct ps_rule **all = NULL;
-	struct merged m = { .old = set->count, .count = set->count + count, .error = error };
+	struct merged m = { .old = set->count,
+			    .count = set->count + count,
+			    .added = rules,
+			    .clash = clash,
+			    .error = error };
 
+	blame(&m, NULL, NULL);
 	for (size_t i = 0; i < count; i++) {
-		int ret = check_rule(&rules[i], error);
+		int ret = ps_rule_check(&rules[i], error);
 
-		if (ret)
-			return ret;
+		if (!ret)
+			continue;
+		blame(&m, &rules[i], NULL);
+		return ret;
 	}
 	all = calloc(m.count + 1, sizeof(*all));
 	if (!all)

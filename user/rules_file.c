@@ -2,7 +2,6 @@
 #include "rules_file.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,24 +11,6 @@
 #include "util.h"
 
 enum { LINE = 4096, WORDS = 256 };
-
-void ps_rule_list_clear(struct ps_rule_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		ps_rule_clear(&list->rules[i]);
-	free(list->rules);
-	free(list->cgroup_text);
-	free(list->cgroup);
-	free(list->scope_text);
-	free(list->scope);
-	free(list->user_text);
-	*list = (struct ps_rule_list){};
-}
-
-static int out_of_memory(struct ps_error *error)
-{
-	return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some and try again");
-}
 
 /* A uid in decimal; (uid_t)-1 is nobody's. */
 static bool parse_uid(const char *text, uint32_t *uid)
@@ -44,199 +25,46 @@ static bool parse_uid(const char *text, uint32_t *uid)
 	return !*end && value < UINT32_MAX;
 }
 
-static int find_user(struct ps_rule_list *list, const char *text, struct ps_error *error)
+static int find_user(const char *text, uint32_t *uid, struct ps_error *error)
 {
 	const struct passwd *entry;
 
-	if (list->user_text && !strcmp(list->user_text, text))
-		return 0;
-	if (!*text)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--user is empty; give a user's name or number");
 	errno = 0;
 	entry = getpwnam(text);
 	if (entry)
-		list->uid = entry->pw_uid;
-	else if (!parse_uid(text, &list->uid))
+		*uid = entry->pw_uid;
+	else if (!parse_uid(text, uid))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "unknown user '%.100s': there is no such name in the user database; "
 			       "see 'getent passwd', or give a number below 4294967295",
 			       text);
-	free(list->user_text);
-	list->user_text = strdup(text);
-	return list->user_text ? 0 : out_of_memory(error);
-}
-
-/* A cgroup as the user wrote it, and what that resolved to, are kept for the next rule. */
-static int find_cgroup(char **kept_text, char **kept, const char *text,
-		       int (*resolve)(const char *text, char **path, struct ps_error *error),
-		       struct ps_error *error)
-{
-	char *path;
-	int ret;
-
-	if (*kept_text && !strcmp(*kept_text, text))
-		return 0;
-	ret = resolve(text, &path, error);
-	if (ret)
-		return ret;
-	free(*kept);
-	free(*kept_text);
-	*kept = path;
-	*kept_text = strdup(text);
-	return *kept_text ? 0 : out_of_memory(error);
-}
-
-/* owner->cgroup is borrowed from the list. */
-static int read_owner(struct ps_rule_list *list, const struct ps_values *values,
-		      struct ps_owner_spec *owner, struct ps_error *error)
-{
-	const char *user = values->of[PS_OPT_USER], *cgroup = values->of[PS_OPT_CGROUP];
-	int ret = 0;
-
-	if (values->of[PS_OPT_ANY_USER]) {
-		if (user || cgroup)
-			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "--any-user contradicts --%s; give one of them",
-				       user ? "user" : "cgroup");
-		owner->flags = PS_OWNER_ANY;
-	}
-	if (user) {
-		ret = find_user(list, user, error);
-		owner->flags |= PS_OWNER_USER;
-		owner->uid = list->uid;
-	}
-	if (cgroup && !ret) {
-		ret = find_cgroup(&list->cgroup_text, &list->cgroup, cgroup, ps_cgroup_resolve,
-				  error);
-		owner->flags |= PS_OWNER_CGROUP;
-		owner->cgroup = list->cgroup;
-	}
-	return ret;
-}
-
-/* What --mode says; without it, --from and the protocol do. */
-static int read_mode(const char *text, const struct ps_rule *rule, enum ps_mode *mode,
-		     struct ps_error *error)
-{
-	if (!text)
-		*mode = rule->scope		   ? PS_MODE_CONNECT :
-			rule->proto == IPPROTO_UDP ? PS_MODE_BIND :
-						     PS_MODE_STEER;
-	else if (!strcmp(text, "steer"))
-		*mode = PS_MODE_STEER;
-	else if (!strcmp(text, "bind"))
-		*mode = PS_MODE_BIND;
-	else if (!strcmp(text, "connect"))
-		*mode = PS_MODE_CONNECT;
-	else
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown --mode '%.100s'; use steer, bind or connect", text);
 	return 0;
 }
 
-/* What the options say, without the ports; the strings are borrowed. */
-static int read_options(struct ps_rule_list *list, const struct ps_values *values,
-			struct ps_rule *rule, struct ps_error *error)
+const struct ps_resolver ps_resolver = { find_user, ps_cgroup_resolve, ps_scope_resolve };
+
+struct ps_rule_words ps_words_of(const struct ps_values *values)
 {
-	const char *on_miss = values->of[PS_OPT_ON_MISS], *name = values->of[PS_OPT_NAME];
-	const char *from = values->of[PS_OPT_FROM];
-	int ret;
-
-	if (from) {
-		ret = find_cgroup(&list->scope_text, &list->scope, from, ps_scope_resolve, error);
-		if (ret)
-			return ret;
-		rule->scope = list->scope;
-	}
-
-	if (on_miss && !strcmp(on_miss, "pass"))
-		rule->on_miss = PS_MISS_PASS;
-	else if (on_miss && strcmp(on_miss, "refuse"))
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown --on-miss '%.100s'; use refuse or pass", on_miss);
-	if (name) {
-		ret = ps_name_check(name, error);
-		if (ret)
-			return ret;
-		rule->name = (char *)name;
-	}
-	return read_owner(list, values, &rule->owner, error);
+	return (struct ps_rule_words){
+		.user = values->of[PS_OPT_USER],
+		.cgroup = values->of[PS_OPT_CGROUP],
+		.from = values->of[PS_OPT_FROM],
+		.mode = values->of[PS_OPT_MODE],
+		.on_miss = values->of[PS_OPT_ON_MISS],
+		.name = values->of[PS_OPT_NAME],
+		.any_user = values->of[PS_OPT_ANY_USER],
+	};
 }
 
-static int append(struct ps_rule_list *list, const struct ps_rule *rule, struct ps_error *error)
-{
-	if (list->count == PS_MAX_RULES)
-		return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-			       "too many rules: at most %d; use port ranges", PS_MAX_RULES);
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 16;
-		void *grown = reallocarray(list->rules, room, sizeof(*list->rules));
-
-		if (!grown)
-			return out_of_memory(error);
-		list->rules = grown;
-		list->room = room;
-	}
-	if (ps_rule_copy(rule, &list->rules[list->count]))
-		return out_of_memory(error);
-	list->count++;
-	return 0;
-}
-
-/* One rule's text; what the options say is taken from `options`. */
-static int read_rule(const char *text, bool grant, const struct ps_values *values,
-		     const struct ps_rule *options, struct ps_rule *rule, struct ps_error *error)
-{
-	int ret = grant ? ps_rule_parse_grant(text, rule, error) : ps_rule_parse(text, rule, error);
-
-	if (ret)
-		return ret;
-	rule->scope = options->scope;
-	if (!grant)
-		ret = read_mode(values->of[PS_OPT_MODE], rule, &rule->mode, error);
-	if (ret)
-		return ret;
-	if (ps_rule_is_fixed(rule) && values->of[PS_OPT_ON_MISS])
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %.127s: clients are sent to the pair as it is given, and "
-			       "--on-miss is for rules that look for a listener; leave it out",
-			       text);
-	if (rule->mode == PS_MODE_BIND && values->of[PS_OPT_ON_MISS])
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %.127s is a bind rule, and --on-miss is for steer rules: the "
-			       "kernel answers for a port that nobody is bound to; leave it out",
-			       text);
-	rule->on_miss = options->on_miss;
-	rule->owner = options->owner;
-	rule->name = options->name;
-	return 0;
-}
-
-int ps_rule_keys_scope(struct ps_rule_list *list, const struct ps_values *values,
-		       struct ps_rule *keys, size_t count, struct ps_error *error)
-{
-	const char *from = values->of[PS_OPT_FROM];
-	int ret =
-		from ? find_cgroup(&list->scope_text, &list->scope, from, ps_scope_resolve, error) :
-		       0;
-
-	for (size_t i = 0; i < count && !ret; i++)
-		keys[i].scope = list->scope;
-	return ret;
-}
-
-int ps_rule_list_add(struct ps_rule_list *list, char **words, size_t count,
+int ps_rule_list_add(struct ps_rule_list *list, char **words, size_t count, bool grants,
 		     const struct ps_values *values, struct ps_error *error)
 {
-	struct ps_rule options = {}, rule;
-	int ret = read_options(list, values, &options, error);
+	struct ps_rule_words given = ps_words_of(values);
+	struct ps_rule options = {};
+	int ret = ps_rule_options(list, &given, &options, error);
 
-	for (size_t i = 0; i < count && !ret; i++) {
-		ret = read_rule(words[i], list->grants, values, &options, &rule, error);
-		if (!ret)
-			ret = append(list, &rule, error);
-	}
+	for (size_t i = 0; i < count && !ret; i++)
+		ret = ps_rule_list_append(list, words[i], grants, &given, &options, error);
 	return ret;
 }
 
@@ -279,7 +107,7 @@ static int read_line(struct ps_rule_list *list, char *line, const struct ps_valu
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "options without a rule; write PORT:TARGET first");
 	inherit(&values, outer);
-	return ps_rule_list_add(list, words, rest, &values, error);
+	return ps_rule_list_add(list, words, rest, false, &values, error);
 }
 
 /* Put FILE:LINE in front of a message, which is escaped already. */

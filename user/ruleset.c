@@ -71,7 +71,7 @@ static int compare_rules(const void *a, const void *b)
 int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t count,
 		   struct ps_error *error)
 {
-	int ret = ps_conflicts_check(set, rules, count, error);
+	int ret = ps_conflicts_check(set, rules, count, NULL, error);
 
 	if (ret)
 		return ret;
@@ -166,9 +166,9 @@ bool ps_ruleset_has_mode(const struct ps_ruleset *set, enum ps_mode mode)
 	return false;
 }
 
-struct ps_diff ps_ruleset_diff(const struct ps_ruleset *from, const struct ps_ruleset *to)
+void ps_ruleset_compare(const struct ps_ruleset *from, const struct ps_ruleset *to,
+			ps_difference_fn *fn, void *data)
 {
-	struct ps_diff diff = {};
 	size_t i = 0, j = 0;
 
 	while (i < from->count || j < to->count) {
@@ -176,17 +176,30 @@ struct ps_diff ps_ruleset_diff(const struct ps_ruleset *from, const struct ps_ru
 			    j == to->count   ? -1 :
 					       ps_rule_compare(&from->rules[i], &to->rules[j]);
 
-		if (order < 0) {
-			diff.removed++;
-		} else if (order > 0) {
-			diff.added++;
-		} else if (ps_rule_equal(&from->rules[i], &to->rules[j])) {
-			diff.same++;
-		} else {
-			diff.changed++;
-		}
+		fn(order <= 0 ? &from->rules[i] : NULL, order >= 0 ? &to->rules[j] : NULL, data);
 		i += order <= 0;
 		j += order >= 0;
 	}
+}
+
+static void count_difference(const struct ps_rule *before, const struct ps_rule *after, void *data)
+{
+	struct ps_diff *diff = data;
+
+	if (!before)
+		diff->added++;
+	else if (!after)
+		diff->removed++;
+	else if (ps_rule_equal(before, after))
+		diff->same++;
+	else
+		diff->changed++;
+}
+
+struct ps_diff ps_ruleset_diff(const struct ps_ruleset *from, const struct ps_ruleset *to)
+{
+	struct ps_diff diff = {};
+
+	ps_ruleset_compare(from, to, count_difference, &diff);
 	return diff;
 }

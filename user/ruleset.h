@@ -46,8 +46,16 @@ const struct ps_rule *ps_ruleset_match(const struct ps_ruleset *set, uint8_t fam
 /* Is there a rule of this mode? */
 bool ps_ruleset_has_mode(const struct ps_ruleset *set, enum ps_mode mode);
 
-/* What changed from `from` to `to` (for output and tests): counts of rules that
- * are only in `to`, only in `from`, in both with a difference. */
+/* Called for each rule of two sets, in their order: a rule that is only in the second has
+ * no `before`, one that is only in the first no `after`. Rules are the same one if
+ * ps_rule_compare finds them equal; ps_rule_equal says whether it has changed. */
+typedef void ps_difference_fn(const struct ps_rule *before, const struct ps_rule *after,
+			      void *data);
+void ps_ruleset_compare(const struct ps_ruleset *from, const struct ps_ruleset *to,
+			ps_difference_fn *fn, void *data);
+
+/* What changed from `from` to `to`: counts of rules that are only in `to`, only in `from`,
+ * in both with a difference. */
 struct ps_diff {
 	size_t added, removed, changed, same;
 };
