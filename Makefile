@@ -42,7 +42,7 @@ COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' -I$(B) -I
 HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
 HARDENING_LD := -pie -Wl,-z,relro,-z,now
 SANITISE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-LDLIBS := -lbpf -lelf -lz -ljson-c
+LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 
 # --- files
 
@@ -51,7 +51,8 @@ SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h
 PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
 # The core does no I/O and is tested alone, also under the sanitisers.
-CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state
+CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state \
+	config
 USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
 LIBRARY := $(filter-out main cmd_%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -122,13 +123,13 @@ $(B)/unit/%: tests/unit/%.c $(CORE:%=$(B)/user/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $(filter %.c %.o,$^) -lcmocka -lz -o $@
+		$(HARDENING_LD) $(filter %.c %.o,$^) -lcmocka -lz -linih -o $@
 
 $(B)/unit-asan/%: tests/unit/%.c $(CORE:%=$(B)/user-asan/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(SANITISE) -O1 -g -MF $@.d \
-		$(filter %.c %.o,$^) -lcmocka -lz -o $@
+		$(filter %.c %.o,$^) -lcmocka -lz -linih -o $@
 
 # An archive, so that a test is linked with no more than it uses.
 $(B)/libportsteer.a: $(LIBRARY:%=$(B)/user/%.o)

@@ -6,6 +6,7 @@
 #ifndef PORTSTEER_CLI_H
 #define PORTSTEER_CLI_H
 
+#include "config.h"
 #include "instance.h"
 
 /* Given by the build. */
@@ -30,6 +31,7 @@ enum ps_option_id {
 	PS_OPT_NAME,
 	PS_OPT_MODE,
 	PS_OPT_FILE,
+	PS_OPT_DRY_RUN,
 	PS_OPT_ALL,
 	PS_OPT_TABLE,
 	PS_OPTIONS,
@@ -72,6 +74,7 @@ struct ps_cli {
 	size_t arg_count;
 	bool json, quiet, verbose, color;
 	struct ps_netns netns;
+	struct ps_config config; /* whose mistakes are told, if there are any */
 };
 
 /*
@@ -92,6 +95,8 @@ int ps_cmd_add(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_allow(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_del(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_flush(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_check(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_list(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_status(struct ps_cli *cli, struct ps_error *error);

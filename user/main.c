@@ -43,6 +43,21 @@ static const char del_details[] =
 	"  portsteer del 80 443\n"
 	"  portsteer del 10.0.0.1:80:8080/tcp 53/udp\n"
 	"  portsteer del 80 --from machine.slice/pod-a.scope\n";
+static const char apply_details[] =
+	"The configuration is read from portsteer/portsteer.conf and portsteer/portsteer.conf.d in\n"
+	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those in\n"
+	"force at one instant; rules that it does not have are deleted. Unchanged rules keep their\n"
+	"listeners and counters. With any mistake anywhere nothing is changed.\n"
+	"\n"
+	"  portsteer apply\n"
+	"  portsteer apply --dry-run\n"
+	"  portsteer apply -f rules.conf\n";
+static const char check_details[] =
+	"Every mistake is told with its file and line. This needs no root, if the files can be\n"
+	"read.\n"
+	"\n"
+	"  portsteer check\n"
+	"  portsteer check -f rules.conf\n";
 
 const struct ps_command ps_commands[] = {
 	{ "load", "", 0, false, true, "load the programs, without rules",
@@ -61,6 +76,10 @@ const struct ps_command ps_commands[] = {
 	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
+	{ "apply", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN), false, true,
+	  "make the rules those of the configuration", apply_details, ps_cmd_apply },
+	{ "check", "", PS_BIT(PS_OPT_FILE), false, false, "read the configuration, change nothing",
+	  check_details, ps_cmd_check },
 	{ "list", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules and who is behind them",
 	  NULL, ps_cmd_list },
 	{ "stats", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules' counters", NULL,
@@ -201,6 +220,24 @@ static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error
 	return ret ? ret : cli->command->run(cli, error);
 }
 
+static void tell_error(const struct ps_cli *cli, const struct ps_error *error)
+{
+	const struct ps_config *config = &cli->config;
+	char text[2 * sizeof(error->message)];
+
+	for (size_t i = 0; i < config->mistake_count; i++) {
+		ps_mistake_text(config, &config->mistakes[i], text, sizeof(text));
+		fprintf(stderr, "portsteer: %s\n", text);
+	}
+	if (config->more)
+		fputs("portsteer: there are more mistakes than these; correct them first\n",
+		      stderr);
+	if (!config->mistake_count)
+		fprintf(stderr, "portsteer: %s\n", error->message);
+	if (cli->json)
+		ps_json_error(error, config);
+}
+
 int main(int argc, char **argv)
 {
 	struct ps_cli cli = { .netns = PS_NETNS_NONE };
@@ -212,10 +249,8 @@ int main(int argc, char **argv)
 		ret = ps_fail(&error, PS_EXIT_FAILED, EIO,
 			      "cannot write the output: %s; what was asked for is done",
 			      strerror(errno));
-	if (!ret)
-		return PS_EXIT_OK;
-	fprintf(stderr, "portsteer: %s\n", error.message);
-	if (cli.json)
-		ps_json_error(&error);
-	return (int)error.status;
+	if (ret)
+		tell_error(&cli, &error);
+	ps_config_clear(&cli.config);
+	return ret ? (int)error.status : PS_EXIT_OK;
 }

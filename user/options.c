@@ -23,7 +23,8 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_NAME] = { "name", 0, "LABEL", "a label for people" },
 	[PS_OPT_MODE] = { "mode", 0, "steer|bind|connect",
 			  "how the rule works (TCP: steer, UDP: bind, with --from: connect)" },
-	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read rules, one a line, with these options" },
+	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read this file (-: standard input)" },
+	[PS_OPT_DRY_RUN] = { "dry-run", 0, NULL, "only show what would change" },
 	[PS_OPT_ALL] = { "all", 0, NULL, "the instances of all network namespaces" },
 	[PS_OPT_TABLE] = { "table", 0, NULL, "list all commands and options for programs" },
 };

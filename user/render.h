@@ -41,6 +41,16 @@ int ps_json_stats(const struct ps_report *report, struct ps_error *error);
 int ps_json_list_all(const struct ps_all *all, struct ps_error *error);
 int ps_json_stats_all(const struct ps_all *all, struct ps_error *error);
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
-void ps_json_error(const struct ps_error *error);
+/* What `check` found. */
+int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rules,
+		    struct ps_error *error);
+/* What `apply` did. */
+int ps_json_applied(const struct ps_diff *diff, struct ps_error *error);
+/* The rules in force, and what they would become. */
+void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after);
+int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
+			struct ps_error *error);
+/* With the mistakes of a configuration, if it has any. */
+void ps_json_error(const struct ps_error *error, const struct ps_config *config);
 
 #endif

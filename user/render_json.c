@@ -173,7 +173,8 @@ static void put_to(struct json_object *object, const struct ps_rule *rule)
 	put_text(object, "to", to->family ? text : NULL);
 }
 
-static struct json_object *rule_json(const struct ps_report *report, const struct ps_rule *rule)
+/* A rule as it was given. */
+static struct json_object *given_json(const struct ps_rule *rule)
 {
 	struct json_object *object = json_object_new_object();
 	char text[PS_RULE_TEXT];
@@ -197,6 +198,13 @@ static struct json_object *rule_json(const struct ps_report *report, const struc
 			 ps_on_miss_name(rule->on_miss));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
+	return object;
+}
+
+static struct json_object *rule_json(const struct ps_report *report, const struct ps_rule *rule)
+{
+	struct json_object *object = given_json(rule);
+
 	put_sockets(object, "listeners", "listener_count", report, rule, true);
 	put_sockets(object, "not_admitted", "not_admitted_count", report, rule, false);
 	return object;
@@ -397,13 +405,89 @@ int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_err
 	return print(object, error);
 }
 
-void ps_json_error(const struct ps_error *error)
+int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rules,
+		    struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
+	char safe[4 * 1024];
+
+	for (size_t i = 0; i < config->file_count; i++) {
+		ps_printable(config->files[i], safe, sizeof(safe));
+		json_object_array_add(array, json_object_new_string(safe));
+	}
+	put(object, "files", array);
+	put_number(object, "rules", rules->count);
+	return print(object, error);
+}
+
+static void put_counts(struct json_object *object, const struct ps_diff *diff)
+{
+	put_number(object, "added", diff->added);
+	put_number(object, "removed", diff->removed);
+	put_number(object, "changed", diff->changed);
+	put_number(object, "unchanged", diff->same);
+}
+
+int ps_json_applied(const struct ps_diff *diff, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
-	struct json_object *inner = json_object_new_object();
+
+	put_counts(object, diff);
+	return print(object, error);
+}
+
+static void add_difference(const struct ps_rule *before, const struct ps_rule *after, void *data)
+{
+	struct json_object *object;
+
+	if (before && after && ps_rule_equal(before, after))
+		return;
+	object = json_object_new_object();
+	put_text(object, "change", !before ? "added" : !after ? "removed" : "changed");
+	put(object, "before", before ? given_json(before) : NULL);
+	put(object, "after", after ? given_json(after) : NULL);
+	json_object_array_add(data, object);
+}
+
+int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
+			struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
+	struct ps_diff diff = ps_ruleset_diff(before, after);
+
+	put_counts(object, &diff);
+	ps_ruleset_compare(before, after, add_difference, array);
+	put(object, "differences", array);
+	return print(object, error);
+}
+
+static struct json_object *mistake_json(const struct ps_config *config,
+					const struct ps_mistake *mistake)
+{
+	struct json_object *object = json_object_new_object();
+
+	put_text(object, "file", config->files[mistake->place.file]);
+	if (mistake->place.line)
+		put_number(object, "line", mistake->place.line);
+	else
+		put(object, "line", NULL);
+	put(object, "message", json_object_new_string(mistake->error.message));
+	return object;
+}
+
+void ps_json_error(const struct ps_error *error, const struct ps_config *config)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *inner = json_object_new_object(), *array;
 
 	put_number(inner, "status", error->status);
 	put(inner, "message", json_object_new_string(error->message));
+	if (config->mistake_count) {
+		array = json_object_new_array();
+		for (size_t i = 0; i < config->mistake_count; i++)
+			json_object_array_add(array, mistake_json(config, &config->mistakes[i]));
+		put(inner, "mistakes", array);
+	}
 	put(object, "error", inner);
 	print(object, NULL);
 }

@@ -375,3 +375,47 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 		       info->leftovers);
 	print_instances(cli, info);
 }
+
+/* "80:8080/tcp steer, user www-data, refuse, from cgroup /a, name web" */
+static void print_rule(char sign, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], more[4 * PS_CGROUP_PATH];
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	printf("%c %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
+	if (rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule))
+		printf(", %s", ps_on_miss_name(rule->on_miss));
+	if (rule->scope) {
+		ps_printable(rule->scope, more, sizeof(more));
+		printf(", from cgroup %s", more);
+	}
+	if (rule->name) {
+		ps_printable(rule->name, more, sizeof(more));
+		printf(", name %s", more);
+	}
+	putchar('\n');
+}
+
+static void print_difference(const struct ps_rule *before, const struct ps_rule *after, void *data)
+{
+	(void)data;
+	if (!before) {
+		print_rule('+', after);
+	} else if (!after) {
+		print_rule('-', before);
+	} else if (!ps_rule_equal(before, after)) {
+		print_rule('~', before);
+		fputs("  now", stdout);
+		print_rule(':', after);
+	}
+}
+
+void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after)
+{
+	struct ps_diff diff = ps_ruleset_diff(before, after);
+
+	ps_ruleset_compare(before, after, print_difference, NULL);
+	printf("would be: %zu added, %zu removed, %zu changed, %zu as before\n", diff.added,
+	       diff.removed, diff.changed, diff.same);
+}

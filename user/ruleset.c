@@ -82,6 +82,13 @@ int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t c
 	return 0;
 }
 
+void ps_ruleset_take(struct ps_ruleset *set, struct ps_rule *rules, size_t count)
+{
+	*set = (struct ps_ruleset){ .rules = rules, .count = count, .capacity = count };
+	if (count)
+		qsort(rules, count, sizeof(*rules), compare_rules);
+}
+
 /* The rule with the key's prefix, protocol and first front port, or NULL. */
 static struct ps_rule *find(const struct ps_ruleset *set, const struct ps_rule *key)
 {

@@ -31,6 +31,10 @@ int ps_ruleset_copy(const struct ps_ruleset *from, struct ps_ruleset *to);
 int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t count,
 		   struct ps_error *error);
 
+/* Make a set of rules that may be in force together, in any order: it owns the array, which
+ * has been allocated, and its strings. */
+void ps_ruleset_take(struct ps_ruleset *set, struct ps_rule *rules, size_t count);
+
 /* Remove the rules that the keys (of ps_rule_parse_key) name, all or none: same
  * prefix, protocol and front range, and the same target unless the key's is 0.
  * -ENOENT names the key that matches nothing and, if a rule with the same front
