@@ -52,7 +52,7 @@ PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
 # The core does no I/O and is tested alone, also under the sanitisers.
 CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state \
-	config
+	config config_write
 USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
 LIBRARY := $(filter-out main cmd_%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))

@@ -97,6 +97,7 @@ int ps_cmd_del(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_flush(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_check(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_save(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_list(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_status(struct ps_cli *cli, struct ps_error *error);

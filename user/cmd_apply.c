@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* portsteer check, apply, save */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -114,24 +115,20 @@ static int tell(const struct ps_cli *cli, const struct applying *a, struct ps_er
 	return 0;
 }
 
-/* The rules in force, none if it is not loaded. */
-static int read_present(const struct ps_cli *cli, struct ps_view *view, struct ps_error *error)
-{
-	int ret = ps_instance_view(&cli->netns, view, error);
-
-	return ret == -ESRCH ? 0 : ret;
-}
-
 static int dry_run(const struct ps_cli *cli, const struct applying *a, struct ps_error *error)
 {
-	struct ps_view view = {};
-	int ret = read_present(cli, &view, error);
+	struct ps_ruleset present;
+	int ret = ps_instance_rules(&cli->netns, &present, error);
 
-	if (!ret && cli->json)
-		ret = ps_json_differences(&view.state.rules, &a->rules, error);
-	else if (!ret && !cli->quiet)
-		ps_text_differences(&view.state.rules, &a->rules);
-	ps_view_clear(&view);
+	/* What is not loaded has no rules. */
+	if (ret && ret != -ESRCH)
+		return ret;
+	ret = 0;
+	if (cli->json)
+		ret = ps_json_differences(&present, &a->rules, error);
+	else if (!cli->quiet)
+		ps_text_differences(&present, &a->rules);
+	ps_ruleset_clear(&present);
 	return ret;
 }
 
@@ -157,4 +154,39 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 	if (ret == -ESRCH && !a.rules.count)
 		ret = 0;
 	return ret ? ret : tell(cli, &a, error);
+}
+
+/* A user's name, if it is that user's alone: else the number is saved. */
+static const char *saved_name(uint32_t uid)
+{
+	const char *name = ps_user_name(uid);
+	const struct passwd *entry = name ? getpwnam(name) : NULL;
+
+	return entry && entry->pw_uid == uid ? name : NULL;
+}
+
+int ps_cmd_save(struct ps_cli *cli, struct ps_error *error)
+{
+	struct ps_ruleset rules;
+	char *text = NULL;
+	size_t size;
+	int ret = ps_instance_rules(&cli->netns, &rules, error);
+
+	if (ret)
+		return ret;
+	ret = ps_config_write(&rules, saved_name, &text, &size);
+	ps_ruleset_clear(&rules);
+	if (ret == -E2BIG)
+		return ps_fail(error, PS_EXIT_FAILED, E2BIG,
+			       "the configuration would be larger than %d MiB, more than 'portsteer "
+			       "apply' reads; use ranges of ports",
+			       PS_CONFIG_SIZE >> 20);
+	if (ret)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	if (cli->json)
+		ret = ps_json_saved(text, error);
+	else if (!cli->quiet)
+		fputs(text, stdout);
+	free(text);
+	return ret;
 }

@@ -46,6 +46,10 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie);
 /* 0; -ESRCH (PS_EXIT_NOT_LOADED) without an instance. Takes no lock. */
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error);
 
+/* The same, of the rules alone. */
+int ps_instance_rules(const struct ps_netns *netns, struct ps_ruleset *rules,
+		      struct ps_error *error);
+
 /* Idempotent: *changed says whether there was something to do. Loading what is
  * loaded attaches a listen hook that went with its cgroup again, and finds the
  * listeners that it missed. */

@@ -58,6 +58,9 @@ static const char check_details[] =
 	"\n"
 	"  portsteer check\n"
 	"  portsteer check -f rules.conf\n";
+static const char save_details[] = "'portsteer apply -f' makes the same rules of it again.\n"
+				   "\n"
+				   "  portsteer save >/etc/portsteer/portsteer.conf\n";
 
 const struct ps_command ps_commands[] = {
 	{ "load", "", 0, false, true, "load the programs, without rules",
@@ -80,6 +83,8 @@ const struct ps_command ps_commands[] = {
 	  "make the rules those of the configuration", apply_details, ps_cmd_apply },
 	{ "check", "", PS_BIT(PS_OPT_FILE), false, false, "read the configuration, change nothing",
 	  check_details, ps_cmd_check },
+	{ "save", "", 0, false, true, "print the rules as a configuration", save_details,
+	  ps_cmd_save },
 	{ "list", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules and who is behind them",
 	  NULL, ps_cmd_list },
 	{ "stats", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules' counters", NULL,

@@ -50,6 +50,8 @@ int ps_json_applied(const struct ps_diff *diff, struct ps_error *error);
 void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after);
 int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
 			struct ps_error *error);
+/* The text that `save` has written. */
+int ps_json_saved(const char *config, struct ps_error *error);
 /* With the mistakes of a configuration, if it has any. */
 void ps_json_error(const struct ps_error *error, const struct ps_config *config);
 

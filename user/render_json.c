@@ -461,6 +461,14 @@ int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset
 	return print(object, error);
 }
 
+int ps_json_saved(const char *config, struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object();
+
+	put(object, "config", json_object_new_string(config));
+	return print(object, error);
+}
+
 static struct json_object *mistake_json(const struct ps_config *config,
 					const struct ps_mistake *mistake)
 {

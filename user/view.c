@@ -228,22 +228,42 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
 	       bsearch(&key, view->listeners, view->listener_count, sizeof(key), compare_listeners);
 }
 
-static int read_view(struct ps_tables *tables, struct ps_view *view)
+static int read_view(struct ps_tables *tables, void *data)
 {
+	struct ps_view *view = data;
 	int ret = read_state(tables, &view->state);
 
 	if (!ret)
 		ret = read_stats(tables, view);
-	return ret ? ret : read_listeners(tables, view);
+	if (!ret)
+		ret = read_listeners(tables, view);
+	if (ret)
+		ps_view_clear(view);
+	return ret;
 }
 
-int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
+static int read_rules(struct ps_tables *tables, void *data)
+{
+	struct ps_state state = {};
+	int ret = read_state(tables, &state);
+
+	if (!ret) {
+		*(struct ps_ruleset *)data = state.rules;
+		state.rules = (struct ps_ruleset){};
+	}
+	ps_state_clear(&state);
+	return ret;
+}
+
+/* Read something of a loaded instance. */
+static int read_instance(const struct ps_netns *netns,
+			 int (*read)(struct ps_tables *tables, void *data), void *data,
+			 struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
 	int ret, index;
 
-	*view = (struct ps_view){};
 	ret = ps_host_open(&host, error);
 	if (ret)
 		return ret;
@@ -251,19 +271,31 @@ int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct 
 	ret = index < 0 ? index :
 			  ps_tables_open(&host, netns->cookie, (uint32_t)index, &tables, error);
 	if (!ret) {
-		ret = read_view(&tables, view);
+		ret = read(&tables, data);
 		if (ret)
 			ps_fail_kernel(error, ret, "read the rules in force");
 	}
 	if (!ret)
 		return 0;
-	ps_view_clear(view);
 	/* No lock is held: it may just have been unloaded. */
 	if (ps_find_loaded(&host, netns->cookie) != -ESRCH)
 		return ret;
 	return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
 		       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer add'",
 		       netns->label);
+}
+
+int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
+{
+	*view = (struct ps_view){};
+	return read_instance(netns, read_view, view, error);
+}
+
+int ps_instance_rules(const struct ps_netns *netns, struct ps_ruleset *rules,
+		      struct ps_error *error)
+{
+	*rules = (struct ps_ruleset){};
+	return read_instance(netns, read_rules, rules, error);
 }
 
 void ps_host_info_clear(struct ps_host_info *info)
@@ -280,7 +312,7 @@ struct counting {
 	struct ps_host_info *info;
 };
 
-static int read_instance(uint64_t cookie, uint32_t index, void *data)
+static int read_info(uint64_t cookie, uint32_t index, void *data)
 {
 	struct counting *c = data;
 	uint64_t word = ps_fetch(&c->host->instances[index].active);
@@ -324,7 +356,7 @@ static int read_instances(const struct ps_host *host, struct ps_host_info *info)
 	struct counting c = { .host = host, .info = info };
 
 	info->instances = calloc(PS_MAX_INSTANCES, sizeof(*info->instances));
-	return info->instances ? ps_host_each(host, read_instance, &c) : -ENOMEM;
+	return info->instances ? ps_host_each(host, read_info, &c) : -ENOMEM;
 }
 
 static int compare_instances(const void *left, const void *right)
