@@ -57,6 +57,7 @@ struct value {
 /* The section in hand. */
 struct section {
 	bool open, faulty;
+	bool garbled; /* has lines that were not understood: what is missing may be in them */
 	char name[PS_CONFIG_NAME + 1];
 	uint32_t line;
 	struct value of[KEYS];
@@ -316,7 +317,7 @@ static void end_of(struct section *s)
 	for (int key = 0; key < KEYS; key++)
 		free(s->of[key].text);
 	memset(s->of, 0, sizeof(s->of));
-	s->open = s->faulty = s->any_user = false;
+	s->open = s->faulty = s->garbled = s->any_user = false;
 	s->used = s->word_count = 0;
 }
 
@@ -342,7 +343,7 @@ static void check_section(struct parser *p)
 
 	for (size_t i = 0; i < s->word_count; i++)
 		given[s->words[i].grant] = true;
-	if (!s->of[KEY_PORTS].line && !s->of[KEY_ALLOW].line)
+	if (!s->garbled && !s->of[KEY_PORTS].line && !s->of[KEY_ALLOW].line)
 		mistake(p, s->line, "section [%s] has no rules; give it ports or allow", s->name);
 	if (s->of[KEY_PORTS].line && !given[false])
 		mistake(p, s->of[KEY_PORTS].line,
@@ -350,7 +351,7 @@ static void check_section(struct parser *p)
 	if (s->of[KEY_ALLOW].line && !given[true])
 		mistake(p, s->of[KEY_ALLOW].line,
 			"allow has no value; give ports as in 443/tcp, or leave the key out");
-	if (!s->of[KEY_USER].line && !s->of[KEY_CGROUP].line && !s->any_user)
+	if (!s->garbled && !s->of[KEY_USER].line && !s->of[KEY_CGROUP].line && !s->any_user)
 		mistake(p, s->line,
 			"section [%s] has no owner; give it user, cgroup or any-user = yes",
 			s->name);
@@ -469,6 +470,12 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 
 /* --- lines */
 
+/* The line is not understood, nor is what goes on with it. */
+static void garble(struct parser *p)
+{
+	p->after_key = p->bad_key = p->section.garbled = true;
+}
+
 /* Is all of the line text? */
 static bool is_text(struct parser *p, const char *line)
 {
@@ -497,9 +504,11 @@ static bool is_key(struct parser *p, const char *line, bool indented)
 					     NULL;
 
 	p->after_key = true;
-	p->bad_key = why != NULL;
-	if (why)
+	p->bad_key = false;
+	if (why) {
 		mistake(p, p->line, "'%.100s': %s", line, why);
+		garble(p);
+	}
 	return !why;
 }
 
@@ -516,11 +525,11 @@ static bool judge(struct parser *p, const char *line, size_t length)
 			"the line is longer than %d bytes; go on in further lines, which begin with "
 			"a blank",
 			PS_CONFIG_LINE);
-		p->after_key = p->bad_key = true;
+		garble(p);
 		return false;
 	}
 	if (!is_text(p, line)) {
-		p->after_key = p->bad_key = true;
+		garble(p);
 		return false;
 	}
 	if (first > line && p->after_key) {
@@ -591,6 +600,7 @@ static void begin_key(struct parser *p, const char *name)
 			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, from, "
 			"mode, on-miss and name",
 			name);
+		garble(p);
 	} else if (s->of[key].line) {
 		mistake(p, p->line, "%s is there already, on line %u; %s", name, s->of[key].line,
 			is_list((enum key)key) ?
@@ -689,11 +699,18 @@ static int compare_sections(const void *left, const void *right)
 	return order ? order : compare_places(&a->place, &b->place);
 }
 
-static int compare_mistakes(const void *left, const void *right)
+/* Those of one line stay in the order in which they were found. There are not many. */
+static void sort_mistakes(struct ps_mistake *mistakes, size_t count)
 {
-	const struct ps_mistake *a = left, *b = right;
+	for (size_t i = 1; i < count; i++) {
+		struct ps_mistake one = mistakes[i];
+		size_t at = i;
 
-	return compare_places(&a->place, &b->place);
+		while (at && compare_places(&mistakes[at - 1].place, &one.place) > 0)
+			at--;
+		memmove(&mistakes[at + 1], &mistakes[at], (i - at) * sizeof(one));
+		mistakes[at] = one;
+	}
 }
 
 /* "FILE:LINE", cut. */
@@ -802,8 +819,7 @@ int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules)
 	if (ret)
 		return ret;
 	if (config->mistake_count) {
-		qsort(config->mistakes, config->mistake_count, sizeof(*config->mistakes),
-		      compare_mistakes);
+		sort_mistakes(config->mistakes, config->mistake_count);
 		return -EINVAL;
 	}
 	ps_ruleset_take(rules, config->list.rules, config->list.count);

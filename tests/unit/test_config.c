@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* From the configuration's text to rules and back: user/config.c, user/config_write.c. */
+#define UNIT_FAULTS
+#include "unit.h"
+
+#include "config.h"
+
+/* --- What names mean here --- */
+
+static int find_user(const char *text, uint32_t *uid, struct ps_error *error)
+{
+	char *end;
+
+	if (!strcmp(text, "www")) {
+		*uid = 33;
+		return 0;
+	}
+	*uid = (uint32_t)strtoul(text, &end, 10);
+	return *end ? ps_fail(error, PS_EXIT_USAGE, EINVAL, "unknown user '%.100s'; give another",
+			      text) :
+		      0;
+}
+
+static int find_cgroup(const char *text, char **path, struct ps_error *error)
+{
+	if (!strncmp(text, "pid:", 4))
+		return ps_fail(error, PS_EXIT_FAILED, ENOENT, "no such process; give another");
+	return ps_cgroup_normalise(text, path, error);
+}
+
+static const struct ps_resolver resolver = { find_user, find_cgroup, find_cgroup };
+
+static const char *user_name(uint32_t uid)
+{
+	return uid == 33 ? "www" : NULL;
+}
+
+/* --- Reading --- */
+
+static int parse(struct ps_config *config, const char *name, const char *text, size_t size)
+{
+	int file = ps_config_file(config, name);
+
+	return file < 0 ? file : ps_config_parse(config, (uint32_t)file, text, size);
+}
+
+/* The rules, or the mistakes, as text. */
+static void outcome(struct ps_config *config, char *text, size_t size)
+{
+	struct ps_ruleset rules = {};
+	int ret = ps_config_finish(config, &rules);
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t i = 0; i < rules.count; i++) {
+		const struct ps_rule *r = &rules.rules[i];
+		char one[PS_RULE_TEXT];
+
+		ps_rule_format(r, one);
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " " : "", one);
+		used += (size_t)snprintf(text + used, size - used, "=%s", ps_mode_name(r->mode));
+		if (r->owner.flags & PS_OWNER_USER)
+			used += (size_t)snprintf(text + used, size - used, ",u%u", r->owner.uid);
+		if (r->owner.flags & PS_OWNER_CGROUP)
+			used += (size_t)snprintf(text + used, size - used, ",c%s", r->owner.cgroup);
+		if (r->owner.flags & PS_OWNER_ANY)
+			used += (size_t)snprintf(text + used, size - used, ",any");
+		if (r->scope)
+			used += (size_t)snprintf(text + used, size - used, ",f%s", r->scope);
+		if (r->on_miss == PS_MISS_PASS)
+			used += (size_t)snprintf(text + used, size - used, ",pass");
+		if (r->name)
+			used += (size_t)snprintf(text + used, size - used, ",n%s", r->name);
+	}
+	CHECK_EQ(ret, config->mistake_count ? -EINVAL : 0);
+	for (size_t i = 0; i < config->mistake_count; i++) {
+		char one[1500];
+
+		check_message(&config->mistakes[i].error);
+		ps_mistake_text(config, &config->mistakes[i], one, sizeof(one));
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "\n" : "", one);
+	}
+	CHECK(used < size);
+	ps_ruleset_clear(&rules);
+}
+
+#define WWW "user = www\n"
+
+static void test_rules(void **state)
+{
+	static const struct {
+		const char *text, *rules;
+	} rows[] = {
+		{ "", "" },
+		{ "# only\n; comments\n\n   # here\n", "" },
+		{ "[web]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
+		{ "[web]\n" WWW "ports = 80:8080", "80:8080/tcp=steer,u33" },
+		{ "[web]\r\nports = 80:8080\r\nuser = www\r\n", "80:8080/tcp=steer,u33" },
+		{ "\xef\xbb\xbf[web]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
+		{ "\xef\xbb\xbf# x\n[web]\nports=80:8080\n" WWW, "80:8080/tcp=steer,u33" },
+		{ "[web]\nports=80:8080\t443:8443/udp\n  81:8081\n\n\t# c\n\t82:8082 83:8083 \n" WWW,
+		  "80:8080/tcp=steer,u33 81:8081/tcp=steer,u33 82:8082/tcp=steer,u33 "
+		  "83:8083/tcp=steer,u33 443:8443/udp=bind,u33" },
+		{ "[web]\nports =\n  80:8080\n  [2001:db8::]/32:80:8081\n" WWW,
+		  "[2001:db8::]/32:80:8081/tcp=steer,u33 80:8080/tcp=steer,u33" },
+		{ "[ssh]\nallow = 22/tcp 80\nuser = 1000\ncgroup = a/b\nname = x\n",
+		  "22/tcp=bind,u1000,c/a/b,nx 80/tcp=bind,u1000,c/a/b,nx" },
+		{ "[both]\nports = 80:8080\nallow = 443\n" WWW,
+		  "80:8080/tcp=steer,u33 443/tcp=bind,u33" },
+		{ "[pod]\nfrom = pod\nports = 80:8080 53:10.0.0.1:53/udp\nany-user = yes\n",
+		  "80:8080/tcp=connect,any,f/pod 53:10.0.0.1:53/udp=connect,any,f/pod" },
+		{ "[a]\nports = 80:8080\non-miss = pass\nany-user = on\n",
+		  "80:8080/tcp=steer,any,pass" },
+		{ "[a]\nports = 80:8080\non-miss = refuse\nmode = steer\nany-user = no\n" WWW,
+		  "80:8080/tcp=steer,u33" },
+		{ "[a]\nports = 80:8080\nmode = bind\n" WWW, "80:8080/tcp=bind,u33" },
+		{ "[a b; # \" = :]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
+		/* Without quotes everything means itself, but for blanks around. */
+		{ "[a]\nports = 80:8080\ncgroup =  a\\x2db ; c # d \"e\"  \n",
+		  "80:8080/tcp=steer,c/a\\x2db ; c # d \"e\"" },
+		{ "[a]\nports = 80:8080\ncgroup = a=b:c\n", "80:8080/tcp=steer,c/a=b:c" },
+		{ "[a]\nports = 80:8080\ncgroup = \"\\xff\\\\ \\\"b \"\n",
+		  "80:8080/tcp=steer,c/\xff\\ \"b " },
+		{ "[a]\nports = 80:8080\n" WWW "name = \" gr\xc3\xbc\xc3\x9f \"\n",
+		  "80:8080/tcp=steer,u33,n gr\xc3\xbc\xc3\x9f " },
+		{ "[b]\nports = 80:8080\n" WWW "[a]\nports = 79:8080\nuser = 5\n",
+		  "79:8080/tcp=steer,u5 80:8080/tcp=steer,u33" },
+	};
+	char text[4096];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
+		struct ps_config config = { .list.resolver = &resolver };
+
+		ROW("%s", rows[i].text);
+		CHECK_EQ(parse(&config, "f", rows[i].text, strlen(rows[i].text)), 0);
+		outcome(&config, text, sizeof(text));
+		CHECK_STR(text, rows[i].rules);
+		ps_config_clear(&config);
+	}
+}
+
+/* Each mistake is told, with its line, and there are no others. */
+static void test_mistakes(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *parts[6]; /* "LINE: what" */
+	} rows[] = {
+		{ "ports = 80:8080\n", { "1: 'ports' is outside of a section" } },
+		{ "80:8080\n", { "1: '80:8080': no key and no section" } },
+		{ "= 3\n", { "1: '= 3': no key and no section" } },
+		{ "a:b = 3\n", { "1: 'a:b = 3': no key and no section" } },
+		{ "[web]\n", { "1: section [web] has no rules", "1: section [web] has no owner" } },
+		{ "[web\n", { "1: '[web' is no section" } },
+		{ "[web] x\n", { "1: '[web] x' is no section" } },
+		{ "[]\n", { "1: a section's name has 1 to 64 bytes, not 0" } },
+		{ " [web]\n", { "1: '[web]': a key begins at the start of its line" } },
+		{ "[a]\nports = 80:8080\n", { "1: section [a] has no owner" } },
+		{ "[a]\nports = 80:8080\nany-user = no\n", { "1: section [a] has no owner" } },
+		{ "[a]\n" WWW, { "1: section [a] has no rules" } },
+		{ "[a]\nports =\n" WWW, { "2: ports has no value" } },
+		{ "[a]\nallow =   \n" WWW, { "2: allow has no value" } },
+		{ "[a]\nuser =\nports = 80:8080\n", { "2: user has no value" } },
+		{ "[a]\nuser = \"\"\nports = 80:8080\n", { "2: user has no value" } },
+		{ "[a]\nports = 80:8080\nname =\n" WWW, { "3: name has no value" } },
+		{ "[a]\nport = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'port'" } },
+		{ "[a]\nPorts = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'Ports'" } },
+		{ "[a]\nports = 80:8080\nuser = nobody\n", { "3: unknown user 'nobody'" } },
+		{ "[a]\nports = 80:8080\ncgroup = a/../b\n", { "3: bad cgroup 'a/../b'" } },
+		{ "[a]\nports = 80:8080\ncgroup = pid:7\n", { "3: no such process" } },
+		{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
+		{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
+		{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
+		{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
+		{ "[a]\nports = 80:8080\nany-user = yes\n" WWW,
+		  { "3: any-user contradicts user" } },
+		{ "[a]\nports = 80:8080\n" WWW "user = 5\n",
+		  { "4: user is there already, on line 3" } },
+		{ "[a]\nports = 80:8080\nports = 81:8081\n" WWW,
+		  { "3: ports is there already, on line 2" } },
+		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW
+		  "[a]\nports=82:8082\n" WWW,
+		  { "7: section [a] is there already, at f:1" } },
+		{ "[a]\nports = 80:8080\n  user = www\n",
+		  { "1: section [a] has no owner", "3: bad rule 'user'", "3: bad rule '='",
+		    "3: bad rule 'www'" } },
+		{ "[a]\nports = 80:8080\nuser = www\n mode = bind\n",
+		  { "4: user has one value, and this line goes on with it" } },
+		{ "[a]\nports = 80:8080 # web\n" WWW, { "2: bad rule '#'", "2: bad rule 'web'" } },
+		{ "[a]\nports = 80:8080\n  81\n" WWW, { "3: bad rule '81'" } },
+		{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
+		{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
+		{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
+		{ "[a]\nallow = 80\nports=81:8081\nfrom = b\non-miss=pass\n" WWW,
+		  { "4: from is for ports", "5: on-miss is for ports" } },
+		{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
+		  { "2: rule 53:5353/udp: UDP cannot be steered" } },
+		{ "[a]\nports = 53:5353/udp\non-miss = pass\n" WWW,
+		  { "2: rule 53:5353/udp is a bind" } },
+		{ "[a]\nports = 80:8080\nfrom = b\nmode = bind\n" WWW,
+		  { "2: rule 80:8080/tcp: from is" } },
+		{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \"a\n",
+		  { "4: a value that begins with a quote" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n",
+		  { "4: a value that begins with" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n",
+		  { "4: '\\x5cn\"' is no escape" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n",
+		  { "4: '\\x5cx00\"' is no escape" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n",
+		  { "4: '\\x5cx9\"' is no escape" } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \xff\n",
+		  { "4: byte 8 of the line, \\x5cxff," } },
+		{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n",
+		  { "4: byte 8 of the line, \\x5cx1b," } },
+		{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x5cx0d," } },
+		{ "[a\xff]\nports = 80:8080\n" WWW,
+		  { "1: byte 3 of the line", "2: 'ports' is outside", "3: 'user' is outside" } },
+		/* Together. */
+		{ "[a]\nports = 80:8080 80:8080\n" WWW,
+		  { "2: rule 80:8080/tcp is there already, at f:2" } },
+		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 80:8081\n" WWW,
+		  { "5: rule 80:8080/tcp overlaps rule 80:8081/tcp" } },
+		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9000\n" WWW,
+		  { "5: rule 80:8080/tcp makes a loop: its target port 8080 is a front port of "
+		    "8080:9000/tcp" } },
+		{ "[a]\nports = 80:80\n" WWW, { "2: rule 80:80/tcp makes a loop" } },
+		{ "[a]\nports = 80:8080\n" WWW "[b]\nallow = 10.0.0.1:80\n" WWW,
+		  { "5: steer rule 80:8080/tcp and bind rule 10.0.0.1:80/tcp fight over port 80" } },
+		{ "[a]\nports = 1:2000 1:2001 1:2002\n 1:2003\n" WWW,
+		  { "2: rule 1:", "2: rule 1:", "3: rule 1:" } },
+	};
+	char text[8192], *line, *save;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
+		struct ps_config config = { .list.resolver = &resolver };
+		size_t n = 0;
+
+		ROW("%s", rows[i].text);
+		CHECK_EQ(parse(&config, "f", rows[i].text, strlen(rows[i].text)), 0);
+		outcome(&config, text, sizeof(text));
+		for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+			CHECK_MSG(n < PS_ARRAY_SIZE(rows[i].parts) && rows[i].parts[n] &&
+					  !strncmp(line, "f:", 2) &&
+					  !strncmp(line + 2, rows[i].parts[n],
+						   strlen(rows[i].parts[n])),
+				  "mistake %zu is \"%s\"", n, line);
+			n++;
+		}
+		CHECK_MSG(n == PS_ARRAY_SIZE(rows[i].parts) || !rows[i].parts[n],
+			  "\"%s\" is not told", rows[i].parts[n]);
+		CHECK(n > 0);
+		ps_config_clear(&config);
+	}
+}
+
+/* In several files: both are named, whichever comes first. */
+static void test_files(void **state)
+{
+	static const char one[] = "[a]\nports = 80:8080\nuser = 1\n";
+	static const char two[] = "# two\n[a]\nports = 80:8080 81:8081\nuser = 1\n";
+	static const char three[] = "[c]\nports = 79-90:7079-7090\nuser = 1\n";
+	struct ps_config config = { .list.resolver = &resolver };
+	char text[4096];
+
+	(void)state;
+	ROW("files");
+	CHECK_EQ(parse(&config, "/etc/\x1b one", one, strlen(one)), 0);
+	CHECK_EQ(parse(&config, "two", two, strlen(two)), 0);
+	CHECK_EQ(parse(&config, "three", three, strlen(three)), 0);
+	outcome(&config, text, sizeof(text));
+	CHECK_STR(text,
+		  "two:2: section [a] is there already, at /etc/\\x5cx1b one:1; give it another name\n"
+		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x5cx1b one:2; delete one of "
+		  "them\n"
+		  "three:2: rule 79-90:7079-7090/tcp overlaps rule 80:8080/tcp: both answer for the "
+		  "same address and port; delete one or change its ports (the other is at "
+		  "/etc/\\x1b one:2)");
+	ps_config_clear(&config);
+}
+
+/* A text of this size, which begins and ends so. */
+static char *padded(const char *begin, char fill, size_t size, const char *end)
+{
+	size_t used = strlen(begin), tail = strlen(end);
+	char *text = malloc(used + size + tail + 1);
+
+	CHECK(text);
+	memcpy(text, begin, used);
+	memset(text + used, fill, size);
+	strcpy(text + used + size, end);
+	return text;
+}
+
+static void check_text(char *text, size_t size, const char *wanted)
+{
+	struct ps_config config = { .list.resolver = &resolver };
+	char got[8192];
+
+	CHECK_EQ(parse(&config, "f", text, size), 0);
+	outcome(&config, got, sizeof(got));
+	CHECK_MSG(!strncmp(got, wanted, strlen(wanted)) && (*wanted || !*got), "\"%.200s\"", got);
+	ps_config_clear(&config);
+	free(text);
+}
+
+/* Nothing is cut silently. */
+static void test_lengths(void **state)
+{
+	static const char after[] = "80:8080\n" WWW;
+	char *text;
+
+	(void)state;
+	ROW("the longest line");
+	text = padded("[a]\nports =", ' ', PS_CONFIG_LINE - 7 - 7, after);
+	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
+	ROW("a line too long");
+	text = padded("[a]\nports =", ' ', PS_CONFIG_LINE - 7 - 6, after);
+	check_text(text, strlen(text), "f:2: the line is longer than 8190 bytes");
+	ROW("a comment may be longer");
+	text = padded("#", 'x', 100000, "\n[a]\nports = 80:8080\n" WWW);
+	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
+	ROW("blanks too");
+	text = padded("[a]\nports = 80:8080", ' ', 100000, "\n" WWW);
+	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
+	ROW("a name of 64 bytes");
+	text = padded("[", 'n', 64, "]\nports = 80:8080\n" WWW);
+	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
+	ROW("a name of 65 bytes");
+	text = padded("[", 'n', 65, "]\nports = 80:8080\n" WWW);
+	check_text(text, strlen(text), "f:1: a section's name has 1 to 64 bytes, not 65");
+	ROW("a key of 60 bytes");
+	text = padded("[a]\nports = 80:8080\n" WWW, 'k', 60, " = 3\n");
+	check_text(text, strlen(text),
+		   "f:4: unknown key 'kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+		   "kkkkkkkkkkkkkkkkkk'");
+	ROW("two names that agree in 50 bytes");
+	text = padded("[", 'n', 50, "1]\nports = 80:8080\nuser = 1\n");
+	text = realloc(text, 4096);
+	CHECK(text);
+	strcat(text,
+	       "[nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn2]\nports = 81:8081\nuser=1");
+	check_text(text, strlen(text), "80:8080/tcp=steer,u1 81:8081/tcp=steer,u1");
+	ROW("NUL");
+	text = padded("[a]\nports = 80:8080\n" WWW "\n#", '\0', 1, "\n");
+	check_text(text, strlen(text) + 2, "f:5: there is a NUL byte");
+}
+
+/* Very many mistakes: the first ones are told, and that there are more. */
+static void test_many_mistakes(void **state)
+{
+	struct ps_config config = { .list.resolver = &resolver };
+	char *text = padded("", 'x', 1, "");
+	struct ps_ruleset rules;
+
+	(void)state;
+	ROW("many");
+	free(text);
+	text = malloc(4000001);
+	CHECK(text);
+	for (size_t i = 0; i < 2000000; i++)
+		memcpy(text + 2 * i, "x\n", 2);
+	CHECK_EQ(parse(&config, "f", text, 4000000), 0);
+	CHECK_EQ(ps_config_finish(&config, &rules), -EINVAL);
+	CHECK_EQ(config.mistake_count, PS_CONFIG_MISTAKES);
+	CHECK(config.more);
+	CHECK_EQ(config.mistakes[99].place.line, 100);
+	ps_config_clear(&config);
+	free(text);
+}
+
+/* --- Writing --- */
+
+/* A name with anything that may be in it. */
+static char *random_text(size_t most, bool path)
+{
+	static const char some[] = "ab \"\\;#=:[]'x0\xc3\xbc\xff\x80-./";
+	size_t length = 1 + rnd((uint32_t)most);
+	char *text = calloc(1, length + 2);
+
+	CHECK(text);
+	for (size_t i = 0; i < length; i++) {
+		do
+			text[i] = some[rnd(sizeof(some) - 1)];
+		while (!path && (text[i] & 0x80));
+	}
+	return text;
+}
+
+static void random_owner(struct ps_rule *rule)
+{
+	static const char *const fixed[] = { "pid:7/x", "unit:a.service", "container:ab", "sys/fs",
+					     "sys/fs/cgroup/a" };
+	char *text = rnd(3) ? random_text(20, true) : strdup(fixed[rnd(PS_ARRAY_SIZE(fixed))]);
+
+	switch (rnd(4)) {
+	case 0:
+		rule->owner.flags = PS_OWNER_ANY;
+		break;
+	case 1:
+		rule->owner = (struct ps_owner_spec){ PS_OWNER_USER, 30 + rnd(6), NULL };
+		break;
+	default:
+		rule->owner.flags = PS_OWNER_CGROUP | (rnd(2) ? PS_OWNER_USER : 0);
+		rule->owner.uid = 30 + rnd(6);
+		if (ps_cgroup_normalise(text, &rule->owner.cgroup, NULL))
+			rule->owner.cgroup = strdup("/a");
+	}
+	free(text);
+}
+
+static void random_address(struct ps_rule *rule)
+{
+	static const char *const fronts[] = { "10.0.0.0/8:1:2000", "[2001:db8::]/32:1:2000",
+					      "10.1.2.3:1:2000", "0.0.0.0/0:1:2000" };
+	struct ps_rule other = rule_of(fronts[rnd(PS_ARRAY_SIZE(fronts))], "");
+
+	if (!rnd(3))
+		rule->prefix = other.prefix;
+	if (rule->mode != PS_MODE_CONNECT || rnd(2))
+		return;
+	rule->to.family = rule->prefix.family ? rule->prefix.family : 4;
+	rule->to.addr[0] = 127;
+	rule->to.addr[3] = 1;
+}
+
+static struct ps_rule random_rule(void)
+{
+	uint16_t front = (uint16_t)(1 + rnd(1000)), extra = (uint16_t)(rnd(3) ? 0 : rnd(5));
+	struct ps_rule rule = plain_rule(front, (uint16_t)(2000 + rnd(2000)), 0);
+	char *text;
+
+	rule.proto = rnd(3) ? IPPROTO_TCP : IPPROTO_UDP;
+	rule.front_last = front + extra;
+	rule.mode = (enum ps_mode)rnd(3);
+	if (rule.mode == PS_MODE_BIND && rnd(2))
+		rule.target = front;
+	random_owner(&rule);
+	random_address(&rule);
+	if (rule.mode == PS_MODE_CONNECT) {
+		text = random_text(12, true);
+		if (ps_cgroup_normalise(text, &rule.scope, NULL))
+			rule.scope = strdup("/");
+		free(text);
+	}
+	if (rule.mode != PS_MODE_BIND && !ps_rule_is_fixed(&rule) && rnd(2))
+		rule.on_miss = PS_MISS_PASS;
+	if (rnd(2)) {
+		text = rnd(2) ? random_text(12, false) : strdup(rnd(2) ? "web" : "rules-1");
+		rule.name = text;
+	}
+	return rule;
+}
+
+static void round_trip(const struct ps_ruleset *rules)
+{
+	struct ps_config config = { .list.resolver = &resolver };
+	struct ps_ruleset again = {};
+	char *text, *twice, got[2000] = "";
+	size_t size, twice_size;
+
+	CHECK_EQ(ps_config_write(rules, user_name, &text, &size), 0);
+	CHECK_EQ(strlen(text), size);
+	CHECK_EQ(parse(&config, "f", text, size), 0);
+	if (ps_config_finish(&config, &again))
+		ps_mistake_text(&config, config.mistakes, got, sizeof(got));
+	CHECK_MSG(!*got, "%s\n%s", got, text);
+	check_same_set(rules, &again);
+	CHECK_EQ(ps_config_write(&again, user_name, &twice, &twice_size), 0);
+	CHECK_STR(text, twice);
+	ps_ruleset_clear(&again);
+	ps_config_clear(&config);
+	free(text);
+	free(twice);
+}
+
+static void test_round_trip(void **state)
+{
+	size_t rules_seen = 0, modes[3] = {};
+
+	(void)state;
+	unit_seed = 5;
+	for (int n = 0; n < 400 / UNIT_SLOW; n++) {
+		struct ps_ruleset rules = {};
+
+		ROW("round %d", n);
+		for (uint32_t i = rnd(60); i; i--) {
+			struct ps_rule rule = random_rule();
+
+			/* Many are refused. */
+			if (!ps_ruleset_add(&rules, &rule, 1, NULL))
+				modes[rule.mode]++;
+			ps_rule_clear(&rule);
+		}
+		rules_seen += rules.count;
+		round_trip(&rules);
+		ps_ruleset_clear(&rules);
+	}
+	CHECK(rules_seen > 2000 / UNIT_SLOW && modes[0] && modes[1] && modes[2]);
+}
+
+static void test_written(void **state)
+{
+	struct ps_ruleset rules = {};
+	size_t size;
+	char *text;
+
+	(void)state;
+	ROW("what it looks like");
+	must_add(&rules, "80:8080", "u33 n=web");
+	must_add(&rules, "443:8443", "u33 n=web");
+	must_add(&rules, "53:5353/udp", "bind u33 n=web");
+	must_add(&rules, "81:8081", "u5 n=web");
+	must_add(&rules, "22", "grant u7");
+	must_add(&rules, "82:8082",
+		 "bind c/a\xff"
+		 "b");
+	must_add(&rules, "80:8080", "any f/pod pass");
+	CHECK_EQ(ps_config_write(&rules, user_name, &text, &size), 0);
+	CHECK_STR(text,
+		  "# Written by 'portsteer save'; see portsteer.conf(5).\n"
+		  "\n[rules-1]\ncgroup = \"a\\xffb\"\nmode = bind\nports = 82:8082/tcp\n"
+		  "\n[rules-2]\nuser = 7\nallow = 22/tcp\n"
+		  "\n[rules-3]\nfrom = pod\nany-user = yes\non-miss = pass\nports = 80:8080/tcp\n"
+		  "\n[web]\nuser = 5\nname = web\nports = 81:8081/tcp\n"
+		  "\n[rules-5]\nuser = www\nname = web\n"
+		  "ports = 80:8080/tcp 443:8443/tcp 53:5353/udp\n");
+	free(text);
+	ps_ruleset_clear(&rules);
+}
+
+/* --- Anything at all --- */
+
+static const char sample[] = "# c\n[web]\nports = 80:8080 443:8443\n   [::1]:90:9090\nuser = www\n"
+			     "cgroup = \"a\\xff b\"\non-miss = pass\nname = x y\n; c\r\n\r\n"
+			     "[ssh]\nallow = 22/tcp\nany-user = yes\n[pod]\nfrom = /pod\n"
+			     "ports = 80:10.0.0.1:80/udp\nany-user = yes\nmode = connect\n";
+
+static size_t mutate(char *text, size_t size, size_t room)
+{
+	static const char some[] = "[]=\n\r\t \"\\;#:/x0\xff-";
+	size_t at = rnd((uint32_t)size), length = 1 + rnd(9);
+
+	switch (rnd(5)) {
+	case 0:
+		text[at] = (char)rnd(256);
+		return size;
+	case 1:
+		text[at] = some[rnd(sizeof(some))];
+		return size;
+	case 2: /* a piece goes */
+		length = length > size - at ? size - at : length;
+		memmove(text + at, text + at + length, size - at - length);
+		return size - length > 0 ? size - length : size;
+	case 3: /* a piece is doubled */
+		length = length > size - at ? size - at : length;
+		if (size + length > room)
+			return size;
+		memmove(text + at + length, text + at, size - at);
+		return size + length;
+	default:
+		return rnd(20) ? size : at + 1;
+	}
+}
+
+/* What is read is a ruleset that can be written and read again, or a list of mistakes. */
+static void test_any_text(void **state)
+{
+	size_t good = 0, bad = 0;
+
+	(void)state;
+	unit_seed = 17;
+	for (int n = 0; n < 20000 / UNIT_SLOW; n++) {
+		struct ps_config config = { .list.resolver = &resolver };
+		struct ps_ruleset rules = {};
+		char buffer[1024], *text;
+		size_t size = sizeof(sample) - 1;
+
+		ROW("text %d", n);
+		memcpy(buffer, sample, size);
+		for (uint32_t i = rnd(6); i; i--)
+			size = mutate(buffer, size, sizeof(buffer));
+		/* Of the exact size, so that reading beyond it is seen. */
+		text = malloc(size);
+		CHECK(text);
+		memcpy(text, buffer, size);
+		CHECK_EQ(parse(&config, "f", text, size), 0);
+		if (ps_config_finish(&config, &rules)) {
+			CHECK(config.mistake_count);
+			for (size_t i = 0; i < config.mistake_count; i++)
+				check_message(&config.mistakes[i].error);
+			bad++;
+		} else {
+			round_trip(&rules);
+			good++;
+		}
+		ps_ruleset_clear(&rules);
+		ps_config_clear(&config);
+		free(text);
+	}
+	CHECK(good > 1000 / UNIT_SLOW && bad > 1000 / UNIT_SLOW);
+}
+
+/* --- Without memory --- */
+
+#if UNIT_CAN_FAIL
+static int read_sample(void *data)
+{
+	struct ps_config config = { .list.resolver = &resolver };
+	struct ps_ruleset rules = {};
+	const char *text = data;
+	int ret = parse(&config, "f", text, strlen(text));
+
+	if (!ret)
+		ret = ps_config_finish(&config, &rules);
+	ps_ruleset_clear(&rules);
+	ps_config_clear(&config);
+	return ret == -EINVAL ? 0 : ret;
+}
+
+static void test_no_memory(void **state)
+{
+	static char faulty[] =
+		"[a]\nx\nports = 80:8080 80\nuser = \"www\"\n[a]\nports=80:8080 80:81\n";
+
+	(void)state;
+	ROW("sample");
+	fail_each_allocation(read_sample, (char *)sample);
+	ROW("faulty");
+	fail_each_allocation(read_sample, faulty);
+}
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_written),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_any_text),
+		cmocka_unit_test(test_many_mistakes),
+#if UNIT_CAN_FAIL
+		cmocka_unit_test(test_no_memory),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
