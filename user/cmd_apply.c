@@ -7,6 +7,8 @@
 
 #include "cli.h"
 #include "config_files.h"
+#include "held.h"
+#include "notes.h"
 #include "render.h"
 #include "rules_file.h"
 #include "util.h"
@@ -75,15 +77,44 @@ int ps_cmd_check(struct ps_cli *cli, struct ps_error *error)
 	return ret;
 }
 
+/* More than these are not looked at one by one. */
+enum { NOTED_CHANGES = 256, NOTED_RULES = 4096 };
+
 /* An apply under way. */
 struct applying {
+	const struct ps_cli *cli;
 	struct ps_ruleset rules; /* of the configuration; then those that were in force */
 	struct ps_diff diff;
+	struct ps_rule fresh[NOTED_CHANGES]; /* rules that are new or changed */
+	size_t fresh_count;
+	struct ps_sockets held;
+	struct ps_notes notes;
 };
 
 static void clear(struct applying *a)
 {
 	ps_ruleset_clear(&a->rules);
+	for (size_t i = 0; i < a->fresh_count; i++)
+		ps_rule_clear(&a->fresh[i]);
+	ps_sockets_clear(&a->held);
+	ps_notes_clear(&a->notes);
+}
+
+static void keep_fresh(const struct ps_rule *before, const struct ps_rule *after, void *data)
+{
+	struct applying *a = data;
+
+	if (after && (!before || !ps_rule_equal(before, after)) &&
+	    !ps_rule_copy(after, &a->fresh[a->fresh_count]))
+		a->fresh_count++;
+}
+
+static bool is_noted(const struct applying *a)
+{
+	const struct ps_diff *d = &a->diff;
+
+	return d->added + d->removed + d->changed <= NOTED_CHANGES && d->same <= NOTED_RULES &&
+	       (!a->cli->quiet || a->cli->json);
 }
 
 /* Put the rules of the configuration in the place of those in force. */
@@ -94,24 +125,53 @@ static int exchange(struct ps_ruleset *rules, void *data, struct ps_error *error
 
 	(void)error;
 	a->diff = ps_ruleset_diff(rules, &a->rules);
+	if (is_noted(a)) {
+		ps_ruleset_compare(rules, &a->rules, keep_fresh, a);
+		if (a->diff.removed || a->diff.changed)
+			ps_held_read(&a->cli->netns, rules, &a->rules, &a->held);
+	}
 	*rules = a->rules;
 	a->rules = before;
 	return 0;
 }
 
-static int tell(const struct ps_cli *cli, const struct applying *a, struct ps_error *error)
+/* Who is in the way of the new rules; they are in force, so what cannot be said now is no
+ * failure. */
+static void read_notes(struct applying *a)
+{
+	struct ps_ruleset fresh = { .rules = a->fresh, .count = a->fresh_count };
+	struct ps_report report = {};
+
+	if (a->fresh_count && !ps_report_read(&a->cli->netns, &fresh, 0, &report, NULL) &&
+	    !report.blind)
+		ps_notes_read(&report, a->fresh, a->fresh_count, &a->notes);
+	ps_report_clear(&report);
+}
+
+static void tell_text(const struct applying *a)
 {
 	const struct ps_diff *d = &a->diff;
+	char text[PS_SOCKET_TEXT];
 
-	if (cli->json)
-		return ps_json_applied(d, error);
-	if (cli->quiet)
-		return 0;
 	if (d->added || d->removed || d->changed)
 		printf("applied: %zu added, %zu removed, %zu changed, %zu as before\n", d->added,
 		       d->removed, d->changed, d->same);
 	else
 		printf("nothing to change: %zu rule%s\n", d->same, d->same == 1 ? "" : "s");
+	for (size_t i = 0; i < a->notes.count; i++)
+		printf("note: %s\n", a->notes.lines[i]);
+	for (size_t i = 0; i < a->held.count; i++) {
+		ps_socket_text(&a->held.items[i], text);
+		printf("note: %s keeps its port until it is closed\n", text);
+	}
+}
+
+static int tell(struct applying *a, struct ps_error *error)
+{
+	if (a->cli->json)
+		return ps_json_applied(&a->diff, &a->notes, &a->held, error);
+	if (!a->cli->quiet)
+		tell_text(a);
 	return 0;
 }
 
@@ -124,7 +184,9 @@ static int dry_run(const struct ps_cli *cli, const struct applying *a, struct ps
 	if (ret && ret != -ESRCH)
 		return ret;
 	ret = 0;
-	if (cli->json)
+	if (!cli->config.file_count && !cli->json && !cli->quiet)
+		tell_no_files();
+	else if (cli->json)
 		ret = ps_json_differences(&present, &a->rules, error);
 	else if (!cli->quiet)
 		ps_text_differences(&present, &a->rules);
@@ -134,26 +196,27 @@ static int dry_run(const struct ps_cli *cli, const struct applying *a, struct ps
 
 int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 {
-	__attribute__((cleanup(clear))) struct applying a = {};
+	__attribute__((cleanup(clear))) struct applying a = { .cli = cli };
 	int ret = read_config(cli, &a.rules, error);
 
 	if (ret)
 		return ret;
-	/* Rules that somebody has added by hand are not for a fresh package to remove. */
-	if (!cli->config.file_count) {
-		if (cli->json)
-			return ps_json_applied(&a.diff, error);
-		if (!cli->quiet)
-			tell_no_files();
-		return 0;
-	}
 	if (cli->values.of[PS_OPT_DRY_RUN])
 		return dry_run(cli, &a, error);
+	/* Rules that somebody has added by hand are not for a fresh package to remove. */
+	if (!cli->config.file_count) {
+		if (!cli->quiet && !cli->json)
+			tell_no_files();
+		return cli->json ? tell(&a, error) : 0;
+	}
 	/* No rules need no instance. */
 	ret = ps_instance_edit(&cli->netns, a.rules.count > 0, exchange, &a, error);
 	if (ret == -ESRCH && !a.rules.count)
 		ret = 0;
-	return ret ? ret : tell(cli, &a, error);
+	if (ret)
+		return ret;
+	read_notes(&a);
+	return tell(&a, error);
 }
 
 /* A user's name, if it is that user's alone: else the number is saved. */

@@ -4,12 +4,10 @@
 #include <stdio.h>
 
 #include "cli.h"
-#include "listeners.h"
+#include "held.h"
 #include "render.h"
 #include "rules_file.h"
 #include "util.h"
-
-enum { HELD_PROCESSES = 8 };
 
 struct deleting {
 	const struct ps_netns *netns;
@@ -21,55 +19,6 @@ struct deleting {
 static void clear(struct deleting *d)
 {
 	ps_sockets_clear(&d->held);
-}
-
-/* Is it a rule of the set, unchanged? */
-static bool is_kept(const struct ps_ruleset *rules, const struct ps_rule *rule)
-{
-	for (size_t i = 0; i < rules->count; i++) {
-		if (ps_rule_equal(&rules->rules[i], rule))
-			return true;
-	}
-	return false;
-}
-
-/* Keep, of the sockets that were read, those that a deleted bind rule has bound. */
-static void pick_held(struct ps_sockets *sockets, const struct ps_ruleset *before,
-		      const struct ps_ruleset *after)
-{
-	size_t kept = 0;
-
-	for (size_t s = 0; s < sockets->count; s++) {
-		bool held = false;
-
-		for (size_t i = 0; i < before->count && !held; i++)
-			held = ps_socket_is_bound_by(&sockets->items[s], &before->rules[i]) &&
-			       !is_kept(after, &before->rules[i]);
-		if (held)
-			sockets->items[kept++] = sockets->items[s];
-	}
-	sockets->count = kept;
-}
-
-/* Bind rules are going: whose sockets have their ports? They are marked as such only as
- * long as the rules are in force. What cannot be read is not told. */
-static void find_held(struct deleting *d, const struct ps_ruleset *before,
-		      const struct ps_ruleset *after)
-{
-	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-
-	if (!ports)
-		return;
-	for (size_t i = 0; i < before->count; i++) {
-		const struct ps_rule *rule = &before->rules[i];
-
-		if (rule->mode == PS_MODE_BIND)
-			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
-	}
-	if (ps_sockets_read(d->netns, ports, &d->held, NULL))
-		return;
-	pick_held(&d->held, before, after);
-	ps_sockets_find_processes(&d->held, HELD_PROCESSES);
 }
 
 static int delete (struct ps_ruleset *rules, void *data, struct ps_error *error)
@@ -87,7 +36,7 @@ static int delete (struct ps_ruleset *rules, void *data, struct ps_error *error)
 		ps_ruleset_clear(rules);
 	d->removed = count - rules->count;
 	if (!ret && before.count)
-		find_held(d, &before, rules);
+		ps_held_read(d->netns, &before, rules, &d->held);
 	ps_ruleset_clear(&before);
 	return ret;
 }

@@ -44,8 +44,9 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
 /* What `check` found. */
 int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rules,
 		    struct ps_error *error);
-/* What `apply` did. */
-int ps_json_applied(const struct ps_diff *diff, struct ps_error *error);
+/* What `apply` did. `held`: as of ps_json_removed. */
+int ps_json_applied(const struct ps_diff *diff, const struct ps_notes *notes,
+		    const struct ps_sockets *held, struct ps_error *error);
 /* The rules in force, and what they would become. */
 void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after);
 int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,

@@ -380,28 +380,42 @@ static struct json_object *inferred_json(const struct ps_added *added)
 	return array;
 }
 
+static struct json_object *notes_json(const struct ps_notes *notes)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < notes->count; i++)
+		json_object_array_add(array, json_object_new_string(notes->lines[i]));
+	return array;
+}
+
+static struct json_object *held_json(const struct ps_sockets *held)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < held->count; i++)
+		json_object_array_add(array, socket_json(&held->items[i]));
+	return array;
+}
+
 int ps_json_added(const struct ps_added *added, struct ps_error *error)
 {
-	struct json_object *object = json_object_new_object(), *notes = json_object_new_array();
+	struct json_object *object = json_object_new_object();
 
 	put_number(object, "added", added->count);
 	put_number(object, "removed", 0);
 	put(object, "inferred", inferred_json(added));
-	for (size_t i = 0; i < added->notes->count; i++)
-		json_object_array_add(notes, json_object_new_string(added->notes->lines[i]));
-	put(object, "notes", notes);
+	put(object, "notes", notes_json(added->notes));
 	return print(object, error);
 }
 
 int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_error *error)
 {
-	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
+	struct json_object *object = json_object_new_object();
 
 	put_number(object, "added", 0);
 	put_number(object, "removed", removed);
-	for (size_t i = 0; i < held->count; i++)
-		json_object_array_add(array, socket_json(&held->items[i]));
-	put(object, "held", array);
+	put(object, "held", held_json(held));
 	return print(object, error);
 }
 
@@ -428,11 +442,14 @@ static void put_counts(struct json_object *object, const struct ps_diff *diff)
 	put_number(object, "unchanged", diff->same);
 }
 
-int ps_json_applied(const struct ps_diff *diff, struct ps_error *error)
+int ps_json_applied(const struct ps_diff *diff, const struct ps_notes *notes,
+		    const struct ps_sockets *held, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
 
 	put_counts(object, diff);
+	put(object, "notes", notes_json(notes));
+	put(object, "held", held_json(held));
 	return print(object, error);
 }
 
