@@ -64,6 +64,22 @@ make_pair()
 	ip -n "$1" link set lo up
 }
 
+# private_folder FOLDER...: what is made in these from now on is seen by the test alone; what
+# there is stays, behind links.
+private_folder()
+{
+	local folder real file
+	for folder; do
+		real=$PS_TEST_DIR/real$folder
+		mkdir -p "$real"
+		mount --rbind "$folder" "$real"
+		mount -t tmpfs -o mode=0755 none "$folder"
+		for file in "$real"/* "$real"/.[!.]*; do
+			ln -s "$file" "$folder/"
+		done
+	done
+}
+
 # setup of every test.
 setup_test()
 {

@@ -12,6 +12,11 @@
  *   killat -t TYPE COMMAND...  Let it load no BPF program of this type: the kernel
  *                              says EINVAL, as one that does not know the type.
  *                              Ends with the command's exit status.
+ *   killat -w COMMAND...       List the system calls that change something in the
+ *                              kernel or in a file system, and succeed, one a line:
+ *                              bpf(2) with the number of its command. What it
+ *                              stores in mapped memory is not seen. The command's
+ *                              output is thrown away.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,6 +39,9 @@ struct job {
 	long number; /* of the system call to kill at, -1: never */
 	long seen;
 	uint32_t type; /* of the programs that shall not be loaded; 0: none */
+	bool writes; /* list what changes something */
+	bool is_write; /* the system call that is under way */
+	uint64_t command; /* of bpf(2) */
 };
 
 __attribute__((noreturn)) static void die(const char *what)
@@ -69,6 +77,64 @@ static void spoil(pid_t pid, uint64_t attr, uint32_t type)
 	here.iov_base = &none;
 	if (process_vm_writev(pid, &here, 1, &there, 1, 0) != sizeof(none))
 		die("process_vm_writev");
+}
+
+static bool only_reads(uint64_t command)
+{
+	static const enum bpf_cmd reads[] = {
+		BPF_MAP_LOOKUP_ELEM,   BPF_MAP_GET_NEXT_KEY,   BPF_OBJ_GET,
+		BPF_PROG_GET_NEXT_ID,  BPF_MAP_GET_NEXT_ID,    BPF_PROG_GET_FD_BY_ID,
+		BPF_MAP_GET_FD_BY_ID,  BPF_OBJ_GET_INFO_BY_FD, BPF_PROG_QUERY,
+		BPF_BTF_GET_FD_BY_ID,  BPF_BTF_GET_NEXT_ID,    BPF_MAP_LOOKUP_BATCH,
+		BPF_LINK_GET_FD_BY_ID, BPF_LINK_GET_NEXT_ID,
+	};
+
+	for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+		if (reads[i] == command)
+			return true;
+	}
+	return false;
+}
+
+/* Does the system call change something, if it succeeds? */
+static bool is_write(const struct __ptrace_syscall_info *info)
+{
+	uint64_t flags = info->entry.args[2];
+
+	switch (info->entry.nr) {
+	case SYS_bpf:
+		return !only_reads(info->entry.args[0]);
+	case SYS_openat:
+		return flags & (O_CREAT | O_TRUNC);
+	case SYS_mkdir:
+	case SYS_mkdirat:
+	case SYS_rename:
+	case SYS_renameat:
+	case SYS_renameat2:
+	case SYS_unlink:
+	case SYS_unlinkat:
+	case SYS_rmdir:
+	case SYS_chmod:
+	case SYS_fchmod:
+	case SYS_ftruncate:
+	case SYS_mount:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void list_write(struct job *job, const struct __ptrace_syscall_info *info)
+{
+	if (info->op == PTRACE_SYSCALL_INFO_ENTRY) {
+		job->is_write = is_write(info);
+		job->command = info->entry.args[0];
+	} else if (info->op == PTRACE_SYSCALL_INFO_EXIT && job->is_write && !info->exit.is_error) {
+		if (job->last == SYS_bpf)
+			printf("bpf %llu\n", (unsigned long long)job->command);
+		else
+			printf("system call %llu\n", (unsigned long long)job->last);
+	}
 }
 
 /* The command is about to make a system call. True: it is the one. */
@@ -128,6 +194,8 @@ static int trace(struct job *job, pid_t pid)
 		}
 		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) <= 0)
 			die("PTRACE_GET_SYSCALL_INFO");
+		if (job->writes)
+			list_write(job, &info);
 		if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !at_entry(job, pid, &info))
 			continue;
 		if (kill(pid, SIGKILL) || waitpid(pid, &status, 0) != pid)
@@ -143,15 +211,19 @@ int main(int argc, char **argv)
 	pid_t pid;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "+t:")) != -1) {
-		if (opt != 't')
+	while ((opt = getopt(argc, argv, "+t:w")) != -1) {
+		if (opt == 'w')
+			job.writes = true;
+		else if (opt == 't')
+			job.type = (uint32_t)strtoul(optarg, NULL, 10);
+		else
 			return 126;
-		job.type = (uint32_t)strtoul(optarg, NULL, 10);
 	}
-	if (!job.type && optind < argc)
+	if (!job.type && !job.writes && optind < argc)
 		job.number = strtol(argv[optind++], NULL, 10);
 	if (optind >= argc) {
-		fprintf(stderr, "usage: killat N COMMAND... | -t TYPE COMMAND...\n");
+		fprintf(stderr,
+			"usage: killat N COMMAND... | -t TYPE COMMAND... | -w COMMAND...\n");
 		return 126;
 	}
 	pid = fork();
