@@ -772,14 +772,14 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 	}
 	if (first == SIZE_MAX)
 		return ps_config_mistake(config, config->places[later], error);
-	ps_rule_format(&rules[later], text);
+	ps_rule_format(&rules[first], text);
 	format_place(config, config->places[first], other);
 	if (ps_rule_equal(&rules[first], &rules[later]))
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
 			"rule %s is there already, at %s; delete one of them", text, other);
 	else
-		snprintf(full.message, sizeof(full.message), "%.650s (the other is at %s)",
-			 error->message, other);
+		snprintf(full.message, sizeof(full.message), "%.550s (rule %s is at %s)",
+			 error->message, text, other);
 	return ps_config_mistake(config, config->places[later], &full);
 }
 

@@ -348,6 +348,29 @@ static int is_hook_lost(const struct ps_state *state)
 	return ret < 0 ? ret : !ret;
 }
 
+/* Are there programs of this mode, which these rules do not need? */
+static bool has_idle(const struct ps_host *host, enum ps_set set, const struct ps_ruleset *rules,
+		     enum ps_mode mode)
+{
+	return host->hooks.loaded[set] && !ps_ruleset_has_mode(rules, mode);
+}
+
+/* Where nothing changes, something may be left of a command that was killed: clean that up
+ * if there is a sign of it. */
+static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
+			   const struct ps_ruleset *rules)
+{
+	uint64_t word = present_word(t->instance);
+	bool pending = ps_fetch(&t->instance->pending) != word;
+
+	if (!pending && !has_idle(host, PS_SET_BIND, rules, PS_MODE_BIND) &&
+	    !has_idle(host, PS_SET_CONNECT, rules, PS_MODE_CONNECT) &&
+	    !has_idle(host, PS_SET_DATAGRAM, rules, PS_MODE_CONNECT))
+		return;
+	ps_store(&t->instance->pending, word);
+	tidy(host, t, PS_WORD_GEN(word), pending);
+}
+
 static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t index,
 		       ps_edit_fn *edit, void *data, bool *replaced, struct ps_error *error)
 {
@@ -372,6 +395,8 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 		*replaced = diff.added || diff.removed || diff.changed || before.renew_targets;
 		if (*replaced)
 			ret = replace(&w->host, &tables, netns, &rules, &before, error);
+		else
+			tidy_unchanged(&w->host, &tables, &rules);
 	}
 	ps_ruleset_clear(&rules);
 	ps_state_clear(&before);

@@ -350,3 +350,56 @@ connect_rules()
 	no_hooks $n
 	sent $n refused
 }
+
+# Both ways between two configurations that differ in rules, targets and prefixes.
+@test "apply, killed at each 10th system call" {
+	local n BEFORE=old NOW old=$'80:8080/tcp\n81:8081/tcp' new=$'80:8081/tcp\n10.0.0.0/8:82:8080/tcp'
+	serve one 0.0.0.0 8080
+	serve two 0.0.0.0 8081
+	printf '[a]\nports = 80:8080 81:8081\nuser = ps-web\n' >"$PS_TEST_DIR/old.conf"
+	printf '[a]\nports = 80:8081 10.0.0.0/8:82:8080\nuser = ps-web\n' >"$PS_TEST_DIR/new.conf"
+	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
+	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
+	for ((n = 0; ; n += 10)); do
+		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
+		observe $n "$old" "$new"
+		if [ $NOW = old ]; then
+			steered $n 80 one
+			steered $n 81 two
+			# What is left would make the next apply another one, every second time.
+			((n % 20)) || continue
+		else
+			steered $n 80 two
+			steered $n 81 refused
+		fi
+		portsteer -q apply -f "$PS_TEST_DIR/old.conf" || fail_at $n "apply failed"
+		steered $n 80 one
+		steered $n 81 two
+	done
+	finished "apply" $n new
+	assert_equal "$(rules)" "$new"
+}
+
+@test "apply of other modes, which loads their programs, killed at each 25th system call" {
+	local n BEFORE=old NOW old=80:8080/tcp new=81:8081/tcp
+	serve old 127.0.0.1 8080
+	serve new 127.0.0.1 8081
+	printf '[a]\nports = 80:8080\nuser = ps-web\n' >"$PS_TEST_DIR/old.conf"
+	printf '[a]\nports = 81:8081\nfrom = %s/a\nuser = ps-web\n' "$CG" >"$PS_TEST_DIR/new.conf"
+	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
+	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
+	for ((n = 0; ; n += 25)); do
+		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
+		observe $n "$old" "$new"
+		if [ $NOW = old ]; then
+			steered $n 80 old
+		else
+			steered $n 80 refused
+			[ "$(from a probe 81)" = new ] || fail_at $n "the scope's port 81 leads nowhere"
+		fi
+		portsteer -q apply -f "$PS_TEST_DIR/old.conf" || fail_at $n "apply failed"
+		steered $n 80 old
+		no_hooks $n
+	done
+	finished "apply of other modes" $n new
+}

@@ -68,15 +68,17 @@ make_pair()
 # there is stays, behind links.
 private_folder()
 {
-	local folder real file
+	local folder real links file
 	for folder; do
-		real=$PS_TEST_DIR/real$folder
-		mkdir -p "$real"
+		real=$PS_TEST_DIR/real$folder links=$PS_TEST_DIR/links$folder
+		mkdir -p "$real" "$links"
 		mount --rbind "$folder" "$real"
-		mount -t tmpfs -o mode=0755 none "$folder"
+		mount -t tmpfs -o mode=0755 none "$links"
 		for file in "$real"/* "$real"/.[!.]*; do
-			ln -s "$file" "$folder/"
+			ln -s "$file" "$links/"
 		done
+		# Not before: what is in there runs these commands.
+		mount --bind "$links" "$folder"
 	done
 }
 

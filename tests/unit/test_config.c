@@ -277,7 +277,7 @@ static void test_files(void **state)
 		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x5cx1b one:2; delete one of "
 		  "them\n"
 		  "three:2: rule 79-90:7079-7090/tcp overlaps rule 80:8080/tcp: both answer for the "
-		  "same address and port; delete one or change its ports (the other is at "
+		  "same address and port; delete one or change its ports (rule 80:8080/tcp is at "
 		  "/etc/\\x1b one:2)");
 	ps_config_clear(&config);
 }
