@@ -12,6 +12,9 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# Where systemd looks, whatever the prefix.
+UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
+STRIP ?= -s
 B := build
 
 # The last of the names that is installed, /usr/sbin being searched too: clang's
@@ -80,7 +83,7 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests demo test test-kernels bench lint check-docs install uninstall clean help
+.PHONY: all tests demo test test-kernels deb bench lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -185,18 +188,29 @@ lint: ## formatting, static analysis, shell scripts
 check-docs: all
 	$(Q)scripts/check-docs
 
-install: all ## install below DESTDIR and PREFIX
-	$(say) INSTALL $(DESTDIR)$(SBINDIR)/portsteer
-	$(Q)install -D -s -m 0755 $(B)/portsteer $(DESTDIR)$(SBINDIR)/portsteer
-	$(say) INSTALL $(DESTDIR)$(MANDIR)/man8/portsteer.8
+# What goes where, and with which mode.
+INSTALLED := $(SBINDIR)/portsteer $(MANDIR)/man8/portsteer.8 $(MANDIR)/man5/portsteer.conf.5 \
+	$(COMPLETIONDIR)/portsteer $(UNITDIR)/portsteer.service
+
+$(B)/portsteer.service: systemd/portsteer.service Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)sed 's,@SBINDIR@,$(SBINDIR),' $< > $@
+
+install: all $(B)/portsteer.service ## install below DESTDIR and PREFIX
+	$(say) INSTALL "$(INSTALLED:%=$(DESTDIR)%)"
+	$(Q)install -D $(STRIP) -m 0755 $(B)/portsteer $(DESTDIR)$(SBINDIR)/portsteer
 	$(Q)install -D -m 0644 man/portsteer.8 $(DESTDIR)$(MANDIR)/man8/portsteer.8
-	$(say) INSTALL $(DESTDIR)$(COMPLETIONDIR)/portsteer
+	$(Q)install -D -m 0644 man/portsteer.conf.5 $(DESTDIR)$(MANDIR)/man5/portsteer.conf.5
 	$(Q)install -D -m 0644 completions/portsteer.bash $(DESTDIR)$(COMPLETIONDIR)/portsteer
+	$(Q)install -D -m 0644 $(B)/portsteer.service $(DESTDIR)$(UNITDIR)/portsteer.service
 
 uninstall: ## remove what install installed
-	$(say) REMOVE $(DESTDIR)$(SBINDIR)/portsteer
-	$(Q)rm -f $(DESTDIR)$(SBINDIR)/portsteer $(DESTDIR)$(MANDIR)/man8/portsteer.8 \
-		$(DESTDIR)$(COMPLETIONDIR)/portsteer
+	$(say) REMOVE "$(INSTALLED:%=$(DESTDIR)%)"
+	$(Q)rm -f $(INSTALLED:%=$(DESTDIR)%)
+
+deb: ## build the Debian package, in build/deb
+	$(Q)scripts/deps deb
+	$(Q)scripts/make-deb
 
 clean: ## remove build/
 	$(say) CLEAN $(B)

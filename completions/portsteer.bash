@@ -13,6 +13,7 @@ _portsteer_options() {
 	add) echo "--user --cgroup --any-user --from --on-miss --name --mode --file -f" ;;
 	allow) echo "--user --cgroup --any-user --name" ;;
 	del) echo "--from" ;;
+	unload) echo "--all" ;;
 	list) echo "--all" ;;
 	stats) echo "--all" ;;
 	help) echo "--table" ;;

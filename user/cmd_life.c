@@ -25,10 +25,28 @@ int ps_cmd_load(struct ps_cli *cli, struct ps_error *error)
 	return ret ? ret : tell(cli, changed, "loaded in", "already loaded in");
 }
 
+static int unload_all(const struct ps_cli *cli, struct ps_error *error)
+{
+	bool changed;
+	int ret = ps_instance_unload_all(&changed, error);
+
+	if (ret)
+		return ret;
+	if (cli->json)
+		printf("{\"changed\":%s}\n", changed ? "true" : "false");
+	else if (!cli->quiet)
+		puts(changed ? "unloaded from every network namespace" : "nothing is loaded");
+	return 0;
+}
+
 int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error)
 {
 	bool changed;
-	int ret = ps_instance_unload(&cli->netns, &changed, error);
+	int ret;
+
+	if (cli->values.of[PS_OPT_ALL])
+		return unload_all(cli, error);
+	ret = ps_instance_unload(&cli->netns, &changed, error);
 
 	return ret ? ret : tell(cli, changed, "unloaded from", "nothing is loaded in");
 }

@@ -114,6 +114,23 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 	return 0;
 }
 
+int ps_instance_unload_all(bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int ret;
+
+	*changed = false;
+	if (!state_exists())
+		return 0;
+	ret = begin_writer(&w, false, error);
+	if (ret && (w.lock < 0 || w.host.instances || !is_beyond_repair(ret)))
+		return ret;
+	/* Nothing is in force from here on; if we are killed, the rest is cleaned up later. */
+	for (size_t i = 0; !ret && i < PS_MAX_INSTANCES; i++)
+		ps_store(&w.host.instances[i].active, 0);
+	return remove_all(changed, ret, error);
+}
+
 /* What all instances need together. */
 struct collecting {
 	struct ps_anchors anchors;

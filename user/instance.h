@@ -55,6 +55,8 @@ int ps_instance_rules(const struct ps_netns *netns, struct ps_ruleset *rules,
  * listeners that it missed. */
 int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_error *error);
 int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_error *error);
+/* The same for every namespace of the host, also for those that are not to be reached. */
+int ps_instance_unload_all(bool *changed, struct ps_error *error);
 
 /* Called under the lock with the present rules, which it edits (it may call
  * ps_ruleset_add and _del); a non-zero result gives the whole change up. */

@@ -67,8 +67,10 @@ const struct ps_command ps_commands[] = {
 	  "'portsteer add' does this by itself. Loading twice is no error: it attaches a listen\n"
 	  "hook again that was removed together with its cgroup, and finds who listens since.\n",
 	  ps_cmd_load },
-	{ "unload", "", 0, false, true, "remove all rules and programs of this namespace",
-	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
+	{ "unload", "", PS_BIT(PS_OPT_ALL), false, true,
+	  "remove all rules and programs of this namespace",
+	  "With --all, of every namespace of the host. Unloading twice is no error. Connections that are open go on.\n",
+	  ps_cmd_unload },
 	{ "add", "RULE...", PS_RULE_OPTIONS | PS_BIT(PS_OPT_FILE), true, true, "add rules",
 	  add_details, ps_cmd_add },
 	{ "allow", "PORT...",
