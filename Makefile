@@ -177,7 +177,7 @@ demo: ## a web server of an ordinary user answers on port 80
 bench: ## print the figures: lookup, memory, commands, bind and connect mode, nginx
 	$(Q)scripts/deps bench
 	$(Q)$(submake) tests
-	$(Q)status=0; for script in bench-figures bench-bind bench-connect bench-nginx; do \
+	$(Q)status=0; for script in bench-figures bench-apply bench-bind bench-connect bench-nginx; do \
 		scripts/$$script || status=$$?; done; exit $$status
 
 lint: ## formatting, static analysis, shell scripts

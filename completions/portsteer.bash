@@ -4,7 +4,7 @@
 # Completion of portsteer for bash. scripts/check-docs compares the words below with
 # the program's own tables.
 
-_portsteer_commands="load unload add allow del flush list stats status version help"
+_portsteer_commands="load unload add allow del flush apply check save list stats status version help"
 _portsteer_global="--netns --json -j --quiet -q --verbose -v --color --help -h --version -V"
 
 # The options of one command.
@@ -14,6 +14,8 @@ _portsteer_options() {
 	allow) echo "--user --cgroup --any-user --name" ;;
 	del) echo "--from" ;;
 	unload) echo "--all" ;;
+	apply) echo "--file -f --dry-run" ;;
+	check) echo "--file -f" ;;
 	list) echo "--all" ;;
 	stats) echo "--all" ;;
 	help) echo "--table" ;;

@@ -79,6 +79,8 @@ void ps_help_table(void)
 				print_row(ps_commands[i].name, &ps_options[id]);
 		}
 	}
+	for (size_t i = 0; i < ps_config_key_count; i++)
+		printf("key %s %s\n", ps_config_keys[i].name, ps_config_keys[i].value);
 }
 
 int ps_cmd_help(struct ps_cli *cli, struct ps_error *error)
