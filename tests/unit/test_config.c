@@ -140,118 +140,108 @@ static void test_rules(void **state)
 	}
 }
 
+/* Texts with mistakes, and these. */
+static const struct {
+	const char *text;
+	const char *parts[6]; /* "LINE: what" */
+} mistakes[] = {
+	{ "ports = 80:8080\n", { "1: 'ports' is outside of a section" } },
+	{ "80:8080\n", { "1: '80:8080': no key and no section" } },
+	{ "= 3\n", { "1: '= 3': no key and no section" } },
+	{ "a:b = 3\n", { "1: 'a:b = 3': no key and no section" } },
+	{ "[web]\n", { "1: section [web] has no rules", "1: section [web] has no owner" } },
+	{ "[web\n", { "1: '[web' is no section" } },
+	{ "[web] x\n", { "1: '[web] x' is no section" } },
+	{ "[]\n", { "1: a section's name has 1 to 64 bytes, not 0" } },
+	{ " [web]\n", { "1: '[web]': a key begins at the start of its line" } },
+	{ "[a]\nports = 80:8080\n", { "1: section [a] has no owner" } },
+	{ "[a]\nports = 80:8080\nany-user = no\n", { "1: section [a] has no owner" } },
+	{ "[a]\n" WWW, { "1: section [a] has no rules" } },
+	{ "[a]\nports =\n" WWW, { "2: ports has no value" } },
+	{ "[a]\nallow =   \n" WWW, { "2: allow has no value" } },
+	{ "[a]\nuser =\nports = 80:8080\n", { "2: user has no value" } },
+	{ "[a]\nuser = \"\"\nports = 80:8080\n", { "2: user has no value" } },
+	{ "[a]\nports = 80:8080\nname =\n" WWW, { "3: name has no value" } },
+	{ "[a]\nport = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'port'" } },
+	{ "[a]\nPorts = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'Ports'" } },
+	{ "[a]\nports = 80:8080\nuser = nobody\n", { "3: unknown user 'nobody'" } },
+	{ "[a]\nports = 80:8080\ncgroup = a/../b\n", { "3: bad cgroup 'a/../b'" } },
+	{ "[a]\nports = 80:8080\ncgroup = pid:7\n", { "3: no such process" } },
+	{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
+	{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
+	{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
+	{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
+	{ "[a]\nports = 80:8080\nany-user = yes\n" WWW, { "3: any-user contradicts user" } },
+	{ "[a]\nports = 80:8080\n" WWW "user = 5\n", { "4: user is there already, on line 3" } },
+	{ "[a]\nports = 80:8080\nports = 81:8081\n" WWW,
+	  { "3: ports is there already, on line 2" } },
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW "[a]\nports=82:8082\n" WWW,
+	  { "7: section [a] is there already, at f:1" } },
+	{ "[a]\nports = 80:8080\n  user = www\n",
+	  { "1: section [a] has no owner", "3: bad rule 'user'", "3: bad rule '='",
+	    "3: bad rule 'www'" } },
+	{ "[a]\nports = 80:8080\nuser = www\n mode = bind\n",
+	  { "4: user has one value, and this line goes on with it" } },
+	{ "[a]\nports = 80:8080 # web\n" WWW, { "2: bad rule '#'", "2: bad rule 'web'" } },
+	{ "[a]\nports = 80:8080\n  81\n" WWW, { "3: bad rule '81'" } },
+	{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
+	{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
+	{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
+	{ "[a]\nallow = 80\nports=81:8081\nfrom = b\non-miss=pass\n" WWW,
+	  { "4: from is for ports", "5: on-miss is for ports" } },
+	{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
+	  { "2: rule 53:5353/udp: UDP cannot be steered" } },
+	{ "[a]\nports = 53:5353/udp\non-miss = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
+	{ "[a]\nports = 80:8080\nfrom = b\nmode = bind\n" WWW, { "2: rule 80:8080/tcp: from is" } },
+	{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: a value that begins with a quote" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n", { "4: a value that begins with" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n", { "4: '\\x5cn\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n", { "4: '\\x5cx00\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n", { "4: '\\x5cx9\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \xff\n", { "4: byte 8 of the line, \\x5cxff," } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n", { "4: byte 8 of the line, \\x5cx1b," } },
+	{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x5cx0d," } },
+	{ "[a\xff]\nports = 80:8080\n" WWW,
+	  { "1: byte 3 of the line", "2: 'ports' is outside", "3: 'user' is outside" } },
+	/* Together. */
+	{ "[a]\nports = 80:8080 80:8080\n" WWW,
+	  { "2: rule 80:8080/tcp is there already, at f:2" } },
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 80:8081\n" WWW,
+	  { "5: rule 80:8080/tcp overlaps rule 80:8081/tcp" } },
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9000\n" WWW,
+	  { "5: rule 80:8080/tcp makes a loop: its target port 8080 is a front port of "
+	    "8080:9000/tcp" } },
+	{ "[a]\nports = 80:80\n" WWW, { "2: rule 80:80/tcp makes a loop" } },
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nallow = 10.0.0.1:80\n" WWW,
+	  { "5: steer rule 80:8080/tcp and bind rule 10.0.0.1:80/tcp fight over port 80" } },
+	{ "[a]\nports = 1:2000 1:2001 1:2002\n 1:2003\n" WWW,
+	  { "2: rule 1:", "2: rule 1:", "3: rule 1:" } },
+};
+
 /* Each mistake is told, with its line, and there are no others. */
 static void test_mistakes(void **state)
 {
-	static const struct {
-		const char *text;
-		const char *parts[6]; /* "LINE: what" */
-	} rows[] = {
-		{ "ports = 80:8080\n", { "1: 'ports' is outside of a section" } },
-		{ "80:8080\n", { "1: '80:8080': no key and no section" } },
-		{ "= 3\n", { "1: '= 3': no key and no section" } },
-		{ "a:b = 3\n", { "1: 'a:b = 3': no key and no section" } },
-		{ "[web]\n", { "1: section [web] has no rules", "1: section [web] has no owner" } },
-		{ "[web\n", { "1: '[web' is no section" } },
-		{ "[web] x\n", { "1: '[web] x' is no section" } },
-		{ "[]\n", { "1: a section's name has 1 to 64 bytes, not 0" } },
-		{ " [web]\n", { "1: '[web]': a key begins at the start of its line" } },
-		{ "[a]\nports = 80:8080\n", { "1: section [a] has no owner" } },
-		{ "[a]\nports = 80:8080\nany-user = no\n", { "1: section [a] has no owner" } },
-		{ "[a]\n" WWW, { "1: section [a] has no rules" } },
-		{ "[a]\nports =\n" WWW, { "2: ports has no value" } },
-		{ "[a]\nallow =   \n" WWW, { "2: allow has no value" } },
-		{ "[a]\nuser =\nports = 80:8080\n", { "2: user has no value" } },
-		{ "[a]\nuser = \"\"\nports = 80:8080\n", { "2: user has no value" } },
-		{ "[a]\nports = 80:8080\nname =\n" WWW, { "3: name has no value" } },
-		{ "[a]\nport = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'port'" } },
-		{ "[a]\nPorts = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'Ports'" } },
-		{ "[a]\nports = 80:8080\nuser = nobody\n", { "3: unknown user 'nobody'" } },
-		{ "[a]\nports = 80:8080\ncgroup = a/../b\n", { "3: bad cgroup 'a/../b'" } },
-		{ "[a]\nports = 80:8080\ncgroup = pid:7\n", { "3: no such process" } },
-		{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
-		{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
-		{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
-		{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
-		{ "[a]\nports = 80:8080\nany-user = yes\n" WWW,
-		  { "3: any-user contradicts user" } },
-		{ "[a]\nports = 80:8080\n" WWW "user = 5\n",
-		  { "4: user is there already, on line 3" } },
-		{ "[a]\nports = 80:8080\nports = 81:8081\n" WWW,
-		  { "3: ports is there already, on line 2" } },
-		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW
-		  "[a]\nports=82:8082\n" WWW,
-		  { "7: section [a] is there already, at f:1" } },
-		{ "[a]\nports = 80:8080\n  user = www\n",
-		  { "1: section [a] has no owner", "3: bad rule 'user'", "3: bad rule '='",
-		    "3: bad rule 'www'" } },
-		{ "[a]\nports = 80:8080\nuser = www\n mode = bind\n",
-		  { "4: user has one value, and this line goes on with it" } },
-		{ "[a]\nports = 80:8080 # web\n" WWW, { "2: bad rule '#'", "2: bad rule 'web'" } },
-		{ "[a]\nports = 80:8080\n  81\n" WWW, { "3: bad rule '81'" } },
-		{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
-		{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
-		{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
-		{ "[a]\nallow = 80\nports=81:8081\nfrom = b\non-miss=pass\n" WWW,
-		  { "4: from is for ports", "5: on-miss is for ports" } },
-		{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
-		  { "2: rule 53:5353/udp: UDP cannot be steered" } },
-		{ "[a]\nports = 53:5353/udp\non-miss = pass\n" WWW,
-		  { "2: rule 53:5353/udp is a bind" } },
-		{ "[a]\nports = 80:8080\nfrom = b\nmode = bind\n" WWW,
-		  { "2: rule 80:8080/tcp: from is" } },
-		{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \"a\n",
-		  { "4: a value that begins with a quote" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n",
-		  { "4: a value that begins with" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n",
-		  { "4: '\\x5cn\"' is no escape" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n",
-		  { "4: '\\x5cx00\"' is no escape" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n",
-		  { "4: '\\x5cx9\"' is no escape" } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \xff\n",
-		  { "4: byte 8 of the line, \\x5cxff," } },
-		{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n",
-		  { "4: byte 8 of the line, \\x5cx1b," } },
-		{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x5cx0d," } },
-		{ "[a\xff]\nports = 80:8080\n" WWW,
-		  { "1: byte 3 of the line", "2: 'ports' is outside", "3: 'user' is outside" } },
-		/* Together. */
-		{ "[a]\nports = 80:8080 80:8080\n" WWW,
-		  { "2: rule 80:8080/tcp is there already, at f:2" } },
-		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 80:8081\n" WWW,
-		  { "5: rule 80:8080/tcp overlaps rule 80:8081/tcp" } },
-		{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9000\n" WWW,
-		  { "5: rule 80:8080/tcp makes a loop: its target port 8080 is a front port of "
-		    "8080:9000/tcp" } },
-		{ "[a]\nports = 80:80\n" WWW, { "2: rule 80:80/tcp makes a loop" } },
-		{ "[a]\nports = 80:8080\n" WWW "[b]\nallow = 10.0.0.1:80\n" WWW,
-		  { "5: steer rule 80:8080/tcp and bind rule 10.0.0.1:80/tcp fight over port 80" } },
-		{ "[a]\nports = 1:2000 1:2001 1:2002\n 1:2003\n" WWW,
-		  { "2: rule 1:", "2: rule 1:", "3: rule 1:" } },
-	};
 	char text[8192], *line, *save;
 
 	(void)state;
-	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < PS_ARRAY_SIZE(mistakes); i++) {
 		struct ps_config config = { .list.resolver = &resolver };
 		size_t n = 0;
 
-		ROW("%s", rows[i].text);
-		CHECK_EQ(parse(&config, "f", rows[i].text, strlen(rows[i].text)), 0);
+		ROW("%s", mistakes[i].text);
+		CHECK_EQ(parse(&config, "f", mistakes[i].text, strlen(mistakes[i].text)), 0);
 		outcome(&config, text, sizeof(text));
 		for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-			CHECK_MSG(n < PS_ARRAY_SIZE(rows[i].parts) && rows[i].parts[n] &&
+			CHECK_MSG(n < PS_ARRAY_SIZE(mistakes[i].parts) && mistakes[i].parts[n] &&
 					  !strncmp(line, "f:", 2) &&
-					  !strncmp(line + 2, rows[i].parts[n],
-						   strlen(rows[i].parts[n])),
+					  !strncmp(line + 2, mistakes[i].parts[n],
+						   strlen(mistakes[i].parts[n])),
 				  "mistake %zu is \"%s\"", n, line);
 			n++;
 		}
-		CHECK_MSG(n == PS_ARRAY_SIZE(rows[i].parts) || !rows[i].parts[n],
-			  "\"%s\" is not told", rows[i].parts[n]);
+		CHECK_MSG(n == PS_ARRAY_SIZE(mistakes[i].parts) || !mistakes[i].parts[n],
+			  "\"%s\" is not told", mistakes[i].parts[n]);
 		CHECK(n > 0);
 		ps_config_clear(&config);
 	}
