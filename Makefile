@@ -83,7 +83,7 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests demo test test-kernels deb bench lint check-docs install uninstall clean help
+.PHONY: all tests demo test test-kernels test-boot deb bench lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -168,6 +168,10 @@ test-kernels: ## boot Debian's kernels and run the tests in them
 	$(Q)scripts/deps test vm
 	$(Q)$(submake) tests
 	$(Q)scripts/test-kernels
+
+test-boot: deb ## boot a Debian system with the package in it
+	$(Q)scripts/deps vm
+	$(Q)scripts/test-boot
 
 demo: ## a web server of an ordinary user answers on port 80
 	$(Q)scripts/deps demo
