@@ -485,6 +485,9 @@ static int clear_target(struct ps_tables *t, uint32_t target)
 
 	if (bpf_map_lookup_elem(t->events[k], &index, &events))
 		return -errno;
+	/* Nobody has come to it since it was made, or cleared: its slots are empty. */
+	if (!memcmp(&events, &none, sizeof(none)))
+		return 0;
 	for (uint32_t n = 0; n < PS_SLOTS; n++) {
 		uint32_t slot = index * PS_SLOTS + n;
 
