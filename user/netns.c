@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
@@ -22,13 +23,19 @@
 
 #define OWN_NETNS "/proc/thread-self/ns/net"
 
+/* No descriptor: nothing was entered, which needs no right to. */
+enum { STAYED = INT_MAX };
+
 int ps_netns_enter(const struct ps_netns *netns)
 {
-	int before = open(OWN_NETNS, O_RDONLY | O_CLOEXEC);
+	int before;
 
+	if (netns->fd < 0)
+		return STAYED;
+	before = open(OWN_NETNS, O_RDONLY | O_CLOEXEC);
 	if (before < 0)
 		return -errno;
-	if (netns->fd >= 0 && setns(netns->fd, CLONE_NEWNET)) {
+	if (setns(netns->fd, CLONE_NEWNET)) {
 		int err = errno;
 
 		close(before);
@@ -39,7 +46,11 @@ int ps_netns_enter(const struct ps_netns *netns)
 
 int ps_netns_leave(int before)
 {
-	int err = setns(before, CLONE_NEWNET) ? errno : 0;
+	int err;
+
+	if (before == STAYED)
+		return 0;
+	err = setns(before, CLONE_NEWNET) ? errno : 0;
 
 	close(before);
 	return -err;
@@ -47,13 +58,8 @@ int ps_netns_leave(int before)
 
 int ps_netns_socket(const struct ps_netns *netns, int family, int type, int protocol)
 {
-	int before, fd, err;
+	int before = ps_netns_enter(netns), fd, err;
 
-	if (netns->fd < 0) {
-		fd = socket(family, type | SOCK_CLOEXEC, protocol);
-		return fd < 0 ? -errno : fd;
-	}
-	before = ps_netns_enter(netns);
 	if (before < 0)
 		return before;
 	fd = socket(family, type | SOCK_CLOEXEC, protocol);

@@ -19,8 +19,8 @@
 int ps_netns_open(const char *spec, struct ps_netns *netns, struct ps_error *error);
 void ps_netns_close(struct ps_netns *netns);
 
-/* Enter the namespace; returns a descriptor of the one before for ps_netns_leave,
- * or -errno. The calling thread is in the namespace only between the two. */
+/* Enter the namespace, if it is another than the caller's own; returns what
+ * ps_netns_leave needs to go back, or -errno. The calling thread is in the namespace only between the two. */
 int ps_netns_enter(const struct ps_netns *netns);
 /* Go back and close `before`. On failure the process must not go on. */
 int ps_netns_leave(int before);
