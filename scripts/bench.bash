@@ -4,7 +4,7 @@
 # What the scripts that measure share. They are run by tests/e2e/run, after `make bench`,
 # with `here` set to the project's folder.
 
-portsteer=$here/build/portsteer
+portsteer=$PORTSTEER
 python=/usr/bin/python3
 missed=0
 cd "$PS_TEST_DIR" || exit
@@ -136,6 +136,11 @@ compare_exchanges() {
 	read -r median low high least most < <(ratios "$2-$3" "$2-$4")
 	report "$1" "$median" times '>=' "$5"
 	note "  $rounds rounds from $least to $most, half of them" "$low" "to $high"
+}
+
+# The rate that bench_net says.
+rate() {
+	awk '$1 == "rate" { print $2 }'
 }
 
 # --- the hooks
