@@ -1,10 +1,10 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What the scripts that measure share. They are run by tests/e2e/run, after `make bench`,
 # with `here` set to the project's folder.
 
-portsteer=$PORTSTEER
+portsteer=$PORTSTEER # a copy of build/portsteer, made by tests/e2e/run
 python=/usr/bin/python3
 missed=0
 cd "$PS_TEST_DIR" || exit

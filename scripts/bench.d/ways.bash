@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What the comparing scripts share: the ways from a front port to the server, each of which
@@ -14,7 +14,7 @@ server_cgroup=$PS_TEST_CGROUP/server
 client_cgroup=$PS_TEST_CGROUP/client
 cgroup_name=${PS_TEST_CGROUP#"$PS_TEST_CGROUP2"/}
 export XTABLES_LOCKFILE=$PS_TEST_DIR/xtables.lock
-install -m 0755 "$here"/build/tools/bench_net .
+install -m 0755 "$here"/build/tools/bench_{net,hold,flood} .
 mkdir -p "$client_cgroup" "$results"
 mkdir -m 0777 tmp tmp-proxy
 ulimit -n "$(ulimit -Hn)"
@@ -79,12 +79,12 @@ start_way() {
 	nft) ns nft -f "$conf/redirect.nft" ;;
 	iptables-legacy | iptables-nft) start_iptables "${1#iptables-}" ;;
 	nginx-http | nginx-stream)
-		render "$1.conf" >"$1.conf"
-		background /usr/sbin/nginx -p "$PS_TEST_DIR" -c "$PS_TEST_DIR/$1.conf" -e stderr
+		render "$1.conf" >way.conf
+		background /usr/sbin/nginx -p "$PS_TEST_DIR" -c "$PS_TEST_DIR/way.conf" -e stderr
 		;;
 	haproxy)
-		render haproxy.cfg >haproxy.cfg
-		background haproxy -q -f haproxy.cfg
+		render haproxy.cfg >way.cfg
+		background haproxy -q -f way.cfg
 		;;
 	proxyd)
 		background systemd-socket-activate -l "$listen:$front" \
@@ -167,8 +167,8 @@ aim() {
 	case $1 in
 	lo4) listen=0.0.0.0 backend=127.0.0.1 to=127.0.0.1 ;;
 	veth4) listen=0.0.0.0 backend=127.0.0.1 to=198.51.100.1 ;;
-	lo6) listen=[::] backend=[::1] to=::1 ;;
-	veth6) listen=[::] backend=[::1] to=2001:db8::1 ;;
+	lo6) listen='[::]' backend='[::1]' to=::1 ;;
+	veth6) listen='[::]' backend='[::1]' to=2001:db8::1 ;;
 	esac
 }
 
@@ -237,6 +237,9 @@ open_cell() {
 }
 
 close_cell() {
+	if [[ -s $client_cgroup/cgroup.procs ]]; then
+		echo 1 >"$client_cgroup/cgroup.kill"
+	fi
 	end_networks
 }
 
@@ -261,4 +264,61 @@ per_operation() {
 		for (i = 1; i <= 3; i++)
 			printf "cpu-%s %.4f\n", name[i], (a[i] - b[i]) / count
 	}'
+}
+
+# --- samples
+
+failures=0
+
+# attempt FUNCTION SETTING WORK WAY SECONDS: the sample that the function makes, "metric
+# value" lines, goes to the file "sample"; if it fails, why goes to "why". In any case
+# nothing is left.
+attempt() {
+	local status=0
+	"$@" >sample 2>why || status=$?
+	close_cell >>why 2>&1 || status=$?
+	return "$status"
+}
+
+reason_given() {
+	cat why server.log 2>/dev/null | grep -v '^$' | head -n 1 | tr '\t' ' '
+}
+
+# measure FUNCTION FILE ROUND SETTING WORK WAY SECONDS: the sample is added to the file:
+# round, setting, work, way, metric, value.
+measure() {
+	local metric value
+	if attempt "$1" "${@:4}"; then
+		while read -r metric value; do
+			printf '%s\t%s\t%s\t%s\t%s\t%s\n' "${@:3:4}" "$metric" "$value"
+		done <sample >>"$results/$2"
+	else
+		echo "$4, $5, ${label[$6]-$6}, in round $3: $(reason_given)" |
+			tee -a "$results/failures" >&2
+		failures=$((failures + 1))
+	fi
+}
+
+# A way that does not work here is not tried again: "absent" has it, and why.
+find_usable() {
+	local way usable=()
+	for way in "${ways[@]}"; do
+		grep -q "^$way	" "$results/absent.tsv" || usable+=("$way")
+	done
+	ways=("${usable[@]}")
+}
+
+# Is it the turn of this way in this round? Those near the limit have all rounds, the
+# others as many as are wanted, evenly spread.
+is_its_turn() {
+	[[ ' direct again steer bind connect ' == *" $1 "* ]] ||
+		(($2 * far / rounds != ($2 + 1) * far / rounds))
+}
+
+# in_turn COUNT ROUND: the indices, in turns forwards and backwards.
+in_turn() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		echo $(($2 % 2 == 0 ? i : $1 - 1 - i))
+	done
 }
