@@ -72,7 +72,7 @@ ns() {
 start_way() {
 	local rule=$front:$target/${protocol/http/tcp}
 	case $1 in
-	direct | again) ;;
+	none | direct | again) ;;
 	steer) ns "$portsteer" -q add "$rule" --cgroup "$cgroup_name/server" ;;
 	bind) ns "$portsteer" -q add "$rule" --mode bind --cgroup "$cgroup_name/server" ;;
 	connect) ns "$portsteer" -q add "$rule" --from "$cgroup_name/client" --any-user ;;
@@ -140,10 +140,10 @@ make_networks() {
 }
 
 end_networks() {
-	local _
+	local try
 	[[ ! -d $server_cgroup ]] || {
 		echo 1 >"$server_cgroup/cgroup.kill"
-		for ((_ = 0; _ < 500; _++)); do
+		for ((try = 0; try < 3000; try++)); do
 			rmdir "$server_cgroup" 2>/dev/null && break
 			sleep 0.01
 		done
@@ -222,7 +222,7 @@ open_cell() {
 		start_server "$3" "$4"
 		await_port "$front"
 		;;
-	steer | connect | nft | iptables-*)
+	none | steer | connect | nft | iptables-*)
 		start_way "$4"
 		start_server "$3" "$4"
 		await_port "$target"
@@ -237,9 +237,7 @@ open_cell() {
 }
 
 close_cell() {
-	if [[ -s $client_cgroup/cgroup.procs ]]; then
-		echo 1 >"$client_cgroup/cgroup.kill"
-	fi
+	echo 1 >"$client_cgroup/cgroup.kill"
 	end_networks
 }
 
@@ -281,7 +279,8 @@ attempt() {
 }
 
 reason_given() {
-	cat why server.log 2>/dev/null | grep -v '^$' | head -n 1 | tr '\t' ' '
+	cat why server.log 2>/dev/null |
+		awk 'NF && !said { said = $0 } END { print said ? said : "no reason given" }' | tr '\t' ' '
 }
 
 # measure FUNCTION FILE ROUND SETTING WORK WAY SECONDS: the sample is added to the file:
