@@ -245,22 +245,24 @@ client() {
 	(run_in "$client_netns" "$client_cgroup" "$@")
 }
 
-# --- CPU time, in microseconds: "client C server S softirq T"
+# --- CPU time, in microseconds
 
+cpu_parts='client-user client-system server-user server-system softirq'
+
+# All of them so far; softirqs of our CPU are part of the others too.
 cpu_times() {
 	awk -v tick="$(getconf CLK_TCK)" -v cpu="cpu$cpu" '
-		$1 == "usage_usec" { time[FILENAME] = $2 }
-		$1 == cpu { softirq = $8 / tick * 1e6 }
-		END { printf "%d %d %d\n", time[ARGV[1]], time[ARGV[2]], softirq }
+		$1 == "user_usec" || $1 == "system_usec" { times = times " " $2 }
+		$1 == cpu { print times, $8 / tick * 1e6 }
 	' "$client_cgroup/cpu.stat" "$server_cgroup/cpu.stat" /proc/stat
 }
 
-# per_operation BEFORE AFTER COUNT: "cpu-client C" and so on, for one operation.
+# per_operation BEFORE AFTER COUNT: "cpu:PART US", for one operation.
 per_operation() {
-	awk -v before="$1" -v after="$2" -v count="$3" 'BEGIN {
-		split(before, b); split(after, a); split("client server softirq", name)
-		for (i = 1; i <= 3; i++)
-			printf "cpu-%s %.4f\n", name[i], (a[i] - b[i]) / count
+	awk -v before="$1" -v after="$2" -v count="$3" -v parts="$cpu_parts" 'BEGIN {
+		split(before, b); split(after, a); n = split(parts, part)
+		for (i = 1; i <= n; i++)
+			printf "cpu:%s %.4f\n", part[i], (a[i] - b[i]) / count
 	}'
 }
 
