@@ -79,7 +79,8 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests demo test test-kernels bench bench-report bench-figures bench-bpf lint check-docs install uninstall clean help
+.PHONY: all tests tools demo test test-kernels bench bench-report bench-figures bench-bpf lint \
+	check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -152,6 +153,8 @@ $(B)/tools/static_server: LDLIBS :=
 
 tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
 
+tools: all $(TOOL_PROGRAMS)
+
 # --- what people type
 
 # Packages first: the build needs them, so it is a make of its own.
@@ -172,7 +175,7 @@ demo: ## a web server of an ordinary user answers on port 80
 
 bench: ## compare with every other way to a port; QUICK=1: in three minutes
 	$(Q)scripts/deps bench
-	$(Q)$(submake) all $(TOOL_PROGRAMS)
+	$(Q)$(submake) tools
 	$(Q)scripts/bench
 
 bench-report: ## write docs/benchmarks.md of what make bench has measured
@@ -181,13 +184,13 @@ bench-report: ## write docs/benchmarks.md of what make bench has measured
 
 bench-figures: ## print the figures: lookup, memory, commands, bind and connect mode, nginx
 	$(Q)scripts/deps bench
-	$(Q)$(submake) all $(TOOL_PROGRAMS)
+	$(Q)$(submake) tools
 	$(Q)status=0; for script in bench-figures bench-bind bench-connect bench-nginx; do \
 		scripts/$$script || status=$$?; done; exit $$status
 
 bench-bpf: ## what each BPF program costs, beside that of BASE=rev
 	$(Q)scripts/deps bench
-	$(Q)$(submake) all $(TOOL_PROGRAMS)
+	$(Q)$(submake) tools
 	$(Q)scripts/bench-bpf $(BASE)
 
 lint: ## formatting, static analysis, shell scripts

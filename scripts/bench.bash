@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What the scripts that measure share. They are run by tests/e2e/run, after `make bench`,
+# What the scripts that measure share. They are run by tests/e2e/run, after `make tools`,
 # with `here` set to the project's folder.
 
 portsteer=$PORTSTEER # a copy of build/portsteer, made by tests/e2e/run
