@@ -18,6 +18,15 @@ install -m 0755 "$here"/build/tools/bench_{net,hold,flood} .
 mkdir -p "$client_cgroup" "$results"
 mkdir -m 0777 tmp tmp-proxy
 ulimit -n "$(ulimit -Hn)"
+
+# With APART=1 the server's side has a CPU of its own.
+alone_server=("${alone[@]}")
+other_cpu=$(awk -v ours="cpu$cpu" '/^cpu[0-9]/ && $1 != ours { print substr($1, 4); exit }' \
+	/proc/stat)
+if [[ -n ${APART-} && -n $other_cpu ]]; then
+	alone_server[2]=$other_cpu
+fi
+
 files=$(($(ulimit -n) - 100))
 connections=$((files / 2)) # that a proxy can have
 
@@ -53,10 +62,12 @@ render() {
 		"$conf/$1"
 }
 
-# run_in NETNS CGROUP COMMAND...: on our CPU.
+# run_in NETNS CGROUP COMMAND...: on the CPU of its side.
 run_in() {
+	local on=("${alone[@]}")
+	[[ $2 != "$server_cgroup" ]] || on=("${alone_server[@]}")
 	echo "$BASHPID" >"$2/cgroup.procs"
-	exec nsenter --net=/run/netns/"$1" -- "${alone[@]}" "${@:3}"
+	exec nsenter --net=/run/netns/"$1" -- "${on[@]}" "${@:3}"
 }
 
 # A program on the server's side goes on until the cell ends.
@@ -114,29 +125,27 @@ start_socat() {
 # --- a cell
 
 make_networks() {
-	local name
-	ip -batch - <<-'END'
-		netns add server
-		netns add client
-		link add server netns server type veth peer name client netns client
+	make_namespace server
+	[[ $over == veth ]] || return 0
+	make_namespace client
+	ip link add server netns server type veth peer name client netns client
+	give_address server 1
+	give_address client 2
+}
+
+# Whoever calls, the client or a proxy, may use many ports.
+make_namespace() {
+	ip netns add "$1"
+	nsenter --net=/run/netns/"$1" -- sh -c 'ip link set lo up
+		echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
+}
+
+give_address() {
+	ip -n "$1" -batch - <<-END
+		addr add 198.51.100.$2/24 dev $1
+		addr add 2001:db8::$2/64 dev $1 nodad
+		link set $1 up
 	END
-	ip -n server -batch - <<-'END'
-		link set lo up
-		addr add 198.51.100.1/24 dev server
-		addr add 2001:db8::1/64 dev server nodad
-		link set server up
-	END
-	ip -n client -batch - <<-'END'
-		link set lo up
-		addr add 198.51.100.2/24 dev client
-		addr add 2001:db8::2/64 dev client nodad
-		link set client up
-	END
-	# Whoever calls, the client or a proxy, may use many ports.
-	for name in client server; do
-		nsenter --net=/run/netns/$name -- \
-			sh -c 'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
-	done
 }
 
 end_networks() {
@@ -151,10 +160,8 @@ end_networks() {
 	if [[ -e $state ]]; then
 		ns "$portsteer" -q unload
 	fi
-	ip -batch - <<-'END'
-		netns del server
-		netns del client
-	END
+	ip netns del server
+	[[ $over != veth ]] || ip netns del client
 }
 
 # aim SETTING PROTOCOL: addresses and ports. A setting is lo4, veth6 and so on.
@@ -249,11 +256,12 @@ client() {
 
 cpu_parts='client-user client-system server-user server-system softirq'
 
-# All of them so far; softirqs of our CPU are part of the others too.
+# All of them so far; softirqs of our CPUs are part of the others too.
 cpu_times() {
-	awk -v tick="$(getconf CLK_TCK)" -v cpu="cpu$cpu" '
+	awk -v tick="$(getconf CLK_TCK)" -v cpu="cpu$cpu" -v other="cpu${alone_server[2]}" '
 		$1 == "user_usec" || $1 == "system_usec" { times = times " " $2 }
-		$1 == cpu { print times, $8 / tick * 1e6 }
+		$1 == cpu || $1 == other { softirq += $8 / tick * 1e6 }
+		END { print times, softirq }
 	' "$client_cgroup/cpu.stat" "$server_cgroup/cpu.stat" /proc/stat
 }
 
@@ -304,7 +312,7 @@ measure() {
 find_usable() {
 	local way usable=()
 	for way in "${ways[@]}"; do
-		grep -q "^$way	" "$results/absent.tsv" || usable+=("$way")
+		grep -qs "^$way	" "$results/absent.tsv" || usable+=("$way")
 	done
 	ways=("${usable[@]}")
 }
