@@ -83,7 +83,8 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests demo test test-kernels test-boot deb bench lint check-docs install uninstall clean help
+.PHONY: all tests tools demo test test-kernels test-boot deb bench bench-report bench-figures \
+	bench-bpf lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -156,6 +157,8 @@ $(B)/tools/static_server: LDLIBS :=
 
 tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
 
+tools: all $(TOOL_PROGRAMS)
+
 # --- what people type
 
 # Packages first: the build needs them, so it is a make of its own.
@@ -178,11 +181,25 @@ demo: ## a web server of an ordinary user answers on port 80
 	$(Q)$(submake) all
 	$(Q)scripts/demo
 
-bench: ## print the figures: lookup, memory, commands, bind and connect mode, nginx
+bench: ## compare with every other way to a port; QUICK=1: in three minutes
 	$(Q)scripts/deps bench
-	$(Q)$(submake) tests
+	$(Q)$(submake) tools
+	$(Q)scripts/bench
+
+bench-report: ## write docs/benchmarks.md of what make bench has measured
+	$(Q)scripts/deps bench
+	$(Q)scripts/bench-report
+
+bench-figures: ## print the figures: lookup, memory, commands, bind and connect mode, nginx
+	$(Q)scripts/deps bench
+	$(Q)$(submake) tools
 	$(Q)status=0; for script in bench-figures bench-apply bench-bind bench-connect bench-nginx; do \
 		scripts/$$script || status=$$?; done; exit $$status
+
+bench-bpf: ## what each BPF program costs, beside that of BASE=rev
+	$(Q)scripts/deps bench
+	$(Q)$(submake) tools
+	$(Q)scripts/bench-bpf $(BASE)
 
 lint: ## formatting, static analysis, shell scripts
 	$(Q)scripts/deps lint
@@ -224,7 +241,7 @@ help: ## show this
 	@echo "Targets of portsteer $(VERSION):"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
 		while IFS='|' read -r target text; do printf '%-20s%s\n' "$$target" "$$text"; done
-	@echo "Variables: V=1, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
+	@echo "Variables: V=1, QUICK=1, BASE=rev, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
 
 # --- internal
 

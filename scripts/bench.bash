@@ -1,10 +1,10 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What the scripts that measure share. They are run by tests/e2e/run, after `make bench`,
+# What the scripts that measure share. They are run by tests/e2e/run, after `make tools`,
 # with `here` set to the project's folder.
 
-portsteer=$here/build/portsteer
+portsteer=$PORTSTEER # a copy of build/portsteer, made by tests/e2e/run
 python=/usr/bin/python3
 missed=0
 cd "$PS_TEST_DIR" || exit
@@ -141,6 +141,11 @@ compare_exchanges() {
 		note "$1" "$median" times
 	fi
 	note "  $rounds rounds from $least to $most, half of them" "$low" "to $high"
+}
+
+# The rate that bench_net says.
+rate() {
+	awk '$1 == "rate" { print $2 }'
 }
 
 # --- the hooks
