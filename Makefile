@@ -92,7 +92,7 @@ $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
-	$(Q)$(BPFTOOL) gen skeleton $< name ps2_$* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name ps3_$* > $@
 
 $(B)/%.bpf.gz: $(B)/%.bpf.o
 	$(say) PACK $@

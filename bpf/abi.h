@@ -11,10 +11,10 @@
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
 
-#define PORTSTEER_ABI 2
-/* Kernel objects are called by this prefix and their pin's name ("ps2_netns"):
+#define PORTSTEER_ABI 3
+/* Kernel objects are called by this prefix and their pin's name ("ps3_netns"):
  * an object of another ABI is recognised before a byte of it is read. */
-#define PORTSTEER_PREFIX "ps2_"
+#define PORTSTEER_PREFIX "ps3_"
 
 /* Limits. Every one is checked in user space before anything is built. */
 enum {
@@ -227,7 +227,7 @@ struct ps_bound {
 	__u8 reserved[3];
 };
 
-/* What a run of ps2_marks writes for each such socket. */
+/* What a run of ps3_marks writes for each such socket. */
 struct ps_mark {
 	__u64 cookie; /* the socket's */
 	struct ps_bound on;

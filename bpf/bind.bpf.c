@@ -17,7 +17,7 @@
 #include "owner_maps.h"
 
 /* One bit for each port: a superset of the ports that bind rules name, in any instance.
- * User space writes it through mmap (the map "ps2_bind.data"). */
+ * User space writes it through mmap (the map "ps3_bind.data"). */
 __u32 filter[65536 / 32] SEC(".data");
 
 /* Per instance: bind records, grown by replacement. */
@@ -48,37 +48,37 @@ struct {
 #include "bind.h"
 
 SEC("cgroup/bind4")
-int ps2_bind4(struct bpf_sock_addr *ctx)
+int ps3_bind4(struct bpf_sock_addr *ctx)
 {
 	return bind4(ctx);
 }
 
 SEC("cgroup/bind6")
-int ps2_bind6(struct bpf_sock_addr *ctx)
+int ps3_bind6(struct bpf_sock_addr *ctx)
 {
 	return bind6(ctx);
 }
 
 SEC("cgroup/post_bind4")
-int ps2_post_bind4(struct bpf_sock *ctx)
+int ps3_post_bind4(struct bpf_sock *ctx)
 {
 	return bind_done(ctx);
 }
 
 SEC("cgroup/post_bind6")
-int ps2_post_bind6(struct bpf_sock *ctx)
+int ps3_post_bind6(struct bpf_sock *ctx)
 {
 	return bind_done(ctx);
 }
 
 SEC("cgroup/getsockname4")
-int ps2_getsockname4(struct bpf_sock_addr *ctx)
+int ps3_getsockname4(struct bpf_sock_addr *ctx)
 {
 	return getsockname4(ctx);
 }
 
 SEC("cgroup/getsockname6")
-int ps2_getsockname6(struct bpf_sock_addr *ctx)
+int ps3_getsockname6(struct bpf_sock_addr *ctx)
 {
 	return getsockname6(ctx);
 }
@@ -86,7 +86,7 @@ int ps2_getsockname6(struct bpf_sock_addr *ctx)
 /* Who is bound through a rule, for those who ask: the map cannot be read by socket
  * from outside of its process. */
 SEC("iter/bpf_sk_storage_map")
-int ps2_marks(struct bpf_iter__bpf_sk_storage_map *ctx)
+int ps3_marks(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct ps_bound *on = ctx->value;
 	struct sock *sk = ctx->sk;

@@ -24,25 +24,25 @@
 #include "connect.h"
 
 SEC("cgroup/connect4")
-int ps2_connect4(struct bpf_sock_addr *ctx)
+int ps3_connect4(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, false);
 }
 
 SEC("cgroup/connect6")
-int ps2_connect6(struct bpf_sock_addr *ctx)
+int ps3_connect6(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, true);
 }
 
 SEC("cgroup/getpeername4")
-int ps2_getpeername4(struct bpf_sock_addr *ctx)
+int ps3_getpeername4(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
-int ps2_getpeername6(struct bpf_sock_addr *ctx)
+int ps3_getpeername6(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, true);
 }

@@ -14,14 +14,14 @@
 #include "abi.h"
 #include "maps.h"
 
-#define fronts ps2_fronts
-#define fronts_more ps2_fronts_more
-#define hits ps2_hits
-#define hits_more ps2_hits_more
-#define listeners ps2_listeners
-#define listeners_more ps2_listeners_more
-#define spill ps2_overflow
-#define prefixes ps2_prefixes
+#define fronts ps3_fronts
+#define fronts_more ps3_fronts_more
+#define hits ps3_hits
+#define hits_more ps3_hits_more
+#define listeners ps3_listeners
+#define listeners_more ps3_listeners_more
+#define spill ps3_overflow
+#define prefixes ps3_prefixes
 
 /* This instance's index in `instances`; a constant to the verifier. */
 const volatile __u32 instance;
@@ -29,7 +29,7 @@ const volatile __u32 instance;
 /* One bit for each port: a superset of the front ports in force. User space writes it
  * through mmap. A variable and not a
  * map of our own, so that its address is a constant of the program: libbpf makes it
- * the map "ps2_inst.data". */
+ * the map "ps3_inst.data". */
 __u32 filter[65536 / 32] SEC(".data");
 
 struct {
@@ -105,7 +105,7 @@ struct {
 #include "steer.h"
 
 SEC("sk_lookup")
-int ps2_steer(struct bpf_sk_lookup *ctx)
+int ps3_steer(struct bpf_sk_lookup *ctx)
 {
 	return steer(ctx);
 }

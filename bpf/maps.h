@@ -7,21 +7,21 @@
 #define PORTSTEER_MAPS_H
 
 /* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h). */
-#define instances ps2_instances
-#define netns ps2_netns
-#define admits ps2_admits
-#define owners ps2_owners
-#define sockets ps2_sockets
-#define events ps2_events
-#define overflows ps2_overflows
-#define scan_args ps2_scan_args
-#define seen ps2_seen
-#define binds ps2_binds
-#define bound ps2_bound
-#define scopes ps2_scopes
-#define hops ps2_hops
-#define trails ps2_trails
-#define scope_cache ps2_scope_cache
+#define instances ps3_instances
+#define netns ps3_netns
+#define admits ps3_admits
+#define owners ps3_owners
+#define sockets ps3_sockets
+#define events ps3_events
+#define overflows ps3_overflows
+#define scan_args ps3_scan_args
+#define seen ps3_seen
+#define binds ps3_binds
+#define bound ps3_bound
+#define scopes ps3_scopes
+#define hops ps3_hops
+#define trails ps3_trails
+#define scope_cache ps3_scope_cache
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

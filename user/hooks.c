@@ -26,16 +26,16 @@ static const struct {
 	const char *links[6];
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
-			  "ps2_bind",
+			  "ps3_bind",
 			  &ps_object_bind,
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
 			    "getsockname6" } },
 	[PS_SET_CONNECT] = { "connect",
-			     "ps2_connect",
+			     "ps3_connect",
 			     &ps_object_connect,
 			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
 	[PS_SET_DATAGRAM] = { "datagram",
-			      "ps2_datagram",
+			      "ps3_datagram",
 			      &ps_object_datagram,
 			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
 };
@@ -45,14 +45,14 @@ static const struct {
 	enum ps_set set;
 	const char *pin, *map, *program;
 } objects[PS_HOOKS_FDS] = {
-	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps2_binds", NULL },
-	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", "ps2_bound", NULL },
+	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps3_binds", NULL },
+	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", "ps3_bound", NULL },
 	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
-	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps2_marks" },
-	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps2_scopes", NULL },
-	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps2_hops", NULL },
-	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", "ps2_trails", NULL },
-	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps2_scope_cache", NULL },
+	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps3_marks" },
+	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps3_scopes", NULL },
+	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps3_hops", NULL },
+	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", "ps3_trails", NULL },
+	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps3_scope_cache", NULL },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };
 

@@ -218,18 +218,18 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static int pin_instance(const struct ps2_instance *skel, uint64_t cookie)
+static int pin_instance(const struct ps3_instance *skel, uint64_t cookie)
 {
 	const int fds[PS_INST_FDS] = {
 		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
-		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps2_fronts),
-		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps2_fronts_more),
-		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps2_hits),
-		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps2_hits_more),
-		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps2_listeners),
-		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps2_listeners_more),
-		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps2_overflow),
-		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps2_prefixes),
+		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps3_fronts),
+		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps3_fronts_more),
+		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps3_hits),
+		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps3_hits_more),
+		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps3_listeners),
+		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps3_listeners_more),
+		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps3_overflow),
+		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps3_prefixes),
 	};
 	char path[PS_PATH];
 	int ret;
@@ -245,7 +245,7 @@ static int pin_instance(const struct ps2_instance *skel, uint64_t cookie)
 		ret = ps_bpffs_pin(fds[i], path);
 	}
 	ps_bpffs_path(path, FOLDER "/steer", cookie);
-	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps2_steer), path);
+	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps3_steer), path);
 }
 
 int ps_steer_attach(const struct ps_netns *netns)
@@ -281,11 +281,11 @@ int ps_steer_detach(uint64_t cookie)
 }
 
 static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-			 const struct ps2_instance *skel)
+			 const struct ps3_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
-	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps2_listeners),
-				     bpf_map__fd(skel->maps.ps2_overflow));
+	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps3_listeners),
+				     bpf_map__fd(skel->maps.ps3_overflow));
 
 	if (!ret)
 		ret = pin_instance(skel, netns->cookie);
@@ -296,25 +296,25 @@ static int fill_instance(const struct ps_host *host, const struct ps_netns *netn
 	return ret;
 }
 
-static int load_instance(const struct ps_host *host, uint32_t index, struct ps2_instance **result,
+static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_instance **result,
 			 struct ps_error *error)
 {
-	struct ps2_instance *skel = ps2_instance__open();
+	struct ps3_instance *skel = ps3_instance__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
 	skel->rodata->instance = index;
-	ret = bpf_map__reuse_fd(skel->maps.ps2_instances, host->fd[PS_HOST_INSTANCES]);
+	ret = bpf_map__reuse_fd(skel->maps.ps3_instances, host->fd[PS_HOST_INSTANCES]);
 	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps2_events, host->fd[PS_HOST_EVENTS]);
+		ret = bpf_map__reuse_fd(skel->maps.ps3_events, host->fd[PS_HOST_EVENTS]);
 	if (!ret)
-		ret = ps2_instance__load(skel);
+		ret = ps3_instance__load(skel);
 	if (!ret) {
 		*result = skel;
 		return 0;
 	}
-	ps2_instance__destroy(skel);
+	ps3_instance__destroy(skel);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
@@ -325,7 +325,7 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps2_
 
 int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
 {
-	struct ps2_instance *skel = NULL;
+	struct ps3_instance *skel = NULL;
 	int index = ps_host_free_index(host), ret;
 	__u32 value;
 
@@ -343,7 +343,7 @@ int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct p
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, netns, value, skel);
-	ps2_instance__destroy(skel);
+	ps3_instance__destroy(skel);
 	if (ret) {
 		remove_rest(host, netns->cookie, value);
 		return ps_fail_kernel(error, ret, "attach to the network namespace");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What ps2_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
+ * What ps3_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
  * verdict, the socket and the counter that each must give. The tables in the
  * kernel are laid out and stored by the same code that the commands use; only
  * the listeners are put into the sockmaps by hand. TAP on stdout; needs root.
@@ -61,8 +61,8 @@ __attribute__((noreturn)) static void die(const char *what)
 
 /* --- the kernel side --- */
 
-static struct ps2_host *host_skel;
-static struct ps2_instance *skel;
+static struct ps3_host *host_skel;
+static struct ps3_instance *skel;
 static struct ps_host host = PS_HOST_NONE;
 static struct ps_tables tables = PS_TABLES_NONE;
 static struct ps_plan plan;
@@ -78,29 +78,29 @@ static void *map_memory(int fd, size_t size)
 
 static void load_host(void)
 {
-	host_skel = ps2_host__open_and_load();
+	host_skel = ps3_host__open_and_load();
 	if (!host_skel)
 		die("load the shared programs");
-	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps2_instances);
-	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps2_netns);
-	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps2_admits);
-	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps2_owners);
-	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps2_sockets);
-	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps2_events);
-	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps2_overflows);
+	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps3_instances);
+	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps3_netns);
+	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps3_admits);
+	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps3_owners);
+	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps3_sockets);
+	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps3_events);
+	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps3_overflows);
 	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
 				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
 }
 
 static void load_instance(void)
 {
-	skel = ps2_instance__open();
+	skel = ps3_instance__open();
 	if (!skel)
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
-	if (bpf_map__reuse_fd(skel->maps.ps2_instances, host.fd[PS_HOST_INSTANCES]) ||
-	    bpf_map__reuse_fd(skel->maps.ps2_events, host.fd[PS_HOST_EVENTS]) ||
-	    ps2_instance__load(skel))
+	if (bpf_map__reuse_fd(skel->maps.ps3_instances, host.fd[PS_HOST_INSTANCES]) ||
+	    bpf_map__reuse_fd(skel->maps.ps3_events, host.fd[PS_HOST_EVENTS]) ||
+	    ps3_instance__load(skel))
 		die("load the instance's program");
 }
 
@@ -113,14 +113,14 @@ static void open_tables(void)
 	tables.index = INSTANCE;
 	tables.instance = &host.instances[INSTANCE];
 	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.data);
-	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps2_fronts);
-	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps2_fronts_more);
-	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps2_hits);
-	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps2_hits_more);
-	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps2_listeners);
-	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps2_listeners_more);
-	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps2_overflow);
-	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps2_prefixes);
+	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps3_fronts);
+	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps3_fronts_more);
+	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps3_hits);
+	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps3_hits_more);
+	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps3_listeners);
+	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps3_listeners_more);
+	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps3_overflow);
+	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps3_prefixes);
 	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 65536 / 8);
 	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
 			       tables.fd[PS_INST_OVERFLOW]))
@@ -303,7 +303,7 @@ static int run(const struct row *row, uint64_t *cookie)
 		inet_pton(AF_INET, row->local, &ctx.local_ip4);
 		inet_pton(AF_INET, "203.0.113.2", &ctx.remote_ip4);
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps2_steer), &opts))
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps3_steer), &opts))
 		die("BPF_PROG_TEST_RUN");
 	*cookie = ctx.cookie;
 	return (int)opts.retval;

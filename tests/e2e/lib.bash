@@ -416,17 +416,17 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments on this host: "map 12 ps2_netns".
+# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps3_netns".
 bpf_objects()
 {
 	{
 		bpftool -j map list
 		bpftool -j prog list
 	} | "$PYTHON" -c '
-import json, sys
+import json, re, sys
 for kind, line in zip(("map", "prog"), sys.stdin):
     for o in json.loads(line):
-        if o.get("name", "").startswith("ps2_"):
+        if re.match(r"ps\d*_", o.get("name", "")):
             print(kind, o["id"], o["name"])
 ' | sort
 }
