@@ -46,7 +46,8 @@ LDLIBS := -lbpf -lelf -lz -ljson-c
 
 # --- files
 
-SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h
+SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
+OBJECTS := host instance bind connect datagram
 # Built into user/objects.c.
 PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
@@ -97,6 +98,12 @@ $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 $(B)/%.bpf.gz: $(B)/%.bpf.o
 	$(say) PACK $@
 	$(Q)gzip -9nc $< > $@
+
+# Which build's programs are loaded?
+$(B)/build_id.h: $(OBJECTS:%=$(B)/%.bpf.o) Makefile
+	$(say) ID $@
+	$(Q)id=$$(cat $(filter %.o,$^) | sha256sum | cut -c 1-16) && \
+		echo "#define PORTSTEER_BUILD_ID 0x$${id}ULL" > $@
 
 # --- the program
 

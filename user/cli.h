@@ -88,6 +88,7 @@ void ps_help_table(void);
 
 int ps_cmd_load(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_add(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_allow(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_del(struct ps_cli *cli, struct ps_error *error);

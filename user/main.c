@@ -35,6 +35,10 @@ static const char allow_details[] =
 	"  portsteer allow 443/tcp 443/udp --user www-data\n"
 	"  portsteer allow 22 --user git --cgroup system.slice/git-ssh.service\n"
 	"  portsteer allow 600-700/tcp --any-user\n";
+static const char upgrade_details[] =
+	"After an update of portsteer. For all network namespaces; rules, listeners and counters\n"
+	"are kept, and no connection fails. What was loaded by another version is taken over if\n"
+	"its form is known; if it is not, nothing is changed and the reason is given.\n";
 static const char del_details[] =
 	"RULE is written as 'portsteer list' shows it; the target may be left out. Connections\n"
 	"that are open go on, and who is bound to a port keeps it. All rules of one command are\n"
@@ -51,6 +55,8 @@ const struct ps_command ps_commands[] = {
 	  ps_cmd_load },
 	{ "unload", "", 0, false, true, "remove all rules and programs of this namespace",
 	  "Unloading twice is no error. Connections that are open go on.\n", ps_cmd_unload },
+	{ "upgrade", "", 0, false, true, "replace what is loaded by this version's programs",
+	  upgrade_details, ps_cmd_upgrade },
 	{ "add", "RULE...", PS_RULE_OPTIONS | PS_BIT(PS_OPT_FILE), true, true, "add rules",
 	  add_details, ps_cmd_add },
 	{ "allow", "PORT...",

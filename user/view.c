@@ -16,6 +16,7 @@
 #include "lifecycle.h"
 #include "memory.h"
 #include "tables.h"
+#include "upgrade.h"
 #include "util.h"
 
 /* A ruleset may be replaced while it is read: then read again. */
@@ -103,7 +104,7 @@ static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule
 			   struct ps_rule_stats *s)
 {
 	struct ps_bind_events events;
-	int ret = ps_tables_rule_events(t, rule->id, &events);
+	int ret = ps_tables_bind_events(t, rule->id, &events);
 
 	if (ret)
 		return ret;
@@ -122,7 +123,7 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 			      const struct ps_rule *rule, struct ps_rule_stats *s)
 {
 	struct ps_connect_events events;
-	int ret = ps_tables_rule_events(t, rule->id, &events);
+	int ret = ps_tables_connect_events(t, rule->id, &events);
 
 	if (ret)
 		return ret;
@@ -237,7 +238,7 @@ static int read_view(struct ps_tables *tables, struct ps_view *view)
 	return ret ? ret : read_listeners(tables, view);
 }
 
-int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
+static int view_once(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
@@ -264,6 +265,20 @@ int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct 
 	return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
 		       "portsteer is not loaded in %s; run 'portsteer load' or 'portsteer add'",
 		       netns->label);
+}
+
+int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
+{
+	for (int tries = READ_TRIES; tries--;) {
+		uint64_t folder = ps_bpffs_inode();
+		int ret = view_once(netns, view, error);
+
+		/* An upgrade exchanges everything: it may have been half of each. */
+		if (ps_bpffs_inode() == folder || !tries)
+			return ret;
+		ps_view_clear(view);
+	}
+	return -EAGAIN;
 }
 
 void ps_host_info_clear(struct ps_host_info *info)
@@ -388,6 +403,7 @@ int ps_host_info_read(struct ps_host_info *info, struct ps_error *error)
 	if (ret)
 		return ps_fail_kernel(error, ret, "read what is loaded");
 	ps_bpffs_each(PS_STATE, count_leftover, &c);
+	info->leftovers += ps_upgrade_is_unfinished();
 	info->memory = ps_memory();
 	return 0;
 }
