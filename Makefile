@@ -158,6 +158,8 @@ $(B)/tools/static_server: HARDENING_LD := -static
 $(B)/tools/static_server: LDLIBS :=
 
 tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
+	$(say) OTHERS $(B)/others
+	$(Q)scripts/build-others
 
 # --- what people type
 

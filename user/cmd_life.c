@@ -59,8 +59,9 @@ int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error)
 	else if (!cli->quiet && !u.changed)
 		puts("nothing to do: what is loaded is this version's");
 	else if (!cli->quiet) {
-		printf("upgraded from ABI %" PRIu32 " to %d: %zu network namespaces, %zu rules\n",
-		       u.from, PORTSTEER_ABI, u.instances, u.rules);
+		printf("upgraded from ABI %" PRIu32 " to %d: %zu network namespace%s, %zu rule%s\n",
+		       u.from, PORTSTEER_ABI, u.instances, u.instances == 1 ? "" : "s", u.rules,
+		       u.rules == 1 ? "" : "s");
 		tell_lost(&u);
 	}
 	return 0;
