@@ -44,8 +44,8 @@ void ps_build_own(struct ps_build *build)
 			      { AT(ps_connect_events, steered), AT(ps_connect_events, missed),
 				AT(ps_connect_events, family), AT(ps_connect_events, last) } },
 		.targets = { sizeof(struct ps_events),
-			     { AT(ps_events, admitted), AT(ps_events, denied),
-			       AT(ps_events, error), 0 } },
+			     { AT(ps_events, admitted), AT(ps_events, denied), AT(ps_events, error),
+			       0 } },
 		.bound = PS_BOUND_LAYOUT,
 		.trails = PS_TRAILS_LAYOUT,
 	};
@@ -151,10 +151,9 @@ static int check_build(const char *folder, const struct ps_build *b, struct ps_e
 		return refuse(error, folder, why);
 	}
 	if (!counts_fit(&b->hits) || !counts_fit(&b->binds) || !counts_fit(&b->connects) ||
-	    !counts_fit(&b->targets) || b->instance_size > MAX_ELEMENT ||
-	    b->instance_word % 8 || b->instance_word > MAX_ELEMENT ||
-	    b->instance_word + 8 > b->instance_size || !b->hits_chunk ||
-	    b->rule_chunks > MAX_ELEMENT || b->slots > MAX_ELEMENT)
+	    !counts_fit(&b->targets) || b->instance_size > MAX_ELEMENT || b->instance_word % 8 ||
+	    b->instance_word > MAX_ELEMENT || b->instance_word + 8 > b->instance_size ||
+	    !b->hits_chunk || b->rule_chunks > MAX_ELEMENT || b->slots > MAX_ELEMENT)
 		return refuse(error, folder, "its record of who made it is damaged");
 	return 0;
 }
@@ -239,8 +238,8 @@ int ps_old_open(const char *folder, struct ps_old *old, struct ps_error *error)
 		return ret;
 	opened.folder = folder;
 	path_in(path, "%s/host/instances", folder);
-	ret = opened.instances = open_map(path, BPF_MAP_TYPE_ARRAY, sizeof(__u32),
-					  opened.build.instance_size);
+	ret = opened.instances =
+		open_map(path, BPF_MAP_TYPE_ARRAY, sizeof(__u32), opened.build.instance_size);
 	if (ret >= 0) {
 		path_in(path, "%s/host/netns", folder);
 		ret = opened.netns =
@@ -248,8 +247,8 @@ int ps_old_open(const char *folder, struct ps_old *old, struct ps_error *error)
 	}
 	if (ret >= 0) {
 		path_in(path, "%s/host/events", folder);
-		ret = opened.events = open_map(path, BPF_MAP_TYPE_HASH_OF_MAPS,
-					       2 * sizeof(__u32), sizeof(__u32));
+		ret = opened.events =
+			open_map(path, BPF_MAP_TYPE_HASH_OF_MAPS, 2 * sizeof(__u32), sizeof(__u32));
 	}
 	if (ret < 0) {
 		ps_old_close(&opened);
@@ -382,6 +381,12 @@ static void close_source(struct source *s)
 	free(s->values);
 }
 
+/* The kernel hands out each CPU's element in whole 64-bit words. */
+static size_t stride_of(const struct ps_build_counts *form)
+{
+	return ((size_t)form->size + 7) / 8 * 8;
+}
+
 static int open_source(struct source *s)
 {
 	const struct ps_build *build = &s->old->build;
@@ -391,7 +396,7 @@ static int open_source(struct source *s)
 	s->cpus = libbpf_num_possible_cpus();
 	if (s->cpus < 0)
 		return s->cpus;
-	s->values = calloc((size_t)s->cpus, (build->hits.size + 7) / 8 * 8);
+	s->values = calloc((size_t)s->cpus, stride_of(&build->hits));
 	if (!s->values)
 		return -ENOMEM;
 	path_in(path, "%s/ns-%" PRIu64 "/carried", s->old->folder, s->instance->cookie);
@@ -459,7 +464,7 @@ static int sum_hits(struct source *s, uint32_t rule, struct ps_counts *sum)
 	if (bpf_map_lookup_elem(fd, &at, s->values))
 		return -errno;
 	for (int cpu = 0; cpu < s->cpus; cpu++) {
-		take(form, s->values + (size_t)cpu * ((form->size + 7) / 8 * 8), &counts);
+		take(form, s->values + (size_t)cpu * stride_of(form), &counts);
 		ps_counts_add(sum, &counts);
 	}
 	return 0;
@@ -510,8 +515,8 @@ static int carry_target(struct source *s, const struct ps_target *target,
 	int ret = ps_carried_target(&s->before, target->id, &sum);
 
 	if (!ret)
-		ret = add_events(s, PS_TARGET_CHUNK_OF(target->id),
-				 PS_TARGET_INDEX_OF(target->id), &s->old->build.targets, &sum);
+		ret = add_events(s, PS_TARGET_CHUNK_OF(target->id), PS_TARGET_INDEX_OF(target->id),
+				 &s->old->build.targets, &sum);
 	sum.of[3] = 0;
 	return ret ? ret : ps_carried_set_target(to, target->id, &sum);
 }

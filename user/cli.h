@@ -71,6 +71,7 @@ struct ps_cli {
 	char **args; /* what is neither command nor option; borrowed from argv */
 	size_t arg_count;
 	bool json, quiet, verbose, color;
+	bool told; /* JSON was written, though the exit status is not 0 */
 	struct ps_netns netns;
 };
 
@@ -96,6 +97,7 @@ int ps_cmd_flush(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_list(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_status(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_probe(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_version(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_help(struct ps_cli *cli, struct ps_error *error);
 

@@ -164,6 +164,11 @@ static int publish_host(struct ps3_host *skel)
 	return ret;
 }
 
+const void *ps_host_elf(size_t *size)
+{
+	return ps3_host__elf_bytes(size);
+}
+
 static int load_host(struct ps_error *error)
 {
 	struct ps3_host *skel = ps3_host__open();

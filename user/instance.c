@@ -361,8 +361,8 @@ static void renew_all(struct ps_plan *plan)
 		plan->admits[i].flags |= PS_ADMIT_FRESH;
 }
 
-int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
-	       const struct ps_state *before, struct ps_error *error)
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
+	       struct ps_error *error)
 {
 	struct ps_tables tables = PS_TABLES_NONE;
 	struct ps_plan plan = {};

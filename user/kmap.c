@@ -83,8 +83,8 @@ int ps_outer_write(int outer, const uint32_t *keys, const int *fds, uint32_t cou
 int ps_wait_for_programs(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
-	_cleanup_close_ int inner = ps_map_make(BPF_MAP_TYPE_ARRAY, "wait_in", sizeof(__u32),
-						sizeof(__u32), 1, 0);
+	_cleanup_close_ int inner =
+		ps_map_make(BPF_MAP_TYPE_ARRAY, "wait_in", sizeof(__u32), sizeof(__u32), 1, 0);
 	_cleanup_close_ int outer = -1;
 	__u32 key = 0;
 

@@ -332,6 +332,11 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_
 		       strerror(-ret));
 }
 
+const void *ps_instance_elf(size_t *size)
+{
+	return ps3_instance__elf_bytes(size);
+}
+
 int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
 		 struct ps_error *error)
 {

@@ -43,8 +43,8 @@ int ps_decode_state(int fd, struct ps_state *state);
 /* Give a new instance the rules of `before`, with their ids: in force, but with neither the
  * steering program nor sock_ops attached, and no listener found. All targets are such that
  * ps_scan looks for their listeners. */
-int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
-	       const struct ps_state *before, struct ps_error *error);
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
+	       struct ps_error *error);
 /* Attach sock_ops where any instance's rules need it, and detach and remove what none needs
  * any more. */
 int ps_release_unneeded(struct ps_host *host);
@@ -54,6 +54,9 @@ int ps_release_unneeded(struct ps_host *host);
  * only while there is a steer rule. */
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
+
+/* The object file of the steering program. */
+const void *ps_instance_elf(size_t *size);
 
 /* Is the namespace of this instance gone? 1, 0 with the namespace's inode, or -errno if it
  * cannot be told. */

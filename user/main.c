@@ -39,6 +39,10 @@ static const char upgrade_details[] =
 	"After an update of portsteer. For all network namespaces; rules, listeners and counters\n"
 	"are kept, and no connection fails. What was loaded by another version is taken over if\n"
 	"its form is known; if it is not, nothing is changed and the reason is given.\n";
+static const char probe_details[] =
+	"It is found out by trying: the programs are loaded and thrown away, nothing is left. The\n"
+	"exit status is 0 if all modes work, 5 if steer mode does not, 1 if only another one does\n"
+	"not, 4 if too little can be tried without root.\n";
 static const char del_details[] =
 	"RULE is written as 'portsteer list' shows it; the target may be left out. Connections\n"
 	"that are open go on, and who is bound to a port keeps it. All rules of one command are\n"
@@ -72,6 +76,8 @@ const struct ps_command ps_commands[] = {
 	{ "stats", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules' counters", NULL,
 	  ps_cmd_stats },
 	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
+	{ "probe", "", 0, false, false, "show what this kernel supports", probe_details,
+	  ps_cmd_probe },
 	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },
 	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL, ps_cmd_help },
 };
@@ -221,7 +227,7 @@ int main(int argc, char **argv)
 	if (!ret)
 		return PS_EXIT_OK;
 	fprintf(stderr, "portsteer: %s\n", error.message);
-	if (cli.json)
+	if (cli.json && !cli.told)
 		ps_json_error(&error);
 	return (int)error.status;
 }

@@ -33,7 +33,8 @@ uint64_t ps_memory(void)
 		struct bpf_map_info info = {};
 		__u32 size = sizeof(info);
 
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && ps_name_is_ours(info.name))
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
+		    ps_name_is_ours(info.name))
 			total += memlock_of(fd);
 	}
 	id = 0;
@@ -42,7 +43,8 @@ uint64_t ps_memory(void)
 		struct bpf_prog_info info = {};
 		__u32 size = sizeof(info);
 
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && ps_name_is_ours(info.name))
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
+		    ps_name_is_ours(info.name))
 			total += memlock_of(fd);
 	}
 	return total;

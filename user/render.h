@@ -6,6 +6,7 @@
 #include "all.h"
 #include "cli.h"
 #include "notes.h"
+#include "probe.h"
 #include "report.h"
 #include "util.h"
 
@@ -15,6 +16,8 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report);
 void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
 		 void (*text)(const struct ps_cli *cli, const struct ps_report *report));
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info);
+
+void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe);
 
 /* "user www-data and cgroup /web.slice" */
 enum { PS_OWNER_TEXT = 2400 };
@@ -41,6 +44,7 @@ int ps_json_stats(const struct ps_report *report, struct ps_error *error);
 int ps_json_list_all(const struct ps_all *all, struct ps_error *error);
 int ps_json_stats_all(const struct ps_all *all, struct ps_error *error);
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
+int ps_json_probe(const struct ps_probe *probe, struct ps_error *error);
 void ps_json_error(const struct ps_error *error);
 
 #endif

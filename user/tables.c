@@ -741,8 +741,8 @@ int ps_tables_forget_events(const struct ps_tables *tables)
 {
 	for (uint32_t k = 0; k < PS_TARGET_CHUNKS && tables->events[k] >= 0; k++) {
 		size_t size = PS_TARGET_CHUNK(k) * sizeof(struct ps_events);
-		struct ps_events *events = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-						tables->events[k], 0);
+		struct ps_events *events =
+			mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, tables->events[k], 0);
 
 		if (events == MAP_FAILED)
 			return -errno;

@@ -375,8 +375,7 @@ static int give_link(int link, const struct bpf_link_info *info, const char *pat
 	return bpf_link_update(link, program, NULL) && errno != ENOLINK ? -errno : 0;
 }
 
-static int give_cgroup_link(int link, const struct bpf_link_info *info, const char *pin,
-			    void *data)
+static int give_cgroup_link(int link, const struct bpf_link_info *info, const char *pin, void *data)
 {
 	char path[PS_PATH];
 

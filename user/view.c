@@ -10,6 +10,7 @@
 
 #include "anchor.h"
 #include "bpffs.h"
+#include "carry.h"
 #include "cgroup.h"
 #include "instance.h"
 #include "kmap.h"
@@ -367,6 +368,15 @@ int ps_instances_read(struct ps_host_info *info, struct ps_error *error)
 	return 0;
 }
 
+/* If it cannot be told, upgrade will say why. */
+static bool is_outdated(void)
+{
+	struct ps_build own, loaded;
+
+	ps_build_own(&own);
+	return ps_build_read(PS_STATE, &loaded, NULL) || loaded.id != own.id;
+}
+
 static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 {
 	struct ps_anchors anchors = {};
@@ -377,6 +387,7 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 		info->anchor_count = anchors.count;
 	}
 	info->loaded = true;
+	info->outdated = is_outdated();
 	info->bind_hooks = host->hooks.loaded[PS_SET_BIND];
 	info->connect_hooks = host->hooks.loaded[PS_SET_CONNECT];
 	return ret;
