@@ -37,7 +37,7 @@ works()
 }
 
 @test "killed at each 50th system call: old or new, and the next command finishes or cleans up" {
-	local n out now before=old hits=0 sent=0
+	local n out now before=old hits=0
 	serve web 127.0.0.1 8080
 	mkdir -p "$PS_TEST_CGROUP/a"
 	"$OLD" -q add 80:8080 --user ps-web
