@@ -49,7 +49,8 @@ LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 
 # --- files
 
-SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h
+SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
+OBJECTS := host instance bind connect datagram
 # Built into user/objects.c.
 PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
 
@@ -102,6 +103,12 @@ $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 $(B)/%.bpf.gz: $(B)/%.bpf.o
 	$(say) PACK $@
 	$(Q)gzip -9nc $< > $@
+
+# Which build's programs are loaded?
+$(B)/build_id.h: $(OBJECTS:%=$(B)/%.bpf.o) Makefile
+	$(say) ID $@
+	$(Q)id=$$(cat $(filter %.o,$^) | sha256sum | cut -c 1-16) && \
+		echo "#define PORTSTEER_BUILD_ID 0x$${id}ULL" > $@
 
 # --- the program
 
@@ -156,6 +163,8 @@ $(B)/tools/static_server: HARDENING_LD := -static
 $(B)/tools/static_server: LDLIBS :=
 
 tests: all $(UNIT_PROGRAMS) $(ASAN_PROGRAMS) $(BPF_PROGRAMS) $(TOOL_PROGRAMS)
+	$(say) OTHERS $(B)/others
+	$(Q)scripts/build-others
 
 tools: all $(TOOL_PROGRAMS)
 

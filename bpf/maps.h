@@ -6,7 +6,8 @@
 #ifndef PORTSTEER_MAPS_H
 #define PORTSTEER_MAPS_H
 
-/* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h). */
+/* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h), but for those that an
+ * upgrade hands on from one ABI to another: PORTSTEER_CARRIED. */
 #define instances ps3_instances
 #define netns ps3_netns
 #define admits ps3_admits
@@ -17,12 +18,12 @@
 #define scan_args ps3_scan_args
 #define seen ps3_seen
 #define binds ps3_binds
-#define bound ps3_bound
+#define bound ps_bound
 #define scopes ps3_scopes
 #define hops ps3_hops
-#define trails ps3_trails
-#define turns ps3_turns
-#define reached ps3_reached
+#define trails ps_trails
+#define turns ps_turns
+#define reached ps_reached
 #define scope_cache ps3_scope_cache
 
 /* Every instance's ruleset word; user space stores it through mmap. */

@@ -4,7 +4,7 @@
 # Completion of portsteer for bash. scripts/check-docs compares the words below with
 # the program's own tables.
 
-_portsteer_commands="load unload add allow del flush apply check save list stats status version help"
+_portsteer_commands="load unload upgrade add allow del flush apply check save list stats status probe version help"
 _portsteer_global="--netns --json -j --quiet -q --verbose -v --color --help -h --version -V"
 
 # The options of one command.

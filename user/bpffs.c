@@ -75,6 +75,13 @@ static bool still_there(int fd)
 	       a.st_dev == b.st_dev;
 }
 
+uint64_t ps_bpffs_inode(void)
+{
+	struct stat st;
+
+	return stat(PS_STATE, &st) ? 0 : (uint64_t)st.st_ino;
+}
+
 static int distrust(struct ps_error *error)
 {
 	return ps_fail(error, PS_EXIT_FAILED, EPERM,
@@ -145,12 +152,19 @@ void ps_bpffs_unlock(int fd)
 	close(fd);
 }
 
+/* The folder that paths are made for. */
+static const char *root = PS_STATE;
+
+void ps_bpffs_go_aside(bool aside)
+{
+	root = aside ? PS_ASIDE : PS_STATE;
+}
+
 void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 {
-	size_t used = strlen(PS_STATE) + 1;
+	size_t used = (size_t)snprintf(path, PS_PATH, "%s/", root);
 	va_list args;
 
-	strcpy(path, PS_STATE "/");
 	va_start(args, format);
 	vsnprintf(path + used, PS_PATH - used, format, args);
 	va_end(args);
@@ -163,6 +177,37 @@ int ps_bpffs_pin(int fd, const char *path)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
+/* Those of ABI 2 had its prefix, all others have their own. */
+static bool is_carried(const char *name)
+{
+	static const char *const first[] = { "ps2_bound", "ps2_trails", "ps2_alive" };
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(first); i++) {
+		if (!strcmp(name, first[i]))
+			return true;
+	}
+	return !strncmp(name, PORTSTEER_CARRIED, strlen(PORTSTEER_CARRIED));
+}
+
+bool ps_name_is_ours(const char *name)
+{
+	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) || is_carried(name);
+}
+
+/* What the descriptor is: "anon_inode:bpf-map" and so on. */
+static int read_kind(int fd, char kind[32])
+{
+	char link[64];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, kind, 31);
+	if (length < 0)
+		return -errno;
+	kind[length] = '\0';
+	return 0;
+}
+
 /* The name is at another offset for maps and for programs. */
 static int check_name(int fd)
 {
@@ -171,11 +216,11 @@ static int check_name(int fd)
 		struct bpf_prog_info prog;
 	} info = {};
 	__u32 size = sizeof(info);
-	char link[64], target[32] = "";
+	char target[32];
+	int ret = read_kind(fd, target);
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (readlink(link, target, sizeof(target) - 1) < 0)
-		return -errno;
+	if (ret)
+		return ret;
 	if (!strcmp(target, "anon_inode:bpf-map"))
 		size = sizeof(info.map);
 	else if (!strcmp(target, "anon_inode:bpf-prog"))
@@ -185,10 +230,50 @@ static int check_name(int fd)
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		return -errno;
 	if (!strcmp(target, "anon_inode:bpf-map"))
-		return strncmp(info.map.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ?
-			       -EPROTO :
-			       0;
-	return strncmp(info.prog.name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ? -EPROTO : 0;
+		return ps_name_is_ours(info.map.name) ? 0 : -EPROTO;
+	return ps_name_is_ours(info.prog.name) ? 0 : -EPROTO;
+}
+
+int ps_bpffs_open_any(const char *path)
+{
+	int fd = bpf_obj_get(path);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int ps_bpffs_open_map(const char *path)
+{
+	int fd = ps_bpffs_open_any(path), ret;
+	char kind[32];
+
+	if (fd < 0)
+		return fd;
+	ret = read_kind(fd, kind);
+	if (!ret && !strcmp(kind, "anon_inode:bpf-map"))
+		return fd;
+	close(fd);
+	return ret ? ret : -EPROTO;
+}
+
+int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info)
+{
+	int fd = ps_bpffs_open_any(path), ret;
+	__u32 size = sizeof(*info);
+	char kind[32];
+
+	if (fd < 0)
+		return fd;
+	*info = (struct bpf_link_info){};
+	ret = read_kind(fd, kind);
+	/* "bpf-link" or "bpf_link": it has been both. */
+	if (!ret && !strstr(kind, "link"))
+		ret = -EPROTO;
+	if (!ret && bpf_obj_get_info_by_fd(fd, info, &size))
+		ret = -errno;
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
 }
 
 int ps_bpffs_open(const char *path)

@@ -7,11 +7,16 @@
 #define PORTSTEER_BPFFS_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/bpf.h>
 
 #include "error.h"
 
 #define PS_BPFFS "/sys/fs/bpf"
 #define PS_STATE PS_BPFFS "/portsteer"
+/* Where an upgrade builds, and where it then keeps what was there before until it is done. */
+#define PS_ASIDE PS_BPFFS "/portsteer-upgrade"
 enum { PS_PATH = 512 };
 
 /* Is a bpffs mounted where we look for it? */
@@ -30,6 +35,13 @@ void ps_bpffs_unlock(int fd);
  * bpffs that everyone may write to, anyone could have made it. */
 int ps_bpffs_check(struct ps_error *error);
 
+/* The inode number of the state folder, 0 if there is none. */
+uint64_t ps_bpffs_inode(void);
+
+/* Let the paths that ps_bpffs_path makes from now on be below PS_ASIDE, so that all that
+ * is loaded and pinned is built there; or below the state folder again. */
+void ps_bpffs_go_aside(bool aside);
+
 /* The whole path of a pin; `format` is relative to the state folder. */
 void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -42,6 +54,15 @@ int ps_bpffs_pin(int fd, const char *path);
 int ps_bpffs_open(const char *path);
 /* The same for a link (links have no name of their own). */
 int ps_bpffs_open_link(const char *path);
+
+/* Is it the name of an object of our ABI, or of one that all ABIs share? */
+bool ps_name_is_ours(const char *name);
+
+/* Open a pin that may be another ABI's, without a look at its name. */
+int ps_bpffs_open_any(const char *path);
+/* The same for a map and for a link; -EPROTO if it is something else. */
+int ps_bpffs_open_map(const char *path);
+int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info);
 
 /* Remove a file or a folder with its files, if it is there; `path` absolute. */
 int ps_bpffs_remove(const char *path);

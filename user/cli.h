@@ -73,6 +73,7 @@ struct ps_cli {
 	char **args; /* what is neither command nor option; borrowed from argv */
 	size_t arg_count;
 	bool json, quiet, verbose, color;
+	bool told; /* JSON was written, though the exit status is not 0 */
 	struct ps_netns netns;
 	struct ps_config config; /* whose mistakes are told, if there are any */
 };
@@ -91,6 +92,7 @@ void ps_help_table(void);
 
 int ps_cmd_load(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_add(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_allow(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_del(struct ps_cli *cli, struct ps_error *error);
@@ -101,6 +103,7 @@ int ps_cmd_save(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_list(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_status(struct ps_cli *cli, struct ps_error *error);
+int ps_cmd_probe(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_version(struct ps_cli *cli, struct ps_error *error);
 int ps_cmd_help(struct ps_cli *cli, struct ps_error *error);
 

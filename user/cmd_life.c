@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer load, unload */
+/* portsteer load, unload, upgrade */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "cli.h"
 #include "text.h"
+#include "upgrade.h"
 
 static int tell(const struct ps_cli *cli, bool changed, const char *done, const char *nothing)
 {
@@ -49,4 +51,36 @@ int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error)
 	ret = ps_instance_unload(&cli->netns, &changed, error);
 
 	return ret ? ret : tell(cli, changed, "unloaded from", "nothing is loaded in");
+}
+
+static void tell_lost(const struct ps_upgraded *u)
+{
+	if (u->lost_bound)
+		puts("note: getsockname() on sockets that are bound already says their real port now");
+	if (u->lost_trails)
+		puts("note: getpeername() on sockets that are connected already says their real peer "
+		     "now");
+}
+
+int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error)
+{
+	struct ps_upgraded u;
+	int ret = ps_upgrade(&u, error);
+
+	if (ret)
+		return ret;
+	if (cli->json)
+		printf("{\"changed\":%s,\"from_abi\":%" PRIu32 ",\"abi\":%d,\"namespaces\":%zu,"
+		       "\"rules\":%zu,\"lost_bound\":%s,\"lost_connected\":%s}\n",
+		       u.changed ? "true" : "false", u.from, PORTSTEER_ABI, u.instances, u.rules,
+		       u.lost_bound ? "true" : "false", u.lost_trails ? "true" : "false");
+	else if (!cli->quiet && !u.changed)
+		puts("nothing to do: what is loaded is this version's");
+	else if (!cli->quiet) {
+		printf("upgraded from ABI %" PRIu32 " to %d: %zu network namespace%s, %zu rule%s\n",
+		       u.from, PORTSTEER_ABI, u.instances, u.instances == 1 ? "" : "s", u.rules,
+		       u.rules == 1 ? "" : "s");
+		tell_lost(&u);
+	}
+	return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer list, stats, status, version */
+/* portsteer list, stats, status, probe, version */
 #include <stdio.h>
 
 #include "cli.h"
+#include "probe.h"
 #include "render.h"
 #include "report.h"
 
@@ -82,6 +83,23 @@ int ps_cmd_status(struct ps_cli *cli, struct ps_error *error)
 	else if (!ret && !cli->quiet)
 		ps_text_status(cli, &info);
 	ps_host_info_clear(&info);
+	return ret;
+}
+
+int ps_cmd_probe(struct ps_cli *cli, struct ps_error *error)
+{
+	struct ps_probe probe;
+	int ret = ps_probe_run(&probe, error);
+
+	if (!ret && cli->json)
+		ret = ps_json_probe(&probe, error);
+	else if (!ret && !cli->quiet)
+		ps_text_probe(cli, &probe);
+	if (ret)
+		return ret;
+	/* What was asked for has been said: under --json there is no second object. */
+	ret = ps_probe_judge(&probe, error);
+	cli->told = ret;
 	return ret;
 }
 

@@ -47,14 +47,14 @@ static const struct {
 	const char *pin, *map, *program;
 } objects[PS_HOOKS_FDS] = {
 	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps3_binds", NULL },
-	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", "ps3_bound", NULL },
+	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", PORTSTEER_CARRIED "bound", NULL },
 	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
 	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps3_marks" },
 	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps3_scopes", NULL },
 	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps3_hops", NULL },
-	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", "ps3_trails", NULL },
-	[PS_HOOKS_TURNS] = { PS_SET_CONNECT, "turns", "ps3_turns", NULL },
-	[PS_HOOKS_REACHED] = { PS_SET_CONNECT, "reached", "ps3_reached", NULL },
+	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", PORTSTEER_CARRIED "trails", NULL },
+	[PS_HOOKS_TURNS] = { PS_SET_CONNECT, "turns", PORTSTEER_CARRIED "turns", NULL },
+	[PS_HOOKS_REACHED] = { PS_SET_CONNECT, "reached", PORTSTEER_CARRIED "reached", NULL },
 	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps3_scope_cache", NULL },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };
@@ -169,9 +169,26 @@ int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error)
 	return ret;
 }
 
+/* The map that is taken over for one of `objects`, or -1. */
+static int taken_over(const struct ps_hooks *hooks, int object)
+{
+	if (!hooks->takeover)
+		return -1;
+	return object == PS_HOOKS_BOUND	  ? hooks->takeover->bound :
+	       object == PS_HOOKS_TRAILS  ? hooks->takeover->trails :
+	       object == PS_HOOKS_TURNS	  ? hooks->takeover->turns :
+	       object == PS_HOOKS_REACHED ? hooks->takeover->reached :
+					    -1;
+}
+
 /* A map of this name that is loaded already, or -1. */
 static int loaded_map(const struct ps_host *host, enum ps_set set, const char *name)
 {
+	for (int i = 0; i < PS_HOOKS_FDS; i++) {
+		if (objects[i].set == set && objects[i].map && !strcmp(name, objects[i].map) &&
+		    taken_over(&host->hooks, i) >= 0)
+			return taken_over(&host->hooks, i);
+	}
 	for (int i = 0; i < PS_HOST_FDS; i++) {
 		if (!strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) &&
 		    !strcmp(name + strlen(PORTSTEER_PREFIX), ps_host_pin[i]))
@@ -206,7 +223,8 @@ static int reuse_maps(const struct ps_host *host, enum ps_set set, struct bpf_ob
 	return 0;
 }
 
-static int pin_objects(const struct bpf_object *object, enum ps_set set)
+static int pin_objects(const struct ps_hooks *hooks, const struct bpf_object *object,
+		       enum ps_set set)
 {
 	char path[PS_PATH];
 	int ret = 0;
@@ -217,8 +235,12 @@ static int pin_objects(const struct bpf_object *object, enum ps_set set)
 
 		if (objects[i].set != set)
 			continue;
-		fd = map ? bpf_object__find_map_fd_by_name(object, map) :
-			   bpf_program__fd(bpf_object__find_program_by_name(object, program));
+		/* libbpf knows a map of others by the name that it has. */
+		fd = taken_over(hooks, i);
+		if (fd < 0)
+			fd = map ? bpf_object__find_map_fd_by_name(object, map) :
+				   bpf_program__fd(
+					   bpf_object__find_program_by_name(object, program));
 		ps_bpffs_path(path, "host/%s-tmp/%s", sets[set].name, objects[i].pin);
 		ret = fd < 0 ? fd : ps_bpffs_pin(fd, path);
 	}
@@ -239,8 +261,26 @@ static int attach_one(const struct bpf_program *program, enum ps_set set, int cg
 	return ps_bpffs_pin(link, path);
 }
 
+/* Attach a program, unless there is a link that it is to get. */
+static int adopt_or_attach(const struct ps_hooks *hooks, const struct bpf_program *program,
+			   enum ps_set set, int cgroup)
+{
+	char folder[PS_PATH];
+	int ret = 0;
+
+	ps_bpffs_path(folder, "host/%s-tmp", sets[set].name);
+	if (hooks->takeover)
+		ret = hooks->takeover->adopt(bpf_program__fd(program),
+					     bpf_program__expected_attach_type(program),
+					     sets[set].name, folder);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	return attach_one(program, set, cgroup);
+}
+
 /* With an empty filter, the programs let everything pass. */
-static int attach(const struct bpf_object *object, enum ps_set set, int cgroup)
+static int attach(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
+		  int cgroup)
 {
 	struct bpf_program *program;
 	int ret = 0;
@@ -251,7 +291,7 @@ static int attach(const struct bpf_object *object, enum ps_set set, int cgroup)
 
 		if (!ret &&
 		    (type == BPF_PROG_TYPE_CGROUP_SOCK || type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR))
-			ret = attach_one(program, set, cgroup);
+			ret = adopt_or_attach(hooks, program, set, cgroup);
 	}
 	return ret;
 }
@@ -274,7 +314,8 @@ int ps_hooks_clean(void)
 }
 
 /* Everything under a temporary name, then one rename. */
-static int publish(const struct bpf_object *object, enum ps_set set, int cgroup)
+static int publish(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
+		   int cgroup)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret = clean_set(set);
@@ -285,9 +326,9 @@ static int publish(const struct bpf_object *object, enum ps_set set, int cgroup)
 		return ret;
 	if (mkdir(temporary, 0700))
 		return -errno;
-	ret = pin_objects(object, set);
+	ret = pin_objects(hooks, object, set);
 	if (!ret)
-		ret = attach(object, set, cgroup);
+		ret = attach(hooks, object, set, cgroup);
 	if (!ret && rename(temporary, final))
 		ret = -errno;
 	if (ret)
@@ -321,7 +362,7 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 			      "newer",
 			      set == PS_SET_BIND ? "bind" : "connect", strerror(-ret));
 	} else {
-		ret = publish(object, set, cgroup);
+		ret = publish(&host->hooks, object, set, cgroup);
 		if (ret)
 			ret = ps_fail_kernel(error, ret, "attach programs to the root cgroup");
 	}

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <linux/bpf.h>
+
 #include "bpf_types.h"
 #include "error.h"
 
@@ -36,7 +38,19 @@ enum ps_hooks_fd {
 	PS_HOOKS_FDS,
 };
 
+/*
+ * For programs that are to take the place of others (user/upgrade.c): maps to go on with,
+ * and who sees to the links.
+ */
+struct ps_takeover {
+	int bound, trails, turns, reached; /* -1: begin with an empty one */
+	/* Let `folder` (of the set's name) have the links that `program` is to get; how many
+	 * they are, or -errno. Without any it is attached as ever. */
+	int (*adopt)(int program, enum bpf_attach_type type, const char *set, const char *folder);
+};
+
 struct ps_hooks {
+	const struct ps_takeover *takeover; /* NULL: nothing was there before */
 	bool loaded[PS_SETS];
 	int fd[PS_HOOKS_FDS]; /* -1: not loaded */
 	/* Mapped: one bit for each port that a rule of the mode names. NULL: not loaded. */

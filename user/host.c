@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "bpffs.h"
+#include "carry.h"
 #include "host.skel.h"
 #include "util.h"
 
@@ -52,7 +53,8 @@ static int fail_open(struct ps_error *error, int ret, const char *path)
 	if (ret == -EPROTO)
 		return ps_fail(error, PS_EXIT_FAILED, EPROTO,
 			       "%s was made by another version of portsteer, not by one with ABI %d; "
-			       "run 'portsteer unload' to remove it, then add the rules again",
+			       "run 'portsteer upgrade' to take it over, or 'portsteer unload' to "
+			       "remove it",
 			       path, PORTSTEER_ABI);
 	if (ret == -ENOENT)
 		return ps_fail(error, PS_EXIT_FAILED, ENOENT,
@@ -137,7 +139,8 @@ static int pin_host(struct ps3_host *skel)
 		ps_bpffs_path(path, "host-tmp/%s", ps_host_pin[i]);
 		ret = ps_bpffs_pin(fds[i], path);
 	}
-	return ret;
+	ps_bpffs_path(path, "host-tmp/build");
+	return ret ? ret : ps_build_pin(path);
 }
 
 /* Everything under a temporary name, then one rename. */
@@ -159,6 +162,11 @@ static int publish_host(struct ps3_host *skel)
 	if (ret)
 		ps_bpffs_remove(temporary);
 	return ret;
+}
+
+const void *ps_host_elf(size_t *size)
+{
+	return ps3_host__elf_bytes(size);
 }
 
 static int load_host(struct ps_error *error)
@@ -210,7 +218,8 @@ int ps_host_remove(void)
 		return ret;
 	if (rename(path, temporary) && errno != ENOENT)
 		return -errno;
-	return ps_bpffs_remove(PS_STATE);
+	ret = ps_bpffs_remove(PS_ASIDE);
+	return ret ? ret : ps_bpffs_remove(PS_STATE);
 }
 
 int ps_host_find(const struct ps_host *host, uint64_t cookie)

@@ -47,6 +47,9 @@ int ps_host_open(struct ps_host *host, struct ps_error *error);
 int ps_host_load(struct ps_host *host, struct ps_error *error);
 void ps_host_close(struct ps_host *host);
 
+/* The object file of the shared programs. */
+const void *ps_host_elf(size_t *size);
+
 /* Remove the shared objects and the state folder itself. Needs the lock. */
 int ps_host_remove(void);
 

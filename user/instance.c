@@ -18,6 +18,7 @@
 #include "plan_connect.h"
 #include "scan.h"
 #include "tables.h"
+#include "upgrade.h"
 #include "util.h"
 
 /* The writer's lock and what is behind it. */
@@ -45,6 +46,9 @@ static int begin_writer(struct writer *w, bool load, struct ps_error *error)
 	w->lock = ps_bpffs_lock(error);
 	if (w->lock < 0)
 		return w->lock;
+	ret = ps_upgrade_settle(error);
+	if (ret)
+		return ret;
 	ret = load ? ps_host_load(&w->host, error) : ps_host_open(&w->host, error);
 	if (ret)
 		return ret;
@@ -65,10 +69,8 @@ static bool state_exists(void)
 {
 	struct stat st;
 
-	return ps_bpffs_mounted() && !stat(PS_STATE, &st);
+	return ps_bpffs_mounted() && (!stat(PS_STATE, &st) || !stat(PS_ASIDE, &st));
 }
-
-static int release_unneeded(struct ps_host *host);
 
 /* Is this failure to open the shared state one that stays: a part is missing, or is
  * another version's? Not so a lack of memory, descriptors or permission. */
@@ -107,7 +109,7 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 	}
 	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
 	if (!ret && w.host.instances)
-		ret = release_unneeded(&w.host);
+		ret = ps_release_unneeded(&w.host);
 	if (ret)
 		return ps_fail_kernel(error, ret, "unload");
 	*changed = true;
@@ -179,8 +181,8 @@ static void narrow_filter(uint32_t *filter, const uint32_t *plan)
 		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
 
-/* Detach what no instance's rules need any more. */
-static int release_unneeded(struct ps_host *host)
+/* Attach sock_ops where it is needed, and detach what no instance's rules need any more. */
+int ps_release_unneeded(struct ps_host *host)
 {
 	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
 	int ret;
@@ -217,8 +219,34 @@ static int load_hooks(struct ps_host *host, const struct ps_plan *plan, struct p
 	return ret;
 }
 
+/* The plan's programs, tables (in the half that is not in force) and saved rules. */
+static int store_plan(struct ps_host *host, struct ps_tables *t, const struct ps_plan *plan,
+		      const struct ps_state *before, struct ps_error *error)
+{
+	int ret = load_hooks(host, plan, error);
+
+	if (ret)
+		return ret;
+	ret = ps_tables_reserve(t, plan);
+	if (!ret)
+		ret = ps_tables_store(t, plan, before);
+	if (!ret)
+		ret = ps_save_state(t->cookie, &plan->state);
+	return ret ? ps_fail_kernel(error, ret, "store the ruleset") : 0;
+}
+
+static void widen_filters(const struct ps_host *host, const struct ps_tables *t,
+			  const struct ps_plan *plan)
+{
+	widen_filter(t->filter, plan->filter);
+	if (host->hooks.bind_filter)
+		widen_filter(host->hooks.bind_filter, plan->bind_filter);
+	if (host->hooks.connect_filter)
+		widen_filter(host->hooks.connect_filter, plan->connect_filter);
+}
+
 /* Everything that must be there before the store. Nothing of it is seen by a
- * connection: tables go to the half that is not in force. */
+ * connection. */
 static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_plan *plan, const struct ps_state *before,
 		   struct ps_error *error)
@@ -227,16 +255,7 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	int ret = ps_anchors_add(&anchors, &plan->state, error);
 
 	if (!ret)
-		ret = load_hooks(host, plan, error);
-	if (!ret) {
-		ret = ps_tables_reserve(t, plan);
-		if (!ret)
-			ret = ps_tables_store(t, plan, before);
-		if (!ret)
-			ret = ps_save_state(t->cookie, &plan->state);
-		if (ret)
-			ps_fail_kernel(error, ret, "store the ruleset");
-	}
+		ret = store_plan(host, t, plan, before, error);
 	if (!ret)
 		ret = ps_anchors_attach(t->host, &anchors, error);
 	ps_anchors_clear(&anchors);
@@ -249,11 +268,7 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	}
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
-	widen_filter(t->filter, plan->filter);
-	if (host->hooks.bind_filter)
-		widen_filter(host->hooks.bind_filter, plan->bind_filter);
-	if (host->hooks.connect_filter)
-		widen_filter(host->hooks.connect_filter, plan->connect_filter);
+	widen_filters(host, t, plan);
 	ret = ps_scan(t->host, netns, t->index, &plan->state);
 	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }
@@ -276,9 +291,7 @@ static int remove_stale_state(const char *name, void *data)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-/* Remove what belongs to no ruleset in force. Failing here loses nothing: the
- * next change tries again. */
-static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation, bool prefixes)
+static void remove_stale_states(const struct ps_tables *t, uint32_t generation)
 {
 	struct stale stale = { .generation = generation };
 	char folder[PS_PATH];
@@ -286,9 +299,16 @@ static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation,
 	ps_bpffs_path(folder, "ns-%" PRIu64, t->cookie);
 	stale.folder = folder;
 	ps_bpffs_each(folder, remove_stale_state, &stale);
+}
+
+/* Remove what belongs to no ruleset in force. Failing here loses nothing: the
+ * next change tries again. */
+static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation, bool prefixes)
+{
+	remove_stale_states(t, generation);
 	if (prefixes)
 		ps_tables_sweep(t, generation);
-	release_unneeded(host);
+	ps_release_unneeded(host);
 }
 
 /* Detach the steering program if these rules, which are in force, do not need it. */
@@ -346,6 +366,39 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 		release_steer(t, &before->rules);
 	}
 	ps_plan_clear(&plan);
+	return ret;
+}
+
+/* Let a scan look for the listeners of all targets. */
+static void renew_all(struct ps_plan *plan)
+{
+	for (size_t i = 0; i < plan->state.target_count; i++)
+		plan->state.targets[i].fresh = true;
+	for (size_t i = 0; i < plan->admit_count; i++)
+		plan->admits[i].flags |= PS_ADMIT_FRESH;
+}
+
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
+	       struct ps_error *error)
+{
+	struct ps_tables tables = PS_TABLES_NONE;
+	struct ps_plan plan = {};
+	int ret = ps_tables_open(host, cookie, index, &tables, error);
+
+	if (!ret)
+		ret = ps_plan_build(&before->rules, before, PS_FIRST_WORD, &plan, error);
+	if (!ret) {
+		renew_all(&plan);
+		ret = store_plan(host, &tables, &plan, before, error);
+	}
+	if (!ret) {
+		ps_store(&tables.instance->pending, plan.word);
+		ps_store(&tables.instance->active, plan.word);
+		widen_filters(host, &tables, &plan);
+		remove_stale_states(&tables, plan.state.generation);
+	}
+	ps_plan_clear(&plan);
+	ps_tables_close(&tables);
 	return ret;
 }
 

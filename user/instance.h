@@ -78,6 +78,7 @@ struct ps_instance_info {
 };
 struct ps_host_info {
 	bool loaded; /* the shared programs are there */
+	bool outdated; /* they are another build's, and ps_upgrade would replace them */
 	char bpffs[256]; /* where the state is */
 	char cgroup2[256]; /* where cgroup2 is mounted */
 	bool bind_hooks, connect_hooks; /* programs that are attached to the root cgroup */

@@ -79,3 +79,22 @@ int ps_outer_write(int outer, const uint32_t *keys, const int *fds, uint32_t cou
 	}
 	return 0;
 }
+
+int ps_wait_for_programs(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	_cleanup_close_ int inner =
+		ps_map_make(BPF_MAP_TYPE_ARRAY, "wait_in", sizeof(__u32), sizeof(__u32), 1, 0);
+	_cleanup_close_ int outer = -1;
+	__u32 key = 0;
+
+	if (inner < 0)
+		return inner;
+	opts.inner_map_fd = (__u32)inner;
+	outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, PORTSTEER_PREFIX "wait", sizeof(key),
+			       sizeof(__u32), 1, &opts);
+	/* The kernel promises it for this call (maybe_wait_bpf_programs). */
+	if (outer < 0 || bpf_map_update_elem(outer, &key, &inner, 0))
+		return -errno;
+	return 0;
+}

@@ -26,4 +26,8 @@ int ps_array_write(int fd, uint32_t first, uint32_t step, const void *values, ui
  * where the kernel can do that. */
 int ps_outer_write(int outer, const uint32_t *keys, const int *fds, uint32_t count);
 
+/* Wait until each program that is running has ended: what is replaced is not used any more
+ * by then. */
+int ps_wait_for_programs(void);
+
 #endif

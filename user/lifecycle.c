@@ -49,23 +49,19 @@ int ps_save_state(uint64_t cookie, const struct ps_state *state)
 	return ps_bpffs_pin(fd, path);
 }
 
-int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
+int ps_decode_state(int fd, struct ps_state *state)
 {
-	_cleanup_close_ int fd = -1;
-	char path[PS_PATH];
-	uint32_t pages;
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info);
 	size_t room;
 	void *map;
 	int ret;
 
-	ps_bpffs_path(path, FOLDER "/rules-%" PRIu32, cookie, generation);
-	fd = ps_bpffs_open(path);
-	if (fd < 0)
-		return fd;
-	ret = ps_map_entries(fd, &pages);
-	if (ret)
-		return ret;
-	room = (size_t)pages * STATE_PAGE;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return -errno;
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != STATE_PAGE)
+		return -EBADMSG;
+	room = (size_t)info.max_entries * STATE_PAGE;
 	map = mmap(NULL, room, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
@@ -77,24 +73,34 @@ int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
 	return ret;
 }
 
+int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PS_PATH];
+
+	ps_bpffs_path(path, FOLDER "/rules-%" PRIu32, cookie, generation);
+	fd = ps_bpffs_open(path);
+	return fd < 0 ? fd : ps_decode_state(fd, state);
+}
+
 /*
  * Is the namespace alive? The pin "alive" is a map of network devices with one entry, the
  * namespace's loopback device, by the namespace's inode number: the kernel takes a device
  * out of such maps when it goes (NETDEV_UNREGISTER, kernel/bpf/devmap.c), and the last
- * thing to go of a namespace are its devices. No packet ever meets it.
+ * thing to go of a namespace are its devices. No packet ever meets it. Returns a
+ * descriptor.
  */
 static int make_alive(const struct ps_netns *netns)
 {
-	_cleanup_close_ int fd =
-		ps_map_make(BPF_MAP_TYPE_DEVMAP_HASH, "alive", sizeof(__u32), sizeof(__u32), 1, 0);
+	_cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_DEVMAP_HASH, PORTSTEER_CARRIED "alive",
+						sizeof(__u32), sizeof(__u32), 1, NULL);
 	_cleanup_close_ int own = -1;
 	__u32 inode, loopback = 1; /* net/core/net_namespace.c, LOOPBACK_IFINDEX */
-	char path[PS_PATH];
 	struct stat st;
 	int before, ret;
 
 	if (fd < 0)
-		return fd;
+		return -errno;
 	own = netns->fd < 0 ? open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC) : -1;
 	if (fstat(netns->fd < 0 ? own : netns->fd, &st))
 		return -errno;
@@ -106,8 +112,11 @@ static int make_alive(const struct ps_netns *netns)
 	ret = bpf_map_update_elem(fd, &inode, &loopback, 0) ? -errno : 0;
 	if (ps_netns_leave(before))
 		return -EIO;
-	ps_bpffs_path(path, FOLDER "/alive", netns->cookie);
-	return ret ? ret : ps_bpffs_pin(fd, path);
+	if (ret)
+		return ret;
+	ret = fd;
+	fd = -1;
+	return ret;
 }
 
 int ps_is_dead(uint64_t cookie, uint32_t *inode)
@@ -280,20 +289,20 @@ int ps_steer_detach(uint64_t cookie)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int fill_instance(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
+static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
 			 const struct ps3_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
+	char path[PS_PATH];
 	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps3_listeners),
 				     bpf_map__fd(skel->maps.ps3_overflow));
 
 	if (!ret)
-		ret = pin_instance(skel, netns->cookie);
+		ret = pin_instance(skel, cookie);
 	if (!ret)
-		ret = ps_save_state(netns->cookie, &empty);
-	if (!ret)
-		ret = make_alive(netns);
-	return ret;
+		ret = ps_save_state(cookie, &empty);
+	ps_bpffs_path(path, FOLDER "/alive", cookie);
+	return ret ? ret : ps_bpffs_pin(alive, path);
 }
 
 static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_instance **result,
@@ -323,30 +332,44 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_
 		       strerror(-ret));
 }
 
-int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
+const void *ps_instance_elf(size_t *size)
+{
+	return ps3_instance__elf_bytes(size);
+}
+
+int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
+		 struct ps_error *error)
 {
 	struct ps3_instance *skel = NULL;
+	int ret = load_instance(host, index, &skel, error);
+
+	if (ret || !skel)
+		return ret ? ret : -EINVAL;
+	store_words(host, index, 0);
+	ps_store(&host->instances[index].cookie, cookie);
+	ps_store(&host->instances[index].overflowed, 0);
+	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
+	if (!ret)
+		ret = fill_instance(host, cookie, index, alive, skel);
+	ps3_instance__destroy(skel);
+	if (!ret)
+		return 0;
+	remove_rest(host, cookie, index);
+	return ps_fail_kernel(error, ret, "attach to the network namespace");
+}
+
+int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error)
+{
+	_cleanup_close_ int alive = -1;
 	int index = ps_host_free_index(host), ret;
-	__u32 value;
 
 	if (index < 0)
 		return ps_fail(error, PS_EXIT_FAILED, -index,
 			       "no room for another network namespace: %d are loaded; unload one",
 			       PS_MAX_INSTANCES);
-	ret = load_instance(host, (uint32_t)index, &skel, error);
-	if (ret || !skel)
-		return ret ? ret : -EINVAL;
-	store_words(host, (uint32_t)index, 0);
-	ps_store(&host->instances[index].cookie, netns->cookie);
-	ps_store(&host->instances[index].overflowed, 0);
-	value = (__u32)index;
-	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &netns->cookie, &value, 0) ? -errno : 0;
-	if (!ret)
-		ret = fill_instance(host, netns, value, skel);
-	ps3_instance__destroy(skel);
-	if (ret) {
-		remove_rest(host, netns->cookie, value);
-		return ps_fail_kernel(error, ret, "attach to the network namespace");
-	}
-	return index;
+	alive = make_alive(netns);
+	if (alive < 0)
+		return ps_fail_kernel(error, alive, "attach to the network namespace");
+	ret = ps_create_at(host, netns->cookie, (uint32_t)index, alive, error);
+	return ret ? ret : index;
 }

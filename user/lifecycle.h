@@ -23,6 +23,10 @@ int ps_clean(const struct ps_host *host);
 /* Make the instance of a namespace, with an empty ruleset, but for its word: storing
  * that, or the word of the ruleset to follow, is what loads it. Returns its index. */
 int ps_create(const struct ps_host *host, const struct ps_netns *netns, struct ps_error *error);
+/* The same at this index, with another build's map by which to know that the namespace is
+ * alive. */
+int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
+		 struct ps_error *error);
 
 /* Remove an instance, and the shared objects with the last one. */
 int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
@@ -33,12 +37,26 @@ int ps_drop_host_if_unused(struct ps_host *host);
 /* Save a state as the pin rules-GENERATION of an instance, and read it. */
 int ps_save_state(uint64_t cookie, const struct ps_state *state);
 int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
+/* Read what an opened pin of this kind has, of whatever ABI. */
+int ps_decode_state(int fd, struct ps_state *state);
+
+/* Give a new instance the rules of `before`, with their ids: in force, but with neither the
+ * steering program nor sock_ops attached, and no listener found. All targets are such that
+ * ps_scan looks for their listeners. */
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
+	       struct ps_error *error);
+/* Attach sock_ops where any instance's rules need it, and detach and remove what none needs
+ * any more. */
+int ps_release_unneeded(struct ps_host *host);
 
 /* Attach the steering program to its namespace, if it is not, and detach it. It is called
  * for each look-up of a listener and of an unconnected UDP socket, so that it is attached
  * only while there is a steer rule. */
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
+
+/* The object file of the steering program. */
+const void *ps_instance_elf(size_t *size);
 
 /* Is the namespace of this instance gone? 1, 0 with the namespace's inode, or -errno if it
  * cannot be told. */

@@ -35,6 +35,14 @@ static const char allow_details[] =
 	"  portsteer allow 443/tcp 443/udp --user www-data\n"
 	"  portsteer allow 22 --user git --cgroup system.slice/git-ssh.service\n"
 	"  portsteer allow 600-700/tcp --any-user\n";
+static const char upgrade_details[] =
+	"After an update of portsteer. For all network namespaces; rules, listeners and counters\n"
+	"are kept, and no connection fails. What was loaded by another version is taken over if\n"
+	"its form is known; if it is not, nothing is changed and the reason is given.\n";
+static const char probe_details[] =
+	"It is found out by trying: the programs are loaded and thrown away, nothing is left. The\n"
+	"exit status is 0 if all modes work, 5 if steer mode does not, 1 if only another one does\n"
+	"not, 4 if too little can be tried without root.\n";
 static const char del_details[] =
 	"RULE is written as 'portsteer list' shows it; the target may be left out. Connections\n"
 	"that are open go on, and who is bound to a port keeps it. All rules of one command are\n"
@@ -71,6 +79,8 @@ const struct ps_command ps_commands[] = {
 	  "remove all rules and programs of this namespace",
 	  "With --all, of every namespace of the host. Unloading twice is no error. Connections that are open go on.\n",
 	  ps_cmd_unload },
+	{ "upgrade", "", 0, false, true, "replace what is loaded by this version's programs",
+	  upgrade_details, ps_cmd_upgrade },
 	{ "add", "RULE...", PS_RULE_OPTIONS | PS_BIT(PS_OPT_FILE), true, true, "add rules",
 	  add_details, ps_cmd_add },
 	{ "allow", "PORT...",
@@ -92,6 +102,8 @@ const struct ps_command ps_commands[] = {
 	{ "stats", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules' counters", NULL,
 	  ps_cmd_stats },
 	{ "status", "", 0, false, true, "show what is loaded on this host", NULL, ps_cmd_status },
+	{ "probe", "", 0, false, false, "show what this kernel supports", probe_details,
+	  ps_cmd_probe },
 	{ "version", "", 0, false, false, "show the version", NULL, ps_cmd_version },
 	{ "help", "[COMMAND]", PS_BIT(PS_OPT_TABLE), true, false, "show help", NULL, ps_cmd_help },
 };
@@ -241,7 +253,7 @@ static void tell_error(const struct ps_cli *cli, const struct ps_error *error)
 		      stderr);
 	if (!config->mistake_count)
 		fprintf(stderr, "portsteer: %s\n", error->message);
-	if (cli->json)
+	if (cli->json && !cli->told)
 		ps_json_error(error, config);
 }
 

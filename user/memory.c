@@ -2,11 +2,10 @@
 #include "memory.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include <bpf/bpf.h>
 
-#include "bpf_types.h"
+#include "bpffs.h"
 #include "util.h"
 
 static uint64_t memlock_of(int fd)
@@ -24,11 +23,6 @@ static uint64_t memlock_of(int fd)
 	return bytes;
 }
 
-static int is_ours(const char *name)
-{
-	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX));
-}
-
 uint64_t ps_memory(void)
 {
 	uint64_t total = 0;
@@ -39,7 +33,8 @@ uint64_t ps_memory(void)
 		struct bpf_map_info info = {};
 		__u32 size = sizeof(info);
 
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && is_ours(info.name))
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
+		    ps_name_is_ours(info.name))
 			total += memlock_of(fd);
 	}
 	id = 0;
@@ -48,7 +43,8 @@ uint64_t ps_memory(void)
 		struct bpf_prog_info info = {};
 		__u32 size = sizeof(info);
 
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && is_ours(info.name))
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
+		    ps_name_is_ours(info.name))
 			total += memlock_of(fd);
 	}
 	return total;

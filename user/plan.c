@@ -85,8 +85,7 @@ static uint32_t rule_room(uint32_t need)
 	return PS_HITS_SMALL + (need + PS_HITS_CHUNK - 1) / PS_HITS_CHUNK * PS_HITS_CHUNK;
 }
 
-/* Target ids counted through all chunks: 0 .. 63 are chunk 0's and so on. */
-static uint32_t linear_of(uint32_t target)
+uint32_t ps_target_linear(uint32_t target)
 {
 	uint32_t first = 0;
 
@@ -215,7 +214,7 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 	uint32_t need = 0, total = (uint32_t)before->target_count;
 
 	for (size_t i = 0; i < before->target_count; i++) {
-		uint32_t linear = linear_of(before->targets[i].id);
+		uint32_t linear = ps_target_linear(before->targets[i].id);
 
 		need = linear >= need ? linear + 1 : need;
 	}
@@ -230,7 +229,7 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 	if (!taken)
 		return -ENOMEM;
 	for (size_t i = 0; i < before->target_count; i++)
-		taken[linear_of(before->targets[i].id)] = 1;
+		taken[ps_target_linear(before->targets[i].id)] = 1;
 	for (size_t i = 0; i < state->target_count; i++) {
 		struct ps_target *t = &state->targets[i];
 

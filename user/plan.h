@@ -35,10 +35,15 @@ void ps_state_clear(struct ps_state *state);
 /* The order of targets: port, then owner. */
 int ps_target_compare(const struct ps_target *a, const struct ps_target *b);
 
+/* Target ids counted through all chunks: 0 .. 63 are chunk 0's and so on. */
+uint32_t ps_target_linear(uint32_t target);
+
 /* The target of a port and owner, or NULL. */
 const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
 					const struct ps_owner_spec *owner);
 
+/* The version of the saved form. */
+enum { PS_STATE_VERSION = 2 };
 /* Write and read the saved form: versioned, bounded, with a checksum. decode
  * trusts nothing: -EBADMSG for anything that encode did not write. */
 int ps_state_encode(const struct ps_state *state, void **data, size_t *size);

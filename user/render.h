@@ -6,6 +6,7 @@
 #include "all.h"
 #include "cli.h"
 #include "notes.h"
+#include "probe.h"
 #include "report.h"
 #include "util.h"
 
@@ -15,6 +16,8 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report);
 void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
 		 void (*text)(const struct ps_cli *cli, const struct ps_report *report));
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info);
+
+void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe);
 
 /* "user www-data and cgroup /web.slice" */
 enum { PS_OWNER_TEXT = 2400 };
@@ -55,5 +58,6 @@ int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset
 int ps_json_saved(const char *config, struct ps_error *error);
 /* With the mistakes of a configuration, if it has any. */
 void ps_json_error(const struct ps_error *error, const struct ps_config *config);
+int ps_json_probe(const struct ps_probe *probe, struct ps_error *error);
 
 #endif

@@ -344,6 +344,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put(object, "loaded", json_object_new_boolean(info->loaded));
 	put_number(object, "abi", PORTSTEER_ABI);
 	put_text(object, "version", PORTSTEER_VERSION);
+	put(object, "outdated", json_object_new_boolean(info->outdated));
 	put_text(object, "bpffs", *info->bpffs ? info->bpffs : NULL);
 	put_text(object, "cgroup2", *info->cgroup2 ? info->cgroup2 : NULL);
 	for (size_t i = 0; i < info->anchor_count; i++) {
@@ -416,6 +417,34 @@ int ps_json_removed(size_t removed, const struct ps_sockets *held, struct ps_err
 	put_number(object, "added", 0);
 	put_number(object, "removed", removed);
 	put(object, "held", held_json(held));
+	return print(object, error);
+}
+
+static struct json_object *feature_json(const struct ps_feature *f)
+{
+	struct json_object *object = json_object_new_object();
+
+	put_text(object, "name", f->name);
+	/* null: unknown */
+	put(object, "supported",
+	    f->support == PS_UNKNOWN ? NULL : json_object_new_boolean(f->support == PS_YES));
+	put_text(object, "use", f->use);
+	put_text(object, "why", *f->why ? f->why : NULL);
+	return object;
+}
+
+int ps_json_probe(const struct ps_probe *probe, struct ps_error *error)
+{
+	struct json_object *object = json_object_new_object();
+	struct json_object *modes = json_object_new_array(), *features = json_object_new_array();
+
+	put_text(object, "kernel", probe->kernel);
+	for (int i = 0; i < PS_PROBE_MODES; i++)
+		json_object_array_add(modes, feature_json(&probe->modes[i]));
+	for (size_t i = 0; i < probe->count; i++)
+		json_object_array_add(features, feature_json(&probe->features[i]));
+	put(object, "modes", modes);
+	put(object, "features", features);
 	return print(object, error);
 }
 

@@ -363,7 +363,8 @@ static void print_instances(const struct ps_cli *cli, const struct ps_host_info 
 
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 {
-	printf("loaded:         %s\n", info->loaded ? "yes" : "no");
+	printf("loaded:         %s%s\n", info->loaded ? "yes" : "no",
+	       info->outdated ? ", by another version; 'portsteer upgrade' replaces it" : "");
 	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
 	printf("cgroup2:        %s\n", *info->cgroup2 ? info->cgroup2 : "not mounted");
 	if (info->loaded)
@@ -418,4 +419,34 @@ void ps_text_differences(const struct ps_ruleset *before, const struct ps_rulese
 	ps_ruleset_compare(before, after, print_difference, NULL);
 	printf("would be: %zu added, %zu removed, %zu changed, %zu as before\n", diff.added,
 	       diff.removed, diff.changed, diff.same);
+}
+
+static void add_feature(struct ps_table *table, const struct ps_feature *f)
+{
+	static const char *const words[] = {
+		[PS_NO] = "no", [PS_YES] = "yes", [PS_UNKNOWN] = "unknown"
+	};
+
+	ps_table_add(table, f->name);
+	ps_table_add(table, words[f->support]);
+	if (*f->why)
+		ps_table_addf(table, "%s; %s", f->use, f->why);
+	else
+		ps_table_add(table, f->use);
+}
+
+void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe)
+{
+	struct ps_table modes = { .columns = 3, .heads = { "MODE", "WORKS", "WHAT IT IS" } };
+	struct ps_table features = { .columns = 3,
+				     .heads = { "FEATURE", "THERE", "WHAT IT IS FOR" } };
+
+	printf("kernel %s\n\n", probe->kernel);
+	for (int i = 0; i < PS_PROBE_MODES; i++)
+		add_feature(&modes, &probe->modes[i]);
+	ps_table_print(&modes, cli->color);
+	putchar('\n');
+	for (size_t i = 0; i < probe->count; i++)
+		add_feature(&features, &probe->features[i]);
+	ps_table_print(&features, cli->color);
 }

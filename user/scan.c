@@ -97,7 +97,7 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 	uint32_t most = most_matches(state);
 	int ret = 0;
 
-	if (!most || !any_listener(netns, state))
+	if (!most || (netns && !any_listener(netns, state)))
 		return 0;
 	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES)
 		ret = run(host, &args);

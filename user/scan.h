@@ -9,7 +9,8 @@
 /*
  * Let the kernel admit the sockets that listen already to the new targets of the
  * ruleset that instance `index` has pending. Needs the lock. Looks at the processes
- * that this one can see: in a PID namespace, at those in it.
+ * that this one can see: in a PID namespace, at those in it. `netns` is only used to find
+ * out that there is nothing to do; NULL: there is.
  */
 int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
 	    const struct ps_state *state);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The saved form of a ruleset. It lives as long as the kernel it was written on,
- * so numbers are in this machine's order.
+ * so numbers are in this machine's order. Builds of other ABIs read it too (portsteer
+ * upgrade): a change to it, or to what the ids in it mean, is a new PS_STATE_VERSION.
  *
  *   header | rules | targets | strings
  *
@@ -18,7 +19,7 @@
 #include "util.h"
 
 #define MAGIC 0x52545350u /* "PSTR" */
-enum { VERSION = 2, MAX_TARGETS = 1 << 21 };
+enum { MAX_TARGETS = 1 << 21 };
 
 struct saved_header {
 	uint32_t magic, version;
@@ -171,7 +172,7 @@ int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 		};
 	*header = (struct saved_header){
 		.magic = MAGIC,
-		.version = VERSION,
+		.version = PS_STATE_VERSION,
 		.rules = (uint32_t)state->rules.count,
 		.targets = (uint32_t)state->target_count,
 		.strings = (uint32_t)s.used,
@@ -199,7 +200,7 @@ static int take_apart(const void *data, size_t size, struct saved *saved)
 	if (size < sizeof(*h))
 		return -EBADMSG;
 	memcpy(h, data, sizeof(*h));
-	if (h->magic != MAGIC || h->version != VERSION || h->rules > PS_MAX_RULES ||
+	if (h->magic != MAGIC || h->version != PS_STATE_VERSION || h->rules > PS_MAX_RULES ||
 	    h->targets > MAX_TARGETS || !h->strings)
 		return -EBADMSG;
 	want = sizeof(*h) + (uint64_t)h->rules * sizeof(struct saved_rule) +

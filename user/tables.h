@@ -7,6 +7,7 @@
 #ifndef PORTSTEER_TABLES_H
 #define PORTSTEER_TABLES_H
 
+#include "carried.h"
 #include "host.h"
 #include "plan.h"
 
@@ -37,13 +38,14 @@ struct ps_tables {
 	int events[PS_EVENTS_CHUNKS];
 	int hits; /* the chunk of hits that was opened last, or -1 */
 	uint32_t hits_chunk;
+	struct ps_carried carried; /* counted before an upgrade */
 };
 #define PS_TABLES_NONE                                                                             \
 	{                                                                                          \
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
 		.listeners = { -1, -1, -1, -1, -1, -1, -1, -1 },                                   \
 		.events = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 },      \
-		.hits = -1,                                                                        \
+		.hits = -1, .carried = PS_CARRIED_NONE,                                            \
 	}
 
 /* Open instance `index`; -ENOENT or -EPROTO with a message. */
@@ -66,10 +68,16 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 /* Remove trie entries of every generation but `generation`. */
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation);
 
-/* A target's events. */
+/* Zero what the listeners of all targets have counted, while they may go on. */
+int ps_tables_forget_events(const struct ps_tables *tables);
+
+/* All of these with what was counted before an upgrade. A target's events. */
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events);
-/* A bind or connect rule's: `events` is a struct ps_bind_events or ps_connect_events. */
-int ps_tables_rule_events(const struct ps_tables *tables, uint32_t rule, void *events);
+/* A bind rule's, and a connect rule's. */
+int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
+			  struct ps_bind_events *events);
+int ps_tables_connect_events(const struct ps_tables *tables, uint32_t rule,
+			     struct ps_connect_events *events);
 /* Sum of a rule's hits over all CPUs; last is the latest. */
 int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum);
 

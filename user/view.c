@@ -10,12 +10,14 @@
 
 #include "anchor.h"
 #include "bpffs.h"
+#include "carry.h"
 #include "cgroup.h"
 #include "instance.h"
 #include "kmap.h"
 #include "lifecycle.h"
 #include "memory.h"
 #include "tables.h"
+#include "upgrade.h"
 #include "util.h"
 
 /* A ruleset may be replaced while it is read: then read again. */
@@ -103,7 +105,7 @@ static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule
 			   struct ps_rule_stats *s)
 {
 	struct ps_bind_events events;
-	int ret = ps_tables_rule_events(t, rule->id, &events);
+	int ret = ps_tables_bind_events(t, rule->id, &events);
 
 	if (ret)
 		return ret;
@@ -122,7 +124,7 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 			      const struct ps_rule *rule, struct ps_rule_stats *s)
 {
 	struct ps_connect_events events;
-	int ret = ps_tables_rule_events(t, rule->id, &events);
+	int ret = ps_tables_connect_events(t, rule->id, &events);
 
 	if (ret)
 		return ret;
@@ -256,9 +258,9 @@ static int read_rules(struct ps_tables *tables, void *data)
 }
 
 /* Read something of a loaded instance. */
-static int read_instance(const struct ps_netns *netns,
-			 int (*read)(struct ps_tables *tables, void *data), void *data,
-			 struct ps_error *error)
+static int read_once(const struct ps_netns *netns,
+		     int (*read)(struct ps_tables *tables, void *data), void *data,
+		     struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
@@ -285,17 +287,44 @@ static int read_instance(const struct ps_netns *netns,
 		       netns->label);
 }
 
+/* The same, as often as an upgrade has exchanged everything meanwhile: what was read, and
+ * is cleared, may have been half of each. */
+static int read_instance(const struct ps_netns *netns,
+			 int (*read)(struct ps_tables *tables, void *data),
+			 void (*clear)(void *data), void *data, struct ps_error *error)
+{
+	for (int tries = READ_TRIES; tries--;) {
+		uint64_t folder = ps_bpffs_inode();
+		int ret = read_once(netns, read, data, error);
+
+		if (ps_bpffs_inode() == folder || !tries)
+			return ret;
+		clear(data);
+	}
+	return -EAGAIN;
+}
+
+static void clear_view(void *data)
+{
+	ps_view_clear(data);
+}
+
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error)
 {
 	*view = (struct ps_view){};
-	return read_instance(netns, read_view, view, error);
+	return read_instance(netns, read_view, clear_view, view, error);
+}
+
+static void clear_rules(void *data)
+{
+	ps_ruleset_clear(data);
 }
 
 int ps_instance_rules(const struct ps_netns *netns, struct ps_ruleset *rules,
 		      struct ps_error *error)
 {
 	*rules = (struct ps_ruleset){};
-	return read_instance(netns, read_rules, rules, error);
+	return read_instance(netns, read_rules, clear_rules, rules, error);
 }
 
 void ps_host_info_clear(struct ps_host_info *info)
@@ -384,6 +413,15 @@ int ps_instances_read(struct ps_host_info *info, struct ps_error *error)
 	return 0;
 }
 
+/* If it cannot be told, upgrade will say why. */
+static bool is_outdated(void)
+{
+	struct ps_build own, loaded;
+
+	ps_build_own(&own);
+	return ps_build_read(PS_STATE, &loaded, NULL) || loaded.id != own.id;
+}
+
 static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 {
 	struct ps_anchors anchors = {};
@@ -394,6 +432,7 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 		info->anchor_count = anchors.count;
 	}
 	info->loaded = true;
+	info->outdated = is_outdated();
 	info->bind_hooks = host->hooks.loaded[PS_SET_BIND];
 	info->connect_hooks = host->hooks.loaded[PS_SET_CONNECT];
 	return ret;
@@ -420,6 +459,7 @@ int ps_host_info_read(struct ps_host_info *info, struct ps_error *error)
 	if (ret)
 		return ps_fail_kernel(error, ret, "read what is loaded");
 	ps_bpffs_each(PS_STATE, count_leftover, &c);
+	info->leftovers += ps_upgrade_is_unfinished();
 	info->memory = ps_memory();
 	return 0;
 }

@@ -1,0 +1,444 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# portsteer upgrade: from the last version of ABI 2, to another build of the present ABI,
+# to an ABI that has other structs, and back; with rules, listeners, counters and sockets
+# kept, and no connection lost. scripts/build-others builds the other versions.
+
+load lib
+load upgrade_lib
+
+setup_file() { setup_others; }
+setup() { setup_test; }
+teardown() { teardown_others; }
+
+# begun PROGRAM: connections to port 80 are counted.
+begun()
+{
+	[ "$(counter 80:8080/tcp steered "$1")" != 0 ]
+}
+
+# listing [PROGRAM]: the rules and who is behind them, as JSON.
+listing()
+{
+	"${1:-$PORTSTEER}" list --json | sed "s,\"generation\":[0-9]*\,,,"
+}
+
+# links: the ids of the links that are attached to the network namespace and the cgroups
+# of our pins, but sock_ops', which an upgrade attaches anew.
+links()
+{
+	local pin
+	for pin in $STATE/ns-*/link $STATE/host/*/*; do
+		bpftool -j link show pinned "$pin" 2>/dev/null || true
+	done | grep -o '"id":[0-9]*,"type":"[a-z]*"' | sort
+}
+
+# programs_of PIN: the id of the program of a link.
+program_of()
+{
+	bpftool -j link show pinned "$1" | grep -o '"prog_id":[0-9]*'
+}
+
+# in_background NAME COMMAND...: its output goes to a file that `ended NAME` waits for.
+in_background()
+{
+	local out=$PS_TEST_DIR/background.$1
+	rm -f "$out" "$out.part"
+	(
+		exec 3>&- 4>&-
+		in_cgroup background # by which it ends with the test
+		"${@:2}" >"$out.part" 2>&1 </dev/null
+		mv "$out.part" "$out"
+	) &
+}
+ended()
+{
+	until_true 30 test -e "$PS_TEST_DIR/background.$1"
+	cat "$PS_TEST_DIR/background.$1"
+}
+
+# --- from and to -------------------------------------------------------------------
+
+# restart_server: a server on 8082 that is replaced by another, again and again, as long as
+# the load lasts; each has to be steered to as soon as it listens.
+restart_server()
+{
+	local lost=0 times=0
+	until [ -e "$PS_TEST_DIR/stop" ]; do
+		serve again 127.0.0.1 8082
+		[ "$(probe 82)" = again ] || lost=$((lost + 1))
+		times=$((times + 1))
+		stop "$PID"
+	done
+	echo "times $times lost $lost"
+}
+
+# clients_in CGROUP COMMAND...
+clients_in()
+{
+	in_cgroup "$1"
+	"${@:2}"
+}
+
+@test "under load, from ABI 2 to this one, to others, and back: nothing is lost or forgotten" {
+	local program before steered sent again names=()
+	mkdir -p "$PS_TEST_CGROUP/a" "$PS_TEST_CGROUP/clients"
+	serve web 0.0.0.0 8080
+	serve -g a/web scoped 127.0.0.1 8081
+	"$OLD" -q add 80:8080 82:8082 --user ps-web
+	"$OLD" -q add 81:8081 --cgroup "$CG/a/web"
+	"$OLD" -q add 90:8080 --from "$CG/clients" --user ps-web
+	rm -f "$PS_TEST_DIR/stop"
+	in_background load connections --procs 2 --until "$PS_TEST_DIR/stop" 127.0.0.1 80
+	in_background far client "$PYTHON" "$PS_TEST_DIR/connect.py" --procs 1 \
+		--until "$PS_TEST_DIR/stop" $HERE4 80
+	in_background sent clients_in clients "$PYTHON" "$PS_TEST_DIR/connect.py" --procs 2 \
+		--until "$PS_TEST_DIR/stop" 127.0.0.1 90
+	in_background again restart_server
+	until_true 60 begun "$OLD"
+	before=$(counter 80:8080/tcp steered "$OLD")
+	for program in "$PORTSTEER" "$NEXT" "$SAME" "$PORTSTEER" "$NEXT" "$PORTSTEER"; do
+		"$program" upgrade
+		clean
+		steered=$(counter 80:8080/tcp steered "$program")
+		[ "$steered" -gt "$before" ]
+		before=$steered
+		assert_equal "$("$program" list --json | jsonget rules.# \
+			"rules|rule=81:8081/tcp|listeners|#")" $'4\n1'
+	done
+	touch "$PS_TEST_DIR/stop"
+	for program in load far sent again; do
+		names+=("$(ended $program)")
+	done
+	printf '# %s\n' "${names[@]}" >&3
+	assert_match "${names[0]}" "^ok [1-9][0-9]* refused 0 broken 0 "
+	assert_match "${names[1]}" "^ok [1-9][0-9]* refused 0 broken 0 "
+	assert_match "${names[2]}" "^ok [1-9][0-9]* refused 0 broken 0 "
+	assert_match "${names[3]}" "^times [1-9][0-9]* lost 0$"
+	# Every one of them was counted, by the programs of one version or another.
+	read -r _ steered _ <<<"${names[0]}"
+	read -r _ sent _ <<<"${names[1]}"
+	assert_equal "$(counter 80:8080/tcp steered)" $((steered + sent))
+	read -r _ sent _ <<<"${names[2]}"
+	counters "90:8080/tcp" "steered=$sent missed=0 refused=0"
+	read -r _ again _ <<<"${names[3]}"
+	counters "82:8082/tcp" "steered=$again missed=0 refused=0"
+	counters "81:8081/tcp" "admitted=1 denied=0 error=0"
+	assert_equal "$(probe 81)" scoped
+}
+
+@test "another build of the same ABI: links stay, programs change, counters never go back" {
+	local before after=0 i got link
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 90:8080 --from "$CG/clients" --user ps-web
+	link=$(echo $STATE/ns-*/link)
+	rm -f "$PS_TEST_DIR/stop"
+	in_background load connections --procs 2 --until "$PS_TEST_DIR/stop" 127.0.0.1 80
+	until_true 60 begun "$PORTSTEER"
+	before=$(links)
+	got=$(program_of "$link")
+	assert_equal "$(wc -l <<<"$before")" 5
+	assert_equal "$("$SAME" status --json | jsonget outdated leftovers)" $'true\n0'
+	in_background upgrades bash -c "for i in 1 2 3 4 5; do
+		'$SAME' upgrade && '$PORTSTEER' upgrade || exit
+	done; echo well"
+	# A reader sees the old or the new, and its counters go on.
+	until [ -e "$PS_TEST_DIR/background.upgrades" ]; do
+		i=$(counter 80:8080/tcp steered)
+		[ "$i" -ge $after ]
+		after=$i
+	done
+	assert_equal "$(ended upgrades | tail -n 1)" well
+	assert_equal "$(links)" "$before"
+	[ "$(program_of "$link")" != "$got" ]
+	assert_equal "$(portsteer status --json | jsonget outdated leftovers)" $'false\n0'
+	touch "$PS_TEST_DIR/stop"
+	got=$(ended load)
+	assert_match "$got" "^ok [1-9][0-9]* refused 0 broken 0 "
+	read -r _ i _ <<<"$got"
+	assert_equal "$(counter 80:8080/tcp steered)" "$i"
+}
+
+@test "what is this version's is left alone" {
+	local before
+	portsteer -q add 80:8080 --user ps-web
+	before=$(kernel_state; links)
+	assert_equal "$(portsteer upgrade)" "nothing to do: what is loaded is this version's"
+	assert_equal "$(portsteer upgrade --json | jsonget changed from_abi)" $'false\n3'
+	assert_equal "$(kernel_state; links)" "$before"
+}
+
+@test "what it says" {
+	serve web 127.0.0.1 8080
+	"$OLD" -q add 80:8080 81:8081 --user ps-web
+	assert_equal "$(portsteer upgrade)" "upgraded from ABI 2 to 3: 1 network namespace, 2 rules"
+	assert_equal "$("$NEXT" upgrade --json)" '{"changed":true,"from_abi":3,"abi":9999,"namespaces":1,"rules":2,"lost_bound":false,"lost_connected":false}'
+	assert_equal "$("$PORTSTEER" -q upgrade)" ""
+}
+
+# --- what is kept ------------------------------------------------------------------
+
+@test "many rules of all kinds: the same afterwards, and they can be changed" {
+	local before program
+	mkdir -p "$PS_TEST_CGROUP/a"
+	serve web 127.0.0.1 8080
+	serve -u $DB db ::1 8081
+	"$OLD" -q add 80:8080 10.0.0.0/8:80:8081 '[2001:db8::]/32:443:8081' --user ps-web --name web
+	"$OLD" -q add 1000-1299:2000-2299 --any-user --on-miss pass
+	"$OLD" -q add 81:8081 --user ps-db --cgroup "$CG/a/b"
+	"$OLD" -q add 90:8080 --from "$CG/a" --user ps-web
+	"$OLD" -q add 91:198.51.100.2:99/udp --from "$CG/a" --any-user
+	before=$(listing "$OLD")
+	for program in "$PORTSTEER" "$NEXT" "$PORTSTEER"; do
+		"$program" -q upgrade
+		assert_equal "$(listing "$program")" "$before"
+	done
+	# The port of a rule with an id above those that the first map has.
+	serve late 127.0.0.1 2298
+	assert_equal "$(probe 1298)" late
+	"$NEXT" -q upgrade
+	counters_of_next=$(counter 1000-1299:2000-2299/tcp steered "$NEXT")
+	assert_equal "$counters_of_next" 1
+	portsteer -q upgrade
+	counters 1000-1299:2000-2299/tcp "steered=1"
+	# What is made now begins at 0, also where an id is used again.
+	portsteer -q del 80:8080 1000-1299
+	portsteer -q add 80:8080 --user ps-web --on-miss pass
+	counters 80:8080/tcp "steered=0 admitted=1"
+	assert_equal "$(probe 80)" web
+	counters 80:8080/tcp "steered=1"
+	portsteer unload
+	[ ! -e $STATE ]
+}
+
+@test "several network namespaces, one of them without a name, one that has ended" {
+	local program pid
+	make_pair second veth-s 198.51.101 2001:db8:2:
+	serve here 127.0.0.1 8080
+	serve -N second there 127.0.0.1 8080
+	"$OLD" -q add 80:8080 --user ps-web
+	"$OLD" -q --netns second add 80:8080 81:8081 --user ps-web
+	unshare --net sleep 1000 3>&- &
+	pid=$!
+	until_true 5 test "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)"
+	"$OLD" -q --netns pid:$pid add 82:8082 --any-user
+	ip netns add ended
+	"$OLD" -q --netns ended add 83:8083 --any-user
+	ip netns del ended
+	until_true 20 bash -c "'$OLD' status | grep -q gone"
+	for program in "$PORTSTEER" "$NEXT" "$PORTSTEER"; do
+		"$program" -q upgrade
+		assert_equal "$("$program" status --json | jsonget instances.# leftovers)" $'3\n0'
+		assert_equal "$("$program" --netns second list --json | jsonget rules.#)" 2
+		answers here http://127.0.0.1/
+		nsenter --net=/run/netns/second curl -sS http://127.0.0.1/ | grep -q '^there '
+		assert_equal "$("$program" --netns pid:$pid list --json | jsonget rules.#)" 1
+	done
+	kill $pid
+	portsteer -q --netns second unload
+	portsteer -q unload
+}
+
+@test "a client that is connected goes on being told whom it wanted" {
+	local fifo=$PS_TEST_DIR/trail program
+	serve web 127.0.0.1 8080
+	mkdir -p "$PS_TEST_CGROUP/a"
+	"$PORTSTEER" -q add 80:8080 --from "$CG/a" --user ps-web
+	mkfifo "$fifo.in" "$fifo.out"
+	(
+		exec 3>&- 4>&-
+		in_cgroup a
+		"$PYTHON" -u -c '
+import socket
+s = socket.create_connection(("127.0.0.1", 80))
+while input():
+    print(*s.getpeername())' <"$fifo.in" >"$fifo.out"
+	) &
+	exec 7>"$fifo.in" 8<"$fifo.out"
+	for program in "" "$NEXT" "$PORTSTEER" "$SAME"; do
+		[ -z "$program" ] || "$program" -q upgrade
+		echo ask >&7
+		assert_equal "$(read -rt 10 -u 8 line; echo "$line")" "127.0.0.1 80"
+	done
+	exec 7>&- 8<&-
+}
+
+@test "of ABI 2, who wanted what is lost, and that is said; connections go on" {
+	serve web 127.0.0.1 8080
+	mkdir -p "$PS_TEST_CGROUP/a"
+	"$OLD" -q add 80:8080 --from "$CG/a" --user ps-web
+	assert_match "$(portsteer upgrade)" "note: getpeername.. on sockets"
+	from a answers web http://127.0.0.1/
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 peer)" "127.0.0.1 80"
+}
+
+@test "sockets bound through a rule keep their port, and are told the one that they asked for" {
+	local fifo=$PS_TEST_DIR/bound program times=0
+	"$OLD" -q add 53:5353/udp 25:2525/tcp --mode bind --user ps-web
+	"$OLD" -q allow 443 --user ps-web
+	mkfifo "$fifo.in" "$fifo.out"
+	(
+		exec 3>&- 4>&-
+		in_cgroup a
+		as $WEB "$PYTHON" -u -c '
+import socket
+s = [socket.socket(socket.AF_INET, kind) for kind in
+     (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_STREAM)]
+for one, port in zip(s, (5353, 2525, 443)):
+    one.bind(("127.0.0.1", port))
+while input():
+    print(*(one.getsockname()[1] for one in s))' <"$fifo.in" >"$fifo.out"
+	) &
+	exec 7>"$fifo.in" 8<"$fifo.out"
+	for program in "" "$PORTSTEER" "$NEXT" "$PORTSTEER"; do
+		[ -z "$program" ] || "$program" -q upgrade
+		echo ask >&7
+		assert_equal "$(read -rt 10 -u 8 line; echo "$line")" "5353 2525 443"
+		becomes 53 -u $WEB 127.0.0.2 5353 --udp
+		times=$((times + 1))
+		assert_equal "$(counter 53:5353/udp translated "${program:-$OLD}")" $((1 + times))
+		assert_equal "$(counter 443/tcp granted "${program:-$OLD}")" 1
+	done
+	exec 7>&- 8<&-
+}
+
+# --- what is refused ---------------------------------------------------------------
+
+# refuses STATUS PATTERN ARGS...: one line that matches, and nothing has changed.
+refuses()
+{
+	local before status=0 wanted=$1 pattern=$2
+	shift 2
+	before=$(find $STATE $STATE-upgrade -printf '%p %i %m\n' 2>/dev/null | sort)
+	"$@" >"$PS_TEST_DIR/stdout" 2>"$PS_TEST_DIR/stderr" || status=$?
+	cat "$PS_TEST_DIR/stderr" >&2
+	assert_equal "$status" "$wanted"
+	assert_equal "$(<"$PS_TEST_DIR/stdout")" ""
+	assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "$pattern"
+	assert_equal "$(find $STATE $STATE-upgrade -printf '%p %i %m\n' 2>/dev/null | sort)" "$before"
+}
+
+@test "nothing is loaded: status 3" {
+	refuses 3 "not loaded.*portsteer load" portsteer upgrade
+	[ ! -e $STATE ]
+}
+
+@test "an ordinary user: status 4" {
+	local status=0
+	portsteer -q load
+	(as $WEB "$PORTSTEER" upgrade >"$PS_TEST_DIR/stdout" 2>"$PS_TEST_DIR/stderr") || status=$?
+	assert_equal $status 4
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "needs root"
+}
+
+@test "an unknown version: refused, with the ways out, and nothing changes" {
+	mkdir -m 0700 $STATE $STATE/host
+	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
+		name ps7_instances
+	refuses 1 "unknown version.*version that made it.*portsteer unload" portsteer upgrade
+	rm $STATE/host/instances
+	refuses 1 "unknown version, or damaged" portsteer upgrade
+	portsteer unload
+	[ ! -e $STATE ]
+}
+
+# set_record OFFSET BYTE: change the record of who made what is loaded.
+set_record()
+{
+	local bytes
+	read -ra bytes < <(bpftool -j map lookup pinned $STATE/host/build key 0 0 0 0 |
+		"$PYTHON" -c 'import json, sys; print(*(int(b, 16) for b in json.load(sys.stdin)["value"]))')
+	bytes[$1]=$2
+	bpftool map update pinned $STATE/host/build key 0 0 0 0 value "${bytes[@]}"
+}
+
+@test "a record, or a form of rules, that is not known: refused, and the rules work on" {
+	serve web 127.0.0.1 8080
+	"$NEXT" -q add 80:8080 --user ps-web
+	set_record 4 9
+	refuses 1 "form .record 9, rules 2, ABI 9999. is not one.*knows" portsteer upgrade
+	set_record 4 1
+	set_record 12 77
+	refuses 1 "rules 77" portsteer upgrade
+	set_record 12 2
+	set_record 0 0
+	refuses 1 "damaged" portsteer upgrade
+	set_record 0 80
+	set_record 53 255 # a counter that is out of its element
+	refuses 1 "damaged" portsteer upgrade
+	answers web http://127.0.0.1/
+	set_record 53 0
+	portsteer -q upgrade
+	answers web http://127.0.0.1/
+}
+
+@test "damaged or missing pins: refused, and the rules work on" {
+	local pin
+	serve web 127.0.0.1 8080
+	"$OLD" -q add 80:8080 --user ps-web
+	for pin in $STATE/ns-*/rules-* $STATE/ns-*/hits $STATE/ns-*/alive $STATE/ns-*/listeners \
+		$STATE/host/netns $STATE/host/events; do
+		mv "$pin" $STATE/away
+		refuses 1 "missing|cannot (take over|find)" portsteer upgrade
+		bpftool map create "$pin" type hash key 12 value 12 entries 1 name ps2_other
+		refuses 1 "damaged|cannot (take over|find)" portsteer upgrade
+		rm "$pin"
+		mv $STATE/away "$pin"
+		answers web http://127.0.0.1/
+	done
+	portsteer -q upgrade
+	answers web http://127.0.0.1/
+}
+
+@test "a listener that no process here is seen to hold: refused, and it works on" {
+	serve web 127.0.0.1 8080
+	"$OLD" -q add 80:8080 --user ps-web
+	refuses 1 "cannot carry over 1 listening socket.*on the host" \
+		unshare --pid --fork --mount-proc "$PORTSTEER" upgrade
+	answers web http://127.0.0.1/
+	# A listener of a rule that is gone does not matter.
+	"$OLD" -q del 80
+	unshare --pid --fork --mount-proc "$PORTSTEER" upgrade
+}
+
+@test "a kernel that cannot load the programs: status 5, and the rules work on" {
+	serve web 127.0.0.1 8080
+	"$OLD" -q add 80:8080 --user ps-web
+	# BPF_PROG_TYPE_SK_LOOKUP
+	refuses 5 "cannot load sk_lookup programs" "$KILLAT" -t 30 "$PORTSTEER" upgrade
+	answers web http://127.0.0.1/
+	assert_equal "$("$OLD" list --json | jsonget rules.#)" 1
+}
+
+@test "several at once, and other commands at the same time" {
+	local i pids=()
+	serve web 127.0.0.1 8080
+	"$OLD" -q add 80:8080 --user ps-web
+	for i in 1 2 3; do
+		portsteer upgrade >"$PS_TEST_DIR/at-once.$i" 2>&1 3>&- &
+		pids+=($!)
+		"$NEXT" upgrade >"$PS_TEST_DIR/at-once.next.$i" 2>&1 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i"
+	done
+	portsteer -q upgrade
+	clean
+	for i in 1 2 3 4 5 6; do
+		"$SAME" -q upgrade 3>&- &
+		pids=($!)
+		portsteer -q add 9$i:909$i --any-user 3>&- &
+		pids+=($!)
+		portsteer -q upgrade 3>&- &
+		pids+=($!)
+		wait "${pids[0]}"
+		wait "${pids[1]}"
+		wait "${pids[2]}"
+	done
+	assert_equal "$(portsteer list --json | jsonget rules.#)" 7
+	answers web http://127.0.0.1/
+	clean
+}

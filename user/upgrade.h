@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * portsteer upgrade: this build's programs take the place of those that are loaded, of
+ * the same or of another ABI.
+ *
+ * All of the new state is built in PS_ASIDE, complete, with the same rules, and
+ * exchanged for the old one by a rename, which is the commit point. The folder
+ * "upgrading" in the new state, which holds its programs for the links, says that the
+ * links have yet to be given to them; what does so may be killed and begun again, by any
+ * command. Links go on: each is updated, and none is ever detached.
+ */
+#ifndef PORTSTEER_UPGRADE_H
+#define PORTSTEER_UPGRADE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+/* What an upgrade did. */
+struct ps_upgraded {
+	bool changed; /* false: these programs are loaded already */
+	uint32_t from; /* ABI of what was loaded */
+	size_t instances, rules;
+	/* Notes on sockets were lost, as their form is another one: bound sockets then say
+	 * their real port, connected ones their real peer. */
+	bool lost_bound, lost_trails;
+};
+
+/* For all instances of the host. -ESRCH (PS_EXIT_NOT_LOADED) if there is none. */
+int ps_upgrade(struct ps_upgraded *upgraded, struct ps_error *error);
+
+/* Is there something that ps_upgrade_settle has to do? */
+bool ps_upgrade_is_unfinished(void);
+/* Finish what a killed upgrade has begun, or remove what it left. Needs the lock. */
+int ps_upgrade_settle(struct ps_error *error);
+
+#endif
