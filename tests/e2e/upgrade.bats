@@ -138,7 +138,7 @@ clients_in()
 	until_true 60 begun "$PORTSTEER"
 	before=$(links)
 	got=$(program_of "$link")
-	assert_equal "$(wc -l <<<"$before")" 5
+	assert_equal "$(wc -l <<<"$before")" 6
 	assert_equal "$("$SAME" status --json | jsonget outdated leftovers)" $'true\n0'
 	in_background upgrades bash -c "for i in 1 2 3 4 5; do
 		'$SAME' upgrade && '$PORTSTEER' upgrade || exit
