@@ -77,7 +77,8 @@ const struct ps_command ps_commands[] = {
 	  ps_cmd_load },
 	{ "unload", "", PS_BIT(PS_OPT_ALL), false, true,
 	  "remove all rules and programs of this namespace",
-	  "With --all, of every namespace of the host. Unloading twice is no error. Connections that are open go on.\n",
+	  "With --all, of every namespace of the host. Unloading twice is no error. Connections\n"
+	  "that are open go on.\n",
 	  ps_cmd_unload },
 	{ "upgrade", "", 0, false, true, "replace what is loaded by this version's programs",
 	  upgrade_details, ps_cmd_upgrade },

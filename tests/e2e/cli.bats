@@ -37,7 +37,7 @@ for check in sys.argv[1:]:
 		assert_equal "$(portsteer --help "$command")" "$(portsteer help "$command")"
 	done
 	assert_equal "$(portsteer help --table | awk '$1 == "command" { print $2 }' | xargs)" \
-		"load unload add allow del flush list stats status version help"
+		"load unload upgrade add allow del flush apply check save list stats status probe version help"
 	[ ! -e $STATE ]
 }
 
@@ -59,7 +59,7 @@ for check in sys.argv[1:]:
 	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
 	assert_equal "$(portsteer --version)" "$(portsteer version)"
 	assert_equal "$(portsteer -V)" "$(portsteer version)"
-	portsteer version --json | json 'd["version"]' 'd["abi"] == 2'
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 3'
 }
 
 # --- list --------------------------------------------------------------------------
@@ -224,8 +224,8 @@ serve_with()
 	portsteer -q add 80:8080 --user ps-web
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
-		'list(d) == ["loaded", "abi", "version", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "leftovers", "instances"]' \
-		'd["loaded"] is True and d["abi"] == 2 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
+		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "leftovers", "instances"]' \
+		'd["loaded"] is True and d["abi"] == 3 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \

@@ -37,6 +37,22 @@ all_gone()
 	assert_equal "$(rules)" 80:8080/tcp
 }
 
+@test "unload --all: every namespace's, also twice; as JSON" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q --netns client add 80:8080 --any-user
+	portsteer -q add 53:5353/udp --any-user
+	answers web http://127.0.0.1/
+	run portsteer unload --all --netns client
+	assert_equal "$status" 2
+	answers web http://127.0.0.1/
+	assert_equal "$(portsteer unload --all)" "unloaded from every network namespace"
+	[ ! -e $STATE ]
+	refused http://127.0.0.1/
+	assert_equal "$(portsteer unload --all)" "nothing is loaded"
+	assert_equal "$(portsteer unload --all --json)" '{"changed":false}'
+}
+
 @test "unload leaves nothing in the kernel" {
 	bpf_objects >"$PS_TEST_DIR/before"
 	portsteer -q add 80:8080 --user ps-web
