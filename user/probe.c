@@ -155,7 +155,8 @@ static const struct {
 	{ "post_bind6", "post_bind6", "the same for IPv6" },
 	{ "getsockname4", "getsockname4", "bind: the port that was asked for is what is told" },
 	{ "getsockname6", "getsockname6", "the same for IPv6" },
-	{ "marks", "iter-sk_storage", "bind: who is bound through a rule" },
+	{ "marks", "iter-marks", "bind: who is bound through a rule" },
+	{ "release", "release", "connect: a client that is closed is forgotten" },
 	{ "connect4", "connect4", "connect: clients are sent elsewhere" },
 	{ "connect6", "connect6", "the same for IPv6" },
 	{ "getpeername4", "getpeername4", "connect: whom the client wanted is what is told" },
@@ -269,10 +270,11 @@ static void judge_modes(struct ps_probe *probe)
 		   COMMON "tcp-sockmap ");
 	judge_mode(probe, PS_PROBE_BIND, "bind", "UDP and TCP at bind(); 'allow'",
 		   COMMON "bind4 bind6 post_bind4 post_bind6 getsockname4 getsockname6 "
-			  "iter-sk_storage ");
+			  "iter-marks ");
 	judge_mode(probe, PS_PROBE_CONNECT, "connect", "port maps for the clients of a cgroup",
-		   COMMON "tcp-sockmap connect4 connect6 getpeername4 getpeername6 sendmsg4 "
-			  "sendmsg6 recvmsg4 recvmsg6 ");
+		   COMMON
+		   "tcp-sockmap release connect4 connect6 getpeername4 getpeername6 sendmsg4 "
+		   "sendmsg6 recvmsg4 recvmsg6 ");
 #undef COMMON
 }
 
