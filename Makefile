@@ -38,7 +38,8 @@ BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibp
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wformat=2 -Wundef -Wvla -Wcast-align -Wpointer-arith \
 	-Wwrite-strings
-CFLAGS ?= -O2 -g
+# Small before fast: what has to be fast is in bpf/.
+CFLAGS ?= -Os -g
 # As sources write it, so that theirs is no other definition.
 COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' -I$(B) -Iuser -I. \
 	$(WARNINGS) -MMD -MP
