@@ -212,6 +212,12 @@ clients_in()
 	[ ! -e $STATE ]
 }
 
+# has_left PID: the process has a network namespace of its own by now.
+has_left()
+{
+	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+}
+
 @test "several network namespaces, one of them without a name, one that has ended" {
 	local program pid
 	make_pair second veth-s 198.51.101 2001:db8:2:
@@ -221,7 +227,7 @@ clients_in()
 	"$OLD" -q --netns second add 80:8080 81:8081 --user ps-web
 	unshare --net sleep 1000 3>&- &
 	pid=$!
-	until_true 5 test "$(readlink /proc/$pid/ns/net)" != "$(readlink /proc/self/ns/net)"
+	until_true 20 has_left $pid
 	"$OLD" -q --netns pid:$pid add 82:8082 --any-user
 	ip netns add ended
 	"$OLD" -q --netns ended add 83:8083 --any-user
