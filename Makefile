@@ -191,7 +191,7 @@ demo: ## a web server of an ordinary user answers on port 80
 	$(Q)$(submake) all
 	$(Q)scripts/demo
 
-bench: ## compare with every other way to a port; QUICK=1: in three minutes
+bench: ## compare with every other way to a port; QUICK=1: a short run
 	$(Q)scripts/deps bench
 	$(Q)$(submake) tools
 	$(Q)scripts/bench
