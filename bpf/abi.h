@@ -18,8 +18,7 @@
 /* Objects that an upgrade hands on, whatever the ABI: maps "ps_bound", and "ps_trails"
  * with "ps_turns" and "ps_reached", whose layouts have numbers of their own (a change of
  * struct ps_bound, of what its rule means, or of structs ps_trail or ps_turn is a new one),
- * and "ps_alive". user/carry.h says what else
- * builds of different ABIs know of each other. */
+ * and "ps_alive". user/carry.h says what else builds of different ABIs know of each other. */
 #define PORTSTEER_CARRIED "ps_"
 enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 2 };
 

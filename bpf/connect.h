@@ -419,7 +419,7 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	struct ps_want want = { .family = 4 };
 	struct ps_way way = {};
 	struct bpf_sock *sk = ctx->sk;
-	struct ps_trail *trail;
+	struct ps_trail *trail = NULL;
 	int ret;
 
 	want.port = bpf_ntohs(ctx->user_port);
@@ -430,16 +430,20 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	if (v6 && !unmap(want.addr))
 		want.family = 6;
 	name_loopback(&want);
-	want.cgroup = bpf_get_current_cgroup_id();
-	trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
-	if (want.protocol == IPPROTO_UDP && find_again(trail, &want, &way)) {
-		count(want.instance, way.rule, PS_FOUND);
-		write_destination(ctx, &want, &way, v6);
-		return 1;
+	if (want.protocol == IPPROTO_UDP) {
+		want.cgroup = bpf_get_current_cgroup_id();
+		trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
+		if (find_again(trail, &want, &way)) {
+			count(want.instance, way.rule, PS_FOUND);
+			write_destination(ctx, &want, &way, v6);
+			return 1;
+		}
 	}
 	if (!find_instance(ctx, &want.instance))
 		return 1;
 	ret = find_way(&want, &way);
+	if (!ret && want.protocol == IPPROTO_TCP)
+		trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
 	if (!ret)
 		forget_way(ctx, trail, &want);
 	if (ret > 0)

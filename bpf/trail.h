@@ -10,7 +10,7 @@
 
 /* Where a client wants to go. */
 struct ps_want {
-	__u64 cgroup; /* the process's, by id */
+	__u64 cgroup; /* the process's, by id; of UDP only */
 	__u32 instance;
 	__u32 half; /* of the tables that are read */
 	__u16 port; /* host byte order */

@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# load, add, del and unload, each killed as it enters each of its system calls in turn. What the kernel then does, and what the next commands
-# see, is the old state or the new one; never a half.
+# Commands that change something, each killed as it enters each of its system calls in turn.
+# What the kernel then does, and what the next commands see, is the old state or the new one;
+# never a half.
 
 load lib
 
@@ -10,23 +11,6 @@ KILLAT=$REPO/build/tools/killat
 setup_file() { setup_env; }
 setup() { setup_test; }
 teardown() { teardown_test; }
-
-# probe PORT: the name of the server that answers there, "refused" if none does. Quicker
-# than curl, as it runs a thousand times.
-probe()
-{
-	local fd line last=''
-	if ! { exec {fd}<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null; then
-		echo refused
-		return
-	fi
-	printf 'GET / HTTP/1.0\r\n\r\n' >&$fd
-	while read -r line; do
-		last=$line
-	done <&$fd
-	exec {fd}>&-
-	echo "${last%% *}"
-}
 
 # killed N COMMAND...: run portsteer and kill it at its system call N.
 # False if it has ended before.

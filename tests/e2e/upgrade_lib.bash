@@ -28,22 +28,6 @@ teardown_others()
 	[ ! -e /run/netns/second ] || ip netns del second
 }
 
-# probe PORT: the name of the server that answers there, or "refused".
-probe()
-{
-	local fd line last=''
-	if ! { exec {fd}<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null; then
-		echo refused
-		return
-	fi
-	printf 'GET / HTTP/1.0\r\n\r\n' >&$fd
-	while read -r line; do
-		last=$line
-	done <&$fd
-	exec {fd}>&-
-	echo "${last%% *}"
-}
-
 # counter RULE NAME [PROGRAM]
 counter()
 {
