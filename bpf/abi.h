@@ -45,6 +45,9 @@ enum {
  *   bits  0..31  generation, never 0; grows by one with each ruleset
  *   bits 32..35  log2 of the number of front buckets, 0..14
  *   bit  36      which half of the double-buffered tables is in force
+ *   bits 37..47  life: how many instances have had this index before, modulo 2^11. An
+ *                instance begins with generation 1, but its words are not those of the
+ *                one before, which sockets and programs may remember
  *   bits 48..63  multiplier of the front hash, odd
  *
  * The word 0 means "not loaded". Example: generation 7, 2^1 buckets, half 1,
@@ -53,6 +56,8 @@ enum {
 #define PS_WORD_GEN(w) ((__u32)(w))
 #define PS_WORD_LOG2(w) ((__u32)((w) >> 32) & 0xf)
 #define PS_WORD_HALF(w) ((__u32)((w) >> 36) & 1)
+#define PS_WORD_LIFE(w) ((w)&0xffe000000000ULL)
+#define PS_WORD_NEXT_LIFE(w) PS_WORD_LIFE(PS_WORD_LIFE(w) + (1ULL << 37))
 #define PS_WORD_MULT(w) ((__u32)((w) >> 48))
 #define PS_WORD(gen, log2, half, mult)                                                             \
 	((__u64)(__u32)(gen) | (__u64)((log2)&0xf) << 32 | (__u64)((half)&1) << 36 |               \

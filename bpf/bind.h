@@ -269,7 +269,7 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = protocol_of(ctx);
 	/* A socket that has its port already gets no other: the kernel says so. */
-	if (!ask->protocol || !sk || sk->src_port || !find_instance(ctx, &ask->instance))
+	if (!ask->protocol || !sk || sk->src_port || !find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return PS_BIND_GO_ON;
 	if (!ask->family)
 		ask->family = family_of(ask, full);
@@ -403,7 +403,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 	struct ps_bound *mark;
 	__u32 inst, port;
 
-	if (!find_instance(ctx, &ask->instance))
+	if (!find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return;
 	inst = ask->instance;
 	me = bpf_map_lookup_elem(&instances, &inst);

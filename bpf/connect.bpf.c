@@ -22,6 +22,7 @@
 #include "sock_addr.h"
 #include "scope.h"
 #include "trail.h"
+#include "recent.h"
 #include "connect.h"
 
 SEC("cgroup/connect4")

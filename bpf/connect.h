@@ -14,6 +14,9 @@
 /* A ruleset that is replaced while it is read is read again; see admit.h. */
 #define PS_HOP_TRIES 3
 
+/* In one of eight jiffies all slots are looked at. */
+#define PS_LOOK_ANEW 7
+
 enum ps_reached { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FOUND = 2 };
 
 static __always_inline struct ps_hop *hop_at(__u32 inst, __u32 half, __u32 index)
@@ -237,19 +240,24 @@ static __always_inline int reach_and_release(const struct ps_want *want, struct 
 __noinline int ps_reach_slots(const struct ps_want *want, struct ps_way *way, __u32 first)
 {
 	int found = PS_NONE;
+	__u32 slot, vacant;
 	struct bpf_sock *sk;
-	__u32 slot;
 	void *map;
 
 	if (!want || !way)
 		return PS_NONE;
 	map = slots_of(want->instance, way->listeners);
 	for (__u32 i = 0; map && i < PS_SLOTS; i++) {
-		slot = PS_TARGET_INDEX_OF(way->listeners) * PS_SLOTS;
-		slot += (first + i) & (PS_SLOTS - 1);
+		slot = (first + i) & (PS_SLOTS - 1);
+		if (way->vacant >> slot & 1)
+			continue;
+		vacant = 1 << slot;
+		slot += PS_TARGET_INDEX_OF(way->listeners) * PS_SLOTS;
 		sk = bpf_map_lookup_elem(map, &slot);
 		if (sk)
 			found |= reach_and_release(want, sk, way);
+		else
+			way->vacant |= vacant;
 		if (found & PS_FOUND)
 			break;
 	}
@@ -284,6 +292,31 @@ __noinline int ps_reach_place(const struct ps_want *want, struct ps_way *way, __
 	return sk ? reach_and_release(want, sk, way) : PS_NONE;
 }
 
+/* Is there but one slot that is not vacant? */
+static __always_inline bool is_single(__u32 vacant)
+{
+	__u32 taken = ~vacant & ((1U << PS_SLOTS) - 1);
+
+	return !(taken & (taken - 1));
+}
+
+/* The same from a random place on, passing slots by that were vacant when last looked at.
+ * All are looked at when nobody was found in the others, and now and then: so newcomers
+ * are found. */
+static __always_inline int reach_slots(const struct ps_want *want, struct ps_way *way)
+{
+	__u32 vacant = bpf_jiffies64() & PS_LOOK_ANEW ? way->vacant : 0;
+	__u32 first = is_single(vacant) ? 0 : bpf_get_prandom_u32() >> 8;
+	int found;
+
+	way->vacant = vacant;
+	found = ps_reach_slots(want, way, first);
+	if (found & PS_FOUND || !vacant)
+		return found;
+	way->vacant = 0;
+	return found | ps_reach_slots(want, way, first);
+}
+
 /* How many places of a target may have been used, PS_SLOTS at least. */
 static __always_inline __u32 places_of(__u32 inst, __u32 target)
 {
@@ -304,10 +337,10 @@ __noinline int ps_reach_any(const struct ps_want *want, struct ps_way *way)
 	if (!want || !way)
 		return PS_NONE;
 	places = places_of(want->instance, way->listeners);
-	first = bpf_get_prandom_u32() >> 8;
 	/* Usually so, and cheaper: */
 	if (places == PS_SLOTS)
-		return ps_reach_slots(want, way, first);
+		return reach_slots(want, way);
+	first = bpf_get_prandom_u32() >> 8;
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
 		found |= ps_reach_place(want, way, (first + i) % places);
 		if (found & PS_FOUND)
@@ -331,19 +364,35 @@ static __always_inline void count(__u32 inst, __u32 rule, int found)
 	e->last = bpf_jiffies64();
 }
 
-/* Where to go: 1 with way->addr and port; 0 for where it wanted; or what connect() is
- * to fail with. */
-static __always_inline int find_way(struct ps_want *want, struct ps_way *way)
+/* What the rules say to a client; a decision of late, if there is one. */
+static __always_inline bool decide(struct ps_want *want, struct ps_way *way)
+{
+	bool tcp = want->protocol == IPPROTO_TCP;
+
+	if (tcp && recall(want, way))
+		return true;
+	if (!find_instance(want->namespace, &want->instance))
+		return false;
+	find_rule(want, way);
+	if (tcp && way->found)
+		remember(want, way);
+	return true;
+}
+
+/* Where to go, as the rules say: 1 with way->addr and port; 0 for where it wanted; or what
+ * connect() is to fail with. */
+static __always_inline int find_way(const struct ps_want *want, struct ps_way *way)
 {
 	int found = PS_FOUND;
 
-	find_rule(want, way);
 	if (!way->found)
 		return 0;
-	if (!(way->flags & PS_HOP_FIXED))
+	if (!(way->flags & PS_HOP_FIXED)) {
 		found = ps_reach_any(want, way);
-	else if (!(way->flags & PS_HOP_TO))
+		note_vacant(want, way);
+	} else if (!(way->flags & PS_HOP_TO)) {
 		__builtin_memcpy(way->addr, want->addr, sizeof(way->addr));
+	}
 	count(want->instance, way->rule, found);
 	if (found & PS_FOUND)
 		return 1;
@@ -430,8 +479,8 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	if (v6 && !unmap(want.addr))
 		want.family = 6;
 	name_loopback(&want);
+	want.cgroup = bpf_get_current_cgroup_id();
 	if (want.protocol == IPPROTO_UDP) {
-		want.cgroup = bpf_get_current_cgroup_id();
 		trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
 		if (find_again(trail, &want, &way)) {
 			count(want.instance, way.rule, PS_FOUND);
@@ -439,7 +488,8 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 			return 1;
 		}
 	}
-	if (!find_instance(ctx, &want.instance))
+	want.namespace = bpf_get_netns_cookie(ctx);
+	if (!decide(&want, &way))
 		return 1;
 	ret = find_way(&want, &way);
 	if (!ret && want.protocol == IPPROTO_TCP)

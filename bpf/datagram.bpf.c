@@ -23,6 +23,7 @@
 #include "sock_addr.h"
 #include "scope.h"
 #include "trail.h"
+#include "recent.h"
 #include "connect.h"
 
 SEC("cgroup/sendmsg4")

@@ -25,11 +25,10 @@ static __always_inline bool is_loaded_for(__u32 inst, __u64 cookie)
 	return me && *(volatile __u64 *)&me->active && *(volatile __u64 *)&me->cookie == cookie;
 }
 
-/* The instance of the socket's network namespace. A guess that is right spares most of
- * what finding it costs. */
-static __always_inline bool find_instance(struct bpf_sock_addr *ctx, __u32 *inst)
+/* The instance of a network namespace. A guess that is right spares most of what finding
+ * it costs. */
+static __always_inline bool find_instance(__u64 cookie, __u32 *inst)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
 	volatile __u16 *guess = &guesses[PS_GUESS(cookie)];
 	__u32 *index;
 

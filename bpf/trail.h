@@ -10,7 +10,8 @@
 
 /* Where a client wants to go. */
 struct ps_want {
-	__u64 cgroup; /* the process's, by id; of UDP only */
+	__u64 cgroup; /* the process's, by id */
+	__u64 namespace; /* the socket's, by cookie */
 	__u32 instance;
 	__u32 half; /* of the tables that are read */
 	__u16 port; /* host byte order */
@@ -28,6 +29,7 @@ struct ps_way {
 	__u32 rule; /* where its events are */
 	__u32 listeners;
 	__u32 found; /* 0: there is no rule */
+	__u32 vacant; /* slots in which no listener need be looked for, a bit each */
 };
 
 static __always_inline bool same_address(const __u32 a[4], const __u32 b[4])

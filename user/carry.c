@@ -287,7 +287,7 @@ static bool has_ended(int alive)
 	return bpf_map_get_next_key(alive, NULL, &inode) && errno == ENOENT;
 }
 
-static int read_rules(const struct ps_old *old, uint64_t word, struct ps_old_instance *item,
+static int read_rules(const struct ps_old *old, struct ps_old_instance *item,
 		      struct ps_error *error)
 {
 	_cleanup_close_ int fd = -1;
@@ -295,7 +295,7 @@ static int read_rules(const struct ps_old *old, uint64_t word, struct ps_old_ins
 	int ret;
 
 	path_in(path, "%s/ns-%" PRIu64 "/rules-%" PRIu32, old->folder, item->cookie,
-		PS_WORD_GEN(word));
+		PS_WORD_GEN(item->word));
 	fd = ps_bpffs_open_map(path);
 	ret = fd < 0 ? fd : ps_decode_state(fd, &item->state);
 	/* A scan is to look for the listeners of all. */
@@ -310,16 +310,15 @@ static int list_one(const struct ps_old *old, uint64_t cookie, struct ps_old_lis
 {
 	struct ps_old_instance *item = &list->items[list->count];
 	char path[PS_PATH];
-	uint64_t word = 0;
 	int ret;
 
 	*item = (struct ps_old_instance){ .cookie = cookie, .alive = -1 };
 	if (bpf_map_lookup_elem(old->netns, &cookie, &item->index))
 		return damaged(error, -errno, "host/netns");
-	ret = item->index < PS_MAX_INSTANCES ? read_word(old, item->index, &word) : -EBADMSG;
+	ret = item->index < PS_MAX_INSTANCES ? read_word(old, item->index, &item->word) : -EBADMSG;
 	if (ret)
 		return damaged(error, ret, "host/instances");
-	if (!word)
+	if (!item->word)
 		return 0;
 	path_in(path, "%s/ns-%" PRIu64 "/alive", old->folder, cookie);
 	item->alive = open_map(path, BPF_MAP_TYPE_DEVMAP_HASH, sizeof(__u32), sizeof(__u32));
@@ -330,7 +329,7 @@ static int list_one(const struct ps_old *old, uint64_t cookie, struct ps_old_lis
 		return 0;
 	}
 	list->count++;
-	return read_rules(old, word, item, error);
+	return read_rules(old, item, error);
 }
 
 int ps_old_list(const struct ps_old *old, struct ps_old_list *list, struct ps_error *error)

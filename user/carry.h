@@ -87,6 +87,7 @@ void ps_old_close(struct ps_old *old);
 struct ps_old_instance {
 	uint64_t cookie;
 	uint32_t index;
+	uint64_t word; /* of the ruleset in force */
 	struct ps_state state;
 	int alive; /* the map */
 };

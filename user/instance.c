@@ -327,20 +327,11 @@ static bool has_prefixes(const struct ps_ruleset *rules)
 	return false;
 }
 
-/* The word of the ruleset in force; of an instance that is being made, of the empty one
- * that it has saved. */
-static uint64_t present_word(const struct ps_instance *instance)
-{
-	uint64_t word = ps_fetch(&instance->active);
-
-	return word ? word : PS_FIRST_WORD;
-}
-
 /* Replace the ruleset in force by `rules`. */
 static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
 {
-	uint64_t word = present_word(t->instance), pending = ps_fetch(&t->instance->pending);
+	uint64_t word = ps_present_word(t->instance), pending = ps_fetch(&t->instance->pending);
 	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules) || pending != word;
 	struct ps_plan plan = {};
 	int ret;
@@ -386,7 +377,8 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const stru
 	int ret = ps_tables_open(host, cookie, index, &tables, error);
 
 	if (!ret)
-		ret = ps_plan_build(&before->rules, before, PS_FIRST_WORD, &plan, error);
+		ret = ps_plan_build(&before->rules, before, ps_present_word(tables.instance), &plan,
+				    error);
 	if (!ret) {
 		renew_all(&plan);
 		ret = store_plan(host, &tables, &plan, before, error);
@@ -430,7 +422,7 @@ static bool has_idle(const struct ps_host *host, enum ps_set set, const struct p
 static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
 			   const struct ps_ruleset *rules)
 {
-	uint64_t word = present_word(t->instance);
+	uint64_t word = ps_present_word(t->instance);
 	bool pending = ps_fetch(&t->instance->pending) != word;
 
 	if (!pending && !has_idle(host, PS_SET_BIND, rules, PS_MODE_BIND) &&
@@ -452,7 +444,7 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 
 	if (ret)
 		return ret;
-	ret = ps_read_state(netns->cookie, PS_WORD_GEN(present_word(tables.instance)), &before);
+	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_present_word(tables.instance)), &before);
 	if (!ret)
 		ret = ps_ruleset_copy(&before.rules, &rules);
 	if (ret)
@@ -515,6 +507,7 @@ int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_erro
 {
 	_cleanup_writer_ struct writer w = WRITER_NONE;
 	int ret = begin_writer(&w, true, error), index;
+	uint64_t word;
 
 	*changed = false;
 	if (ret)
@@ -528,8 +521,9 @@ int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_erro
 		remove_if_unused(&w);
 		return index;
 	}
-	ps_store(&w.host.instances[index].pending, PS_FIRST_WORD);
-	ps_store(&w.host.instances[index].active, PS_FIRST_WORD);
+	word = ps_present_word(&w.host.instances[index]);
+	ps_store(&w.host.instances[index].pending, word);
+	ps_store(&w.host.instances[index].active, word);
 	*changed = true;
 	return 0;
 }

@@ -161,10 +161,20 @@ static int remove_rest(const struct ps_host *host, uint64_t cookie, uint32_t ind
 											  0;
 }
 
-static void store_words(const struct ps_host *host, uint32_t index, uint64_t word)
+uint64_t ps_present_word(const struct ps_instance *instance)
 {
-	ps_store(&host->instances[index].pending, word);
-	ps_store(&host->instances[index].active, word);
+	uint64_t word = ps_fetch(&instance->active);
+
+	return word ? word : PS_WORD(1, 0, 0, 1) | PS_WORD_LIFE(ps_fetch(&instance->pending));
+}
+
+/* Unload: of the words only the life is left, for the next instance to count on. */
+static void clear_words(const struct ps_host *host, uint32_t index)
+{
+	struct ps_instance *me = &host->instances[index];
+
+	ps_store(&me->active, 0);
+	ps_store(&me->pending, PS_WORD_LIFE(ps_fetch(&me->pending)));
 }
 
 /* Each takes several waits for readers, a tenth of a second in all: what many
@@ -188,7 +198,7 @@ static int clean_one(uint64_t cookie, uint32_t index, void *data)
 	if (dead <= 0 || cleaning->done >= CLEAN_AT_ONCE)
 		return dead < 0 ? dead : 0;
 	cleaning->done++;
-	store_words(host, index, 0);
+	clear_words(host, index);
 	return remove_rest(host, cookie, index);
 }
 
@@ -222,7 +232,7 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 {
 	int ret;
 
-	store_words(host, index, 0);
+	clear_words(host, index);
 	ret = remove_rest(host, cookie, index);
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
@@ -340,14 +350,16 @@ const void *ps_instance_elf(size_t *size)
 int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
 		 struct ps_error *error)
 {
+	struct ps_instance *me = &host->instances[index];
 	struct ps3_instance *skel = NULL;
 	int ret = load_instance(host, index, &skel, error);
 
 	if (ret || !skel)
 		return ret ? ret : -EINVAL;
-	store_words(host, index, 0);
-	ps_store(&host->instances[index].cookie, cookie);
-	ps_store(&host->instances[index].overflowed, 0);
+	ps_store(&me->active, 0);
+	ps_store(&me->pending, PS_WORD_NEXT_LIFE(ps_fetch(&me->pending)));
+	ps_store(&me->cookie, cookie);
+	ps_store(&me->overflowed, 0);
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, cookie, index, alive, skel);

@@ -17,8 +17,9 @@
 /* Remove what interrupted commands and ended namespaces left. */
 int ps_clean(const struct ps_host *host);
 
-/* The word of an empty ruleset, an instance's first. */
-#define PS_FIRST_WORD PS_WORD(1, 0, 0, 1)
+/* The word in force; of an instance that is being made, that of the empty ruleset which it
+ * has saved. */
+uint64_t ps_present_word(const struct ps_instance *instance);
 
 /* Make the instance of a namespace, with an empty ruleset, but for its word: storing
  * that, or the word of the ruleset to follow, is what loads it. Returns its index. */

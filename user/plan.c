@@ -372,7 +372,8 @@ static int lay_buckets(struct ps_plan *plan, const struct ps_front *fronts, uint
 		*cell = fronts[ports[i]];
 		cell->port = ports[i];
 	}
-	plan->word = PS_WORD(plan->state.generation, log2, !PS_WORD_HALF(word), mult);
+	plan->word = PS_WORD(plan->state.generation, log2, !PS_WORD_HALF(word), mult) |
+		     PS_WORD_LIFE(word);
 	return 0;
 }
 

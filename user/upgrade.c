@@ -182,6 +182,8 @@ static int build_instance(struct ps_host *host, const struct ps_old_instance *in
 
 	if (ret)
 		return ret;
+	/* Its words go on as well: sockets remember them. */
+	ps_store(&host->instances[instance->index].pending, PS_WORD_LIFE(instance->word));
 	ret = ps_restore(host, instance->cookie, instance->index, &instance->state, error);
 	if (ret)
 		return ret;

@@ -82,6 +82,7 @@ apply()
 	assert_equal "$(jsonget added removed changed unchanged 'notes|#' <<<"$out")" $'0\n0\n0\n1\n0'
 }
 
+# bats test_tags=kernel
 @test "unchanged rules keep their listeners, their counters and their ids" {
 	local before after
 	config <<-END
@@ -120,6 +121,7 @@ apply()
 	answers web http://127.0.0.1/
 }
 
+# bats test_tags=kernel
 @test "listeners are there from the first moment of a new rule" {
 	local n
 	serve web 127.0.0.1 8080
@@ -221,6 +223,7 @@ would be: 0 added, 1 removed, 1 changed, 1 as before"
 	assert_equal "$status $(rules)" "5 not loaded"
 }
 
+# bats test_tags=kernel
 @test "apply in another network namespace" {
 	config <<-END
 		[web]

@@ -40,6 +40,7 @@ teardown() { teardown_test; }
 	counters 80:8080/tcp "translated=12 denied=0 error=0"
 }
 
+# bats test_tags=kernel
 @test "UDP: clients of all kinds are answered from port 53, the server is told 5353" {
 	portsteer add 53:5353/udp --user ps-web
 	serve dns 0.0.0.0 5353 --udp
@@ -80,6 +81,7 @@ teardown() { teardown_test; }
 	ask_refused client $HERE4 53
 }
 
+# bats test_tags=kernel
 @test "TCP: clients of all kinds reach port 80, accepted sockets are told 8080" {
 	portsteer add 80:8080/tcp --mode bind --user ps-web
 	serve web 0.0.0.0 8080
@@ -109,6 +111,7 @@ teardown() { teardown_test; }
 	refused client http://$HERE4/
 }
 
+# bats test_tags=kernel
 @test "TCP, a listener on one interface: accepted sockets are told 8080 all the same" {
 	portsteer add 80:8080/tcp --mode bind --user ps-web
 	serve device 0.0.0.0 8080 --device veth-c
@@ -149,6 +152,7 @@ no_udplite()
 	ask_refused client $HERE4 53
 }
 
+# bats test_tags=kernel
 @test "an MPTCP listener, for clients with and without MPTCP" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	portsteer add 80:8080/tcp --mode bind --user ps-web
@@ -178,6 +182,7 @@ no_udplite()
 	counters 443/tcp "granted=0 denied=0"
 }
 
+# bats test_tags=kernel
 @test "neighbour ports are untouched" {
 	portsteer add 53:5353/udp --user ps-web
 	local port
@@ -246,6 +251,7 @@ print("ok")')" "^ok$"
 
 # --- grants ------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "allow: the owner may bind the port itself, and no other" {
 	portsteer allow 443/tcp --user ps-web
 	becomes 443 0.0.0.0 443
@@ -266,6 +272,7 @@ print("ok")')" "^ok$"
 	assert_equal "$(fetch client "http://[$HERE6]:443/")" "web $PID $THERE6 $HERE6 443"
 }
 
+# bats test_tags=kernel
 @test "allow: others are refused and counted" {
 	portsteer allow 443/tcp --user ps-web
 	becomes EACCES -u $DB 0.0.0.0 443
@@ -321,6 +328,7 @@ print("ok")')" "^ok$"
 
 # --- owners ------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "a stranger's bind to the target port is to that, and one to the front port refused" {
 	portsteer add 53:5353/udp --user ps-web
 	becomes 5353 -u $DB 0.0.0.0 5353 --udp
@@ -329,6 +337,7 @@ print("ok")')" "^ok$"
 	counters 53:5353/udp "translated=0 granted=0 denied=3 error=0"
 }
 
+# bats test_tags=kernel
 @test "a squatter on the target port has nothing of the owner's" {
 	portsteer add 53:5353/udp --user ps-web
 	serve -u $DB thief 0.0.0.0 5353 --udp
@@ -382,6 +391,7 @@ print("ok")')" "^ok$"
 	counters 443/tcp "granted=1 denied=1"
 }
 
+# bats test_tags=kernel
 @test "owner by cgroup: the cgroup and its children, not its siblings" {
 	portsteer add 53:5353/udp --cgroup "$CG/web"
 	portsteer allow 443/tcp --cgroup "$CG/web"
@@ -634,6 +644,7 @@ print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
 	counters 53:5353/udp "translated=2 error=1"
 }
 
+# bats test_tags=kernel
 @test "SO_REUSEADDR: a restart while connections are in TIME_WAIT" {
 	portsteer add 90:8080/tcp --mode bind --user ps-web
 	serve web 0.0.0.0 8080
@@ -727,6 +738,7 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 	answers again http://127.0.0.1/
 }
 
+# bats test_tags=kernel
 @test "list: who has the front port through the rule" {
 	portsteer add 53:5353/udp --user ps-web
 	assert_match "$(portsteer list)" "53:5353/udp +bind +user ps-web "
@@ -786,6 +798,7 @@ for rule in json.load(sys.stdin)["rules"]:
 
 # --- when rules go -----------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "del: the next bind is as it was, sockets keep their port, and are named" {
 	portsteer add 53:5353/udp --user ps-web
 	serve dns 0.0.0.0 5353 --udp
@@ -1042,6 +1055,7 @@ for r in json.load(sys.stdin)["rules"]:
 	becomes 20401 -u 50401 0.0.0.0 20401 --udp
 }
 
+# bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
 	portsteer -q --netns client add 53:5353/udp --user ps-web
 	portsteer -q --netns client allow 443/tcp --user ps-web
@@ -1114,6 +1128,7 @@ is_dead()
 	becomes 53 0.0.0.0 5353 --udp
 }
 
+# bats test_tags=kernel
 @test "the hooks are there while any instance has a rule of this mode" {
 	portsteer -q load
 	portsteer -q add 80:8080 --user ps-web

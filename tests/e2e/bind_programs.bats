@@ -50,6 +50,7 @@ dns_rules()
 	portsteer -q add 53:5353/udp 53:5353/tcp --mode bind --user "$1"
 }
 
+# bats test_tags=kernel
 @test "dnsmasq on port 53: UDP and TCP, both families" {
 	dns_rules ps-web
 	start_dnsmasq 192.0.2.1

@@ -26,6 +26,7 @@ made()
 
 # --- scopes ------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "clients in the cgroup, and below it, reach the listener; all others port 80" {
 	serve_front
 	serve web 127.0.0.1 8080
@@ -47,6 +48,7 @@ made()
 	assert_equal "$(<"$LOG")" "127.0.0.1 80, web"
 }
 
+# bats test_tags=kernel
 @test "two cgroups, each with a map of its own" {
 	serve one 127.0.0.1 8001
 	serve -u $DB two 127.0.0.1 8002
@@ -70,6 +72,7 @@ made()
 		"rules|from=/$CG/b|counters|steered")" $'1\n2'
 }
 
+# bats test_tags=kernel
 @test "the deepest scope that has a rule for the port wins" {
 	local n
 	for n in 1 2 3; do
@@ -175,6 +178,7 @@ made()
 	counters 80:8080/tcp "steered=3"
 }
 
+# bats test_tags=kernel
 @test "a process that is moved has its new cgroup's map at its next connect" {
 	serve one 127.0.0.1 8001
 	serve two 127.0.0.1 8002
@@ -289,6 +293,7 @@ reaches6()
 	assert_match "$(from a fetch http://127.0.0.1/)" "^web [0-9]+ 127.0.0.1 127.0.0.1 8080$"
 }
 
+# bats test_tags=kernel
 @test "a listener that is there before the rule, after it, and again after a restart" {
 	serve before 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -303,6 +308,7 @@ reaches6()
 	counters 80:8080/tcp "steered=4 missed=3 refused=3 admitted=4"
 }
 
+# bats test_tags=kernel
 @test "without a listener the client is refused at once, whoever is on port 80" {
 	serve_front
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -315,6 +321,7 @@ reaches6()
 	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
 }
 
+# bats test_tags=kernel
 @test "--on-miss pass: whoever is on port 80" {
 	serve_front
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
@@ -328,6 +335,7 @@ reaches6()
 	from a answers front http://127.0.0.1/
 }
 
+# bats test_tags=kernel
 @test "several listeners: connections are spread, and none fails when one dies" {
 	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
 	serve one 127.0.0.1 8080
@@ -354,6 +362,7 @@ reaches6()
 
 # --- owners ------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "a stranger on the target port is denied; the owner is served beside it" {
 	serve -u $DB early 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -404,6 +413,7 @@ reaches6()
 
 # --- destinations ------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "without an address, only loopback destinations" {
 	serve_front
 	serve -N client -u root there :: 80 --dual
@@ -418,6 +428,7 @@ reaches6()
 	counters 80:8080/tcp "steered=0 missed=0 family=0"
 }
 
+# bats test_tags=kernel
 @test "neighbour ports are untouched, and the target port itself" {
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -430,6 +441,7 @@ reaches6()
 	counters 80:8080/tcp "steered=0 missed=0"
 }
 
+# bats test_tags=kernel
 @test "a prefix: the destinations in it, also those of another host" {
 	serve_front
 	serve -N client -u root there 0.0.0.0 80
@@ -543,6 +555,7 @@ reaches6()
 
 # --- what the client sees ----------------------------------------------------------
 
+# bats test_tags=kernel
 @test "the client sees the address that it has asked for; others see the truth" {
 	serve web 10.1.2.3 8080
 	serve six 2001:db8:aa::1 8080
@@ -557,6 +570,7 @@ reaches6()
 	assert_equal "$(dial tcp6 connect=2001:db8:aa::1:8080 peer)" "2001:db8:aa::1 8080"
 }
 
+# bats test_tags=kernel
 @test "a connect that does not wait, and one with data (TCP Fast Open)" {
 	serve web 127.0.0.1 8080
 	serve six ::1 8080
@@ -594,6 +608,7 @@ turns_taken()
 print(sum(any(int(byte, 16) for byte in turn["value"][:8]) for turn in json.load(sys.stdin)))'
 }
 
+# bats test_tags=kernel
 @test "sockets whose cookies share a place: each is told its own peer" {
 	serve web 127.0.0.1 8080 --reuseport --workers 2
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -601,6 +616,7 @@ print(sum(any(int(byte, 16) for byte in turn["value"][:8]) for turn in json.load
 	assert_equal "$(turns_taken)" 0
 }
 
+# bats test_tags=kernel
 @test "a socket's place is given back when it is closed, or goes elsewhere" {
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -633,6 +649,7 @@ one_turn()
 	[ "$(turns_taken)" = 1 ]
 }
 
+# bats test_tags=kernel
 @test "an MPTCP client" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	serve web 127.0.0.1 8080
@@ -659,6 +676,7 @@ one_turn()
 
 # --- datagrams ---------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "UDP: connected sockets, IPv4, IPv6 and v4-mapped" {
 	serve dns 127.0.0.1 5353 --udp
 	serve six ::1 5353 --udp
@@ -672,6 +690,7 @@ one_turn()
 	from b ask_refused 127.0.0.1 53
 }
 
+# bats test_tags=kernel
 @test "UDP: unconnected sockets, by every call there is" {
 	serve dns 127.0.0.1 5353 --udp
 	serve six ::1 5353 --udp
@@ -684,6 +703,7 @@ one_turn()
 	counters 53:5353/udp "steered=8 missed=0"
 }
 
+# bats test_tags=kernel
 @test "UDP: IPv4 through an IPv6 socket, by a v4-mapped and by an IPv4 address" {
 	serve dns 127.0.0.1 5353 --udp
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
@@ -766,6 +786,24 @@ has_steered()
 	END
 }
 
+@test "UDP: an unconnected socket's next datagram, after a load that counts rulesets anew" {
+	local line fd say="sendto=127.0.0.1:53 recvfrom"
+	portsteer -q --netns client add 90:9090/udp --from "$CG/x" --any-user # keeps the hooks
+	serve one 127.0.0.1 5353 --udp
+	serve two 127.0.0.1 5354 --udp
+	mkfifo "$PS_TEST_DIR/go"
+	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
+	exec {fd}< <(from a dial udp4 $say until="$PS_TEST_DIR/go" $say)
+	until_true 10 has_steered 1
+	portsteer -q unload
+	portsteer -q add 53:5354/udp --from "$CG/a" --any-user
+	: >"$PS_TEST_DIR/go"
+	read -r line <&$fd
+	exec {fd}<&-
+	assert_equal "$line" "one from 127.0.0.1 53, two from 127.0.0.1 53"
+	portsteer -q unload --all
+}
+
 @test "UDP: who talks to the target port directly sees it" {
 	serve dns 127.0.0.1 5353 --udp
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
@@ -843,6 +881,7 @@ has_steered()
 
 # --- beside rules of other modes ---------------------------------------------------
 
+# bats test_tags=kernel
 @test "a steer rule for the same port: clients in the scope go elsewhere, and only once" {
 	serve web 127.0.0.1 8080
 	serve -u $DB db 127.0.0.1 9090
@@ -900,6 +939,7 @@ has_steered()
 
 # --- network namespaces ------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
 	serve_front
 	serve here 127.0.0.1 8080
@@ -981,6 +1021,92 @@ has_steered()
 		'BEGIN { exit !(s >= 0 && s < 3) }'
 }
 
+# all_by NAME: who answers clients in the cgroup on port 80, one after the other.
+all_by()
+{
+	assert_equal "$(from a connections --count 5 127.0.0.1 80)" \
+		"ok 5 refused 0 broken 0 names $1=5"
+}
+
+@test "a decision that was made before is not made again when something has changed" {
+	local change wanted
+	portsteer -q --netns client add 90:9090 --from "$CG/x" --any-user # keeps the hooks
+	serve one 127.0.0.1 8001
+	serve two 127.0.0.1 8002
+	serve_front
+	made a b
+	while IFS='|' read -r change wanted; do
+		portsteer -q add 80:8001 --from "$CG/a" --user ps-web
+		all_by one
+		eval "$change"
+		all_by "$wanted"
+		from b answers front http://127.0.0.1/
+		portsteer -q unload
+	done <<-'END'
+		portsteer -q add 81:8001 --from "$CG/a" --user ps-web|one
+		portsteer -q flush|front
+		portsteer -q del 80 --from "$CG/a"; portsteer -q add 80:8002 --from "$CG/a" --user ps-web|two
+		portsteer -q add 127.0.0.1:80:8002 --from "$CG/a" --user ps-web|two
+		portsteer -q add 127.0.0.0/8:80:8002 --from "$CG/a" --user ps-web|two
+		portsteer -q unload; portsteer -q add 81:8001 --from "$CG/a" --user ps-web|front
+		portsteer -q unload; portsteer -q add 80:8002 --from "$CG/a" --user ps-web|two
+		portsteer -q unload; portsteer -q add 81:8001 80:8002 --from "$CG/a" --user ps-web|two
+	END
+	portsteer -q --netns client unload
+}
+
+@test "many decisions at once: each holds for its own cgroup, port and address" {
+	local n
+	serve one 127.0.0.1 8000
+	serve two 127.0.0.1 8001
+	for n in {1..100}; do
+		made "d$n"
+		echo "98:$((8000 + n % 2)) --from $CG/d$n"
+		((n % 2 == 0)) || echo "127.0.0.$n/32:99:8001 --from $CG/d1"
+		echo "$((100 + n)):$((8000 + n % 2)) --from $CG/d1"
+	done >"$PS_TEST_DIR/rules"
+	portsteer -q add 99:8000 --from "$CG/d1" --user ps-web
+	portsteer -q add -f "$PS_TEST_DIR/rules" --user ps-web
+	# More than the programs remember, so that some share a place; some come in turns with
+	# each of the others.
+	python3 - "$PS_TEST_CGROUP" <<-'END'
+		import socket, sys
+		def check(cgroup, address, port, n):
+		    with open(f"{sys.argv[1]}/d{cgroup}/cgroup.procs", "w") as procs:
+		        procs.write("0")
+		    with socket.create_connection((f"127.0.0.{address}", port)) as s:
+		        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+		        got = s.makefile().read().split("\n\n")[1].split()[0]
+		    assert got == ("one", "two")[n % 2], (cgroup, address, port, got)
+		numbers = range(1, 101)
+		for cases in ([(n, 1, 98, n) for n in numbers], [(1, n, 99, n) for n in numbers],
+		              [(1, 1, 100 + n, n) for n in numbers]):
+		    for one in cases[::9]:
+		        for other in cases:
+		            check(*one)
+		            check(*other)
+	END
+}
+
+@test "a listener that comes later has its share, one that goes leaves its place" {
+	local first
+	serve one 127.0.0.1 8080
+	first=$PID
+	made a
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	all_by one
+	serve two 10.1.2.3 8080
+	assert_match "$(from a connections --count 400 127.0.0.1 80)" \
+		"^ok 400 refused 0 broken 0 names one=[0-9]{2,},two=[0-9]{2,}$"
+	stop "$first"
+	all_by two
+	stop "$PID"
+	assert_equal "$(from a connections --count 3 127.0.0.1 80)" \
+		"ok 0 refused 3 broken 0 names "
+	serve three 127.0.0.1 8080
+	all_by three
+}
+
 @test "counters of a rule go on when others come and go, and begin anew with a new one" {
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
 	serve web 127.0.0.1 8080
@@ -1047,6 +1173,7 @@ has_steered()
 	portsteer -q --netns client unload
 }
 
+# bats test_tags=kernel
 @test "unload leaves nothing in the kernel" {
 	bpf_objects >"$PS_TEST_DIR/before"
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web

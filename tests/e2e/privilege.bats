@@ -33,6 +33,7 @@ limited()
 	setpriv --bounding-set="-all,+${1//,/,+}" --inh-caps=-all -- "${@:2}"
 }
 
+# bats test_tags=kernel
 @test "all commands that change something, with two capabilities" {
 	local words
 	while read -ra words; do
@@ -70,6 +71,7 @@ limited()
 	portsteer status
 }
 
+# bats test_tags=kernel
 @test "without CAP_SYS_ADMIN: refused with status 4, nothing changed" {
 	local words before
 	portsteer -q add 80:8080 --any-user

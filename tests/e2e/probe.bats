@@ -28,6 +28,7 @@ no_new_objects()
 	[ -z "$(comm -13 "$PS_TEST_DIR/before" <(bpf_objects))" ]
 }
 
+# bats test_tags=kernel
 @test "each mode works as it says, and nothing is left of the probe" {
 	local status
 	bpf_objects >"$PS_TEST_DIR/before"

@@ -50,6 +50,7 @@ workers()
 	[ "$(wc -l <"$PS_TEST_CGROUP/default/cgroup.procs")" -eq $(($1 + 1)) ]
 }
 
+# bats test_tags=kernel
 @test "nginx, 4 reuseport workers: both families, the client's address in its log" {
 	portsteer -q add 80:8080 --user ps-web
 	start_nginx
@@ -130,6 +131,7 @@ workers()
 
 # --- ssh ---------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "sshd of an ordinary user on port 22: key exchange, login, a command" {
 	local sshd
 	sshd=$(PATH=$PATH:/usr/sbin command -v sshd)

@@ -24,6 +24,7 @@ web_everywhere6()
 
 # --- clients and listeners ---------------------------------------------------------
 
+# bats test_tags=kernel
 @test "a listener on 127.0.0.1 serves remote, loopback and hairpin clients" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
@@ -33,6 +34,7 @@ web_everywhere6()
 	counters 80:8080/tcp "steered=3 missed=0 refused=0 family=0 denied=0 error=0 admitted=1"
 }
 
+# bats test_tags=kernel
 @test "a listener on ::1 serves remote, loopback and hairpin clients" {
 	portsteer add 80:8080 --user ps-web
 	serve web ::1 8080
@@ -63,6 +65,7 @@ web_everywhere6()
 	counters 80:8080/tcp "steered=6 family=0 missed=0 admitted=1"
 }
 
+# bats test_tags=kernel
 @test "an IPv6-only listener serves IPv6; IPv4 is refused and counted as family" {
 	portsteer add 80:8080 --user ps-web
 	serve web :: 8080 --v6only
@@ -112,6 +115,7 @@ serve_root()
 	wait_port 80
 }
 
+# bats test_tags=kernel
 @test "without a listener the client is refused, whoever listens on the front port" {
 	serve_root
 	answers root client http://$HERE4/
@@ -126,6 +130,7 @@ serve_root()
 	stop "$ROOT"
 }
 
+# bats test_tags=kernel
 @test "--on-miss pass falls through to the normal lookup" {
 	serve_root
 	portsteer add 80:8080 --user ps-web --on-miss pass
@@ -140,6 +145,7 @@ serve_root()
 	stop "$ROOT"
 }
 
+# bats test_tags=kernel
 @test "neighbour ports are untouched" {
 	portsteer add 80:8080 --user ps-web
 	serve web 0.0.0.0 8080
@@ -155,6 +161,7 @@ serve_root()
 	counters 80:8080/tcp "steered=0 missed=0"
 }
 
+# bats test_tags=kernel
 @test "a dead listener: refused at once, served again when one comes" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
@@ -169,6 +176,7 @@ serve_root()
 
 # --- rules -------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "the longest prefix wins, then the rule without an address" {
 	portsteer add 80:8001 10.0.0.0/8:80:8002 10.1.0.0/16:80:8003 10.1.2.3:80:8004 \
 		--user ps-web
@@ -194,6 +202,7 @@ serve_root()
 	answers s2 client http://10.200.0.1/
 }
 
+# bats test_tags=kernel
 @test "IPv6 prefixes, and no mixing of the families" {
 	portsteer add '[2001:db8:aa::]/48:80:8001' '[2001:db8:aa::1]:81:8001' \
 		0.0.0.0/0:82:8001 '[::]/0:83:8001' --user ps-web
@@ -208,6 +217,7 @@ serve_root()
 	answers web client "http://[$HERE6]:83/"
 }
 
+# bats test_tags=kernel
 @test "a port range: first, middle, last, and not one beside it" {
 	portsteer add 1000-1010:8000-8010 --user ps-web
 	serve first 127.0.0.1 8000
@@ -258,6 +268,7 @@ serve_root()
 	counters 81:8080/tcp "steered=1 admitted=1 denied=0"
 }
 
+# bats test_tags=kernel
 @test "counters of a rule go on when others come and go" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
@@ -294,6 +305,7 @@ serve_root()
 
 # --- when listeners come -----------------------------------------------------------
 
+# bats test_tags=kernel
 @test "a listener that was open before the rule" {
 	serve web 127.0.0.1 8080
 	portsteer add 80:8080 --user ps-web
@@ -302,6 +314,7 @@ serve_root()
 	counters 80:8080/tcp "steered=1 admitted=1"
 }
 
+# bats test_tags=kernel
 @test "a listener that comes after the rule, and comes back after a restart" {
 	portsteer add 80:8080 --user ps-web
 	local n
@@ -358,6 +371,7 @@ serve_root()
 
 # --- owners ------------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "a squatter on the target port is denied; the owner is served beside it" {
 	portsteer add 80:8080 --user ps-web
 	serve -u $DB thief 127.0.0.1 8080
@@ -381,6 +395,7 @@ serve_root()
 	answers web client http://$HERE4/
 }
 
+# bats test_tags=kernel
 @test "owner by user: root is not the user" {
 	portsteer add 80:8080 --user ps-web
 	serve -u 0 root 127.0.0.1 8080
@@ -388,6 +403,7 @@ serve_root()
 	counters 80:8080/tcp "denied=1"
 }
 
+# bats test_tags=kernel
 @test "owner by uid, with and without a name" {
 	portsteer add 80:8080 --user $WEB
 	portsteer add 81:8081 --user 54321
@@ -399,6 +415,7 @@ serve_root()
 		"rules.1.owner.user" "rules.1.owner.uid")" $'ps-web\n47101\nnull\n54321'
 }
 
+# bats test_tags=kernel
 @test "owner by cgroup: the cgroup and its children, not its siblings" {
 	in_cgroup_made web web/child web2 we
 	portsteer add 80:8080 --cgroup "$CG/web"
@@ -433,6 +450,7 @@ in_cgroup_made()
 	counters 80:8080/tcp "admitted=1 denied=1"
 }
 
+# bats test_tags=kernel
 @test "owner by a cgroup that does not exist yet" {
 	portsteer add 80:8080 --cgroup "$CG/one/two/three"
 	serve -g one/two near 127.0.0.1 8080
@@ -442,6 +460,7 @@ in_cgroup_made()
 	answers web client http://$HERE4/
 }
 
+# bats test_tags=kernel
 @test "owner by a cgroup that is removed and made again" {
 	portsteer add 80:8080 --cgroup "$PS_TEST_CGROUP/slice/web"
 	local n
@@ -481,6 +500,7 @@ in_cgroup_made()
 	counters 80:8080/tcp "admitted=1 denied=1"
 }
 
+# bats test_tags=kernel
 @test "owner by user and cgroup: both must hold" {
 	portsteer add 80:8080 --user ps-web --cgroup "$CG/web"
 	serve -g web -u $DB user 127.0.0.1 8080
@@ -494,6 +514,7 @@ in_cgroup_made()
 	answers both client http://$HERE4/
 }
 
+# bats test_tags=kernel
 @test "--any-user: whoever listens" {
 	portsteer add 80:8080 --any-user
 	serve -u $DB db 127.0.0.1 8080
@@ -521,6 +542,7 @@ in_cgroup_made()
 	refused client http://$HERE4/
 }
 
+# bats test_tags=kernel
 @test "an MPTCP listener is served, or counted as an error where the kernel refuses it" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	portsteer add 80:8080 --user ps-web
@@ -602,6 +624,7 @@ workers_left()
 	[ "$(listener_count 91:8080/tcp)" -eq "$1" ]
 }
 
+# bats test_tags=kernel
 @test "hand-over from an old to a new process: no connection fails" {
 	sysctl -qw net.ipv4.tcp_migrate_req=1
 	portsteer add 92:8080 --user ps-web
@@ -628,6 +651,7 @@ answers_often()
 	assert_match "$(client_connections --count "$1" $HERE4 92)" "^ok $1 refused 0 broken 0 "
 }
 
+# bats test_tags=kernel
 @test "the kernel spreads connections over the workers of a group" {
 	portsteer add 93:8080 --user ps-web
 	local n
@@ -656,6 +680,7 @@ answers_often()
 
 # The kernel spreads over a group by itself, or as a program of any member says: here
 # everything to the second socket, which is the stranger's.
+# bats test_tags=kernel
 @test "an owner with a cgroup: a stranger in its reuseport group gets nothing" {
 	portsteer add 105:8080 --cgroup "$CG/web"
 	portsteer add 106:8080 --cgroup "$CG/web" --user ps-web
@@ -731,6 +756,7 @@ for r in json.load(sys.stdin)["rules"]:
 
 # --- exact counters ----------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "2000 connections from all CPUs at once are 2000" {
 	portsteer add 94:8080 --user ps-web
 	serve web 0.0.0.0 8080 --reuseport --workers 4
@@ -770,6 +796,7 @@ for r in json.load(sys.stdin)["rules"]:
 
 # --- namespaces --------------------------------------------------------------------
 
+# bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
 	portsteer add 80:8080 --user ps-web
 	portsteer --netns client add 80:8080 --user ps-db

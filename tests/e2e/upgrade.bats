@@ -127,6 +127,7 @@ clients_in()
 	assert_equal "$(probe 81)" scoped
 }
 
+# bats test_tags=kernel
 @test "another build of the same ABI: links stay, programs change, counters never go back" {
 	local before after=0 i got link
 	serve web 127.0.0.1 8080

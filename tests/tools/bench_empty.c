@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Programs that do nothing, attached to a cgroup: the least that a hook can cost.
+ * Programs that do nothing, attached to cgroups: the least that a hook can cost.
  *
- *   bench_empty CGROUP connect4|getpeername4|sendmsg4|recvmsg4...
+ *   bench_empty CGROUP HOOK... [-- CGROUP HOOK...]...
  *
+ * with connect4, getpeername4, sendmsg4, recvmsg4, release and sock_ops for hooks;
  * prints "ready" when they are attached, and stays until its input ends.
  */
 #include <errno.h>
@@ -18,12 +19,15 @@
 
 static const struct {
 	const char *name;
+	enum bpf_prog_type kind;
 	enum bpf_attach_type type;
 } hooks[] = {
-	{ "connect4", BPF_CGROUP_INET4_CONNECT },
-	{ "getpeername4", BPF_CGROUP_INET4_GETPEERNAME },
-	{ "sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
-	{ "recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
+	{ "connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT },
+	{ "getpeername4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME },
+	{ "sendmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_SENDMSG },
+	{ "recvmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_RECVMSG },
+	{ "release", BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_RELEASE },
+	{ "sock_ops", BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS },
 };
 
 __attribute__((noreturn)) static void die(const char *what)
@@ -33,15 +37,14 @@ __attribute__((noreturn)) static void die(const char *what)
 }
 
 /* For as long as we live. */
-static void attach(int cgroup, enum bpf_attach_type type)
+static void attach(int cgroup, enum bpf_prog_type kind, enum bpf_attach_type type)
 {
 	const struct bpf_insn insns[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = type);
-	int fd = bpf_prog_load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "empty", "GPL", insns,
-			       sizeof(insns) / sizeof(*insns), &opts);
+	int fd = bpf_prog_load(kind, "empty", "GPL", insns, sizeof(insns) / sizeof(*insns), &opts);
 
 	if (fd < 0 || bpf_link_create(fd, cgroup, type, NULL) < 0)
 		die("attach an empty program");
@@ -51,7 +54,7 @@ static void attach_named(int cgroup, const char *name)
 {
 	for (size_t i = 0; i < sizeof(hooks) / sizeof(*hooks); i++) {
 		if (!strcmp(hooks[i].name, name)) {
-			attach(cgroup, hooks[i].type);
+			attach(cgroup, hooks[i].kind, hooks[i].type);
 			return;
 		}
 	}
@@ -59,16 +62,27 @@ static void attach_named(int cgroup, const char *name)
 	die(name);
 }
 
+/* "CGROUP HOOK..." up to "--": how many words that was. */
+static int attach_all(char **words)
+{
+	int cgroup = open(words[0], O_RDONLY | O_DIRECTORY), i;
+
+	if (cgroup < 0)
+		die(words[0]);
+	for (i = 1; words[i] && strcmp(words[i], "--"); i++)
+		attach_named(cgroup, words[i]);
+	close(cgroup);
+	return i;
+}
+
 int main(int argc, char **argv)
 {
-	int cgroup = argc > 2 ? open(argv[1], O_RDONLY | O_DIRECTORY) : -1;
-
-	if (cgroup < 0) {
-		fprintf(stderr, "usage: bench_empty CGROUP HOOK...\n");
+	if (argc < 3) {
+		fprintf(stderr, "usage: bench_empty CGROUP HOOK... [-- CGROUP HOOK...]...\n");
 		return 2;
 	}
-	for (int i = 2; i < argc; i++)
-		attach_named(cgroup, argv[i]);
+	for (int i = 1; i < argc; i++)
+		i += attach_all(argv + i);
 	puts("ready");
 	fflush(stdout);
 	while (getchar() != EOF)
