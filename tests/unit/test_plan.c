@@ -493,7 +493,8 @@ static void check_plan(const struct ps_plan *plan, const struct ps_ruleset *rule
 	CHECK(PS_WORD_LOG2(plan->word) <= PS_MAX_LOG2);
 	/* No bits besides. */
 	CHECK(plan->word == PS_WORD(generation, PS_WORD_LOG2(plan->word), PS_WORD_HALF(plan->word),
-				    PS_WORD_MULT(plan->word)));
+				    PS_WORD_MULT(plan->word)) |
+				    PS_WORD_LIFE(word));
 	check_rule_ids(plan, before);
 	check_target_ids(plan, before);
 	check_fronts(plan, m, ids);
@@ -742,6 +743,18 @@ static void test_generation(void **state)
 			CHECK(in.state.generation != 0);
 			ps_state_clear(&in.state);
 		}
+	}
+	ROW("every life but the first, and the one after the last");
+	{
+		const uint64_t last = PS_WORD_LIFE(~0ULL);
+		struct instance in = { .state = { .generation = 1 } };
+
+		in.word = PS_WORD(1, 0, 1, 0xffff) | last;
+		step(&in, &set);
+		CHECK(PS_WORD_LIFE(in.word) == last);
+		CHECK(PS_WORD_NEXT_LIFE(in.word) == 0);
+		CHECK(PS_WORD_NEXT_LIFE(PS_WORD(~0U, 15, 1, 0xffff)) == 1ULL << 37);
+		ps_state_clear(&in.state);
 	}
 	ROW("generation ahead of the word");
 	{
