@@ -51,9 +51,10 @@ LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 # --- files
 
 SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
-OBJECTS := host instance bind connect datagram
+OBJECTS := host instance $(PACKED_OBJECTS)
 # Built into user/objects.c.
-PACKED := $(B)/bind.bpf.gz $(B)/connect.bpf.gz $(B)/datagram.bpf.gz
+PACKED_OBJECTS := bind connect datagram instance_old cookie
+PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 
 # The core does no I/O and is tested alone, also under the sanitisers.
 CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state \
@@ -95,7 +96,11 @@ all: $(B)/portsteer ## build build/portsteer (the default)
 $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 	$(say) BPF $@
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
-	$(Q)$(LLVM_STRIP) -g $@
+	$(Q)$(LLVM_STRIP) -g $(STRIP_OBJECT) $@
+
+# They read no kernel types and have no global functions: what is said of their code is not
+# needed.
+$(B)/instance_old.bpf.o $(B)/cookie.bpf.o: STRIP_OBJECT := -R .BTF.ext -R .rel.BTF.ext
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@

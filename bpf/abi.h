@@ -345,6 +345,14 @@ struct ps_scan_args {
 	__u32 instance;
 	__u32 skip;
 };
+/* What it says, at its beginning, on a kernel where it cannot look at sockets; else nothing. */
+enum { PS_SCAN_BLIND = '?' };
+
+/* A question to ps3_cookie, and its answer. */
+struct ps_asked {
+	__u64 socket; /* cookie of the socket that asks */
+	__u64 netns; /* cookie of its network namespace, 0 before it has been told */
+};
 
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
@@ -364,6 +372,7 @@ _Static_assert(sizeof(struct ps_turn) == 16, "ABI");
 _Static_assert(sizeof(struct ps_trail) == 200, "ABI");
 _Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
+_Static_assert(sizeof(struct ps_asked) == 16, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");
 
 #endif

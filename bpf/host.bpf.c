@@ -97,22 +97,38 @@ static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const str
 	}
 }
 
+/* The cookie of a socket's network namespace. Where it is given out on request (Linux
+ * 5.10), a namespace that has an instance has one: the tool asked for it. */
+static __always_inline __u64 namespace_of(struct sock *sk)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct net___v511 *old = (void *)net;
+
+	if (bpf_core_field_exists(old->net_cookie.counter))
+		return BPF_CORE_READ(old, net_cookie.counter);
+	return BPF_CORE_READ(net, net_cookie);
+}
+
 /* A socket that has just begun to listen, in its own process's listen(). */
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	__u32 *index = bpf_map_lookup_elem(&netns, &cookie), i;
 	struct ps_subject subject = { .port = ctx->local_port };
 	struct ps_instance *inst;
 	struct bpf_sock *sk = ctx->sk;
-	struct sock *full;
+	struct sock *full = sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
+	__u32 *index, i;
+	__u64 cookie;
 
-	if (!index || !sk)
+	if (!full)
+		return;
+	/* Not bpf_get_netns_cookie(), which sock_ops programs have from Linux 6.1 on. */
+	cookie = namespace_of(full);
+	index = bpf_map_lookup_elem(&netns, &cookie);
+	if (!index)
 		return;
 	i = *index;
 	inst = bpf_map_lookup_elem(&instances, &i);
-	full = (struct sock *)bpf_skc_to_tcp_sock(sk);
-	if (!inst || !full)
+	if (!inst)
 		return;
 	subject.uid = BPF_CORE_READ(full, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
@@ -163,8 +179,19 @@ static __always_inline void admit_open(struct sock *sk, const struct ps_scan_arg
 static __always_inline bool is_listener(struct sock *sk, __u64 netns_cookie)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN_STATE &&
-	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP &&
-	       BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) == netns_cookie;
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && namespace_of(sk) == netns_cookie;
+}
+
+/* Linux 5.10 cannot tell the socket of a file: say so, and user space does this. */
+static __always_inline bool is_blind(struct bpf_iter__task_file *ctx)
+{
+	char word = PS_SCAN_BLIND;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file))
+		return false;
+	if (!ctx->meta->seq_num)
+		bpf_seq_write(ctx->meta->seq, &word, sizeof(word));
+	return true;
 }
 
 /*
@@ -184,7 +211,7 @@ int ps3_scan(struct bpf_iter__task_file *ctx)
 	struct sock *sk;
 	__u32 key = 0;
 
-	if (!file)
+	if (is_blind(ctx) || !file)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;

@@ -11,6 +11,13 @@
 #define EAFNOSUPPORT 97
 #define AF_INET 2
 
+/* The rarer parts are global functions, which the verifier looks at once, whatever leads
+ * to them. bpf/instance_old.bpf.c makes them others. */
+#ifndef PS_PART
+#define PS_PART __noinline
+#define PS_RESULT(x) (x)
+#endif
+
 /* A ruleset can be replaced while it is read; thousands of times slower than
  * one read takes, so that a third try cannot be needed in practice. */
 #define PS_READ_TRIES 3
@@ -107,7 +114,7 @@ static __always_inline int look_front(const struct bpf_sk_lookup *ctx, const str
 }
 
 /* The looks after the first, out of the way of the usual one. */
-__noinline int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
+PS_PART int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
 {
 	__u32 index = instance;
 	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
@@ -171,9 +178,8 @@ static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *
 	return found;
 }
 
-/* One listener beyond the first PS_SLOTS. Global functions are verified once,
- * however often they are called; so are the next. */
-__noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
+/* One listener beyond the first PS_SLOTS. */
+PS_PART int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
 {
 	struct ps_overflow_key key = { .target = target, .n = n };
 	struct bpf_sock *sk = bpf_map_lookup_elem(&spill, &key);
@@ -182,14 +188,14 @@ __noinline int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u6
 }
 
 /* All of them; reached when none of the first can serve. */
-__noinline int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
+PS_PART int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 {
 	struct ps_events *e = events_at(instance, target);
 	__u64 used = e ? e->overflow : 0;
 	int found = PS_NONE;
 
 	for (__u32 n = 0; n < PS_OVERFLOW && n < used; n++) {
-		found |= ps_try_one(ctx, target, n, 0);
+		found |= PS_RESULT(ps_try_one(ctx, target, n, 0));
 		if (found & PS_FOUND)
 			break;
 	}
@@ -197,7 +203,7 @@ __noinline int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 }
 
 /* Place `n` of a target, the first PS_SLOTS being in its chunk's map. */
-__noinline int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
 {
 	__u32 chunk = PS_TARGET_CHUNK_OF(target);
 	__u32 slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
@@ -249,7 +255,7 @@ static __always_inline __u32 places_of(__u32 target)
  * here, over the admitted sockets only. The search begins at a place, and goes up or
  * down, by the client, so that a dead place's share is divided between neighbours.
  */
-__noinline int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
+PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
 {
 	__u32 places = places_of(target), hash = client_hash(ctx);
 	__u32 first = hash >> 1, step = hash & 1 ? 1 : places - 1;
@@ -257,7 +263,7 @@ __noinline int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
 
 	/* Arithmetic, not branches: the verifier would follow each way. */
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
-		found |= ps_try_place(ctx, target, (first + i * step) % places);
+		found |= PS_RESULT(ps_try_place(ctx, target, (first + i * step) % places));
 		if (found & PS_FOUND)
 			break;
 	}

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -350,12 +352,18 @@ static int resolve_container(const char *text, char **path, struct ps_error *err
 
 /* The root of the whole hierarchy has the id 1 (kernfs); in a cgroup namespace another
  * cgroup is shown as the root, and paths do not mean what they mean to the kernel. */
+static bool is_whole(const char *mount)
+{
+	struct stat st;
+
+	return stat(mount, &st) || st.st_ino == 1;
+}
+
 static int check_root(const char *text, struct ps_error *error)
 {
 	char mount[256];
-	struct stat st;
 
-	if (ps_cgroup2_mount(mount, NULL) || stat(mount, &st) || st.st_ino == 1)
+	if (ps_cgroup2_mount(mount, NULL) || is_whole(mount))
 		return 0;
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, EXDEV,
 		       "cgroup %.200s: portsteer runs in a cgroup namespace, where the paths of "
@@ -392,6 +400,41 @@ static int resolve_all_but_root(const char *text, const char *what, const char *
 			       text, advice);
 	*path = found;
 	found = NULL;
+	return 0;
+}
+
+/* The kernel's handle of a folder in cgroupfs is its id (FILEID_KERNFS). */
+static int open_by_id(const char *mount, uint64_t id)
+{
+	_cleanup_close_ int root = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	union {
+		struct file_handle handle;
+		char bytes[sizeof(struct file_handle) + sizeof(id)];
+	} name = { .handle = { .handle_bytes = sizeof(id), .handle_type = 0xfe } };
+
+	memcpy(name.handle.f_handle, &id, sizeof(id));
+	return root < 0 ? -1 : open_by_handle_at(root, &name.handle, O_RDONLY | O_CLOEXEC);
+}
+
+int ps_cgroup_path(uint64_t id, char *path, size_t size)
+{
+	char mount[256], link[64], whole[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+	size_t root;
+	ssize_t length;
+
+	if (!id || ps_cgroup2_mount(mount, NULL) || !is_whole(mount))
+		return -ENOENT;
+	fd = open_by_id(mount, id);
+	if (fd < 0)
+		return -ENOENT;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	length = readlink(link, whole, sizeof(whole) - 1);
+	root = strlen(mount);
+	if (length < (ssize_t)root || strncmp(whole, mount, root) || (size_t)length - root >= size)
+		return -ENOENT;
+	whole[length] = '\0';
+	strcpy(path, whole + root);
 	return 0;
 }
 

@@ -3,11 +3,18 @@
 #ifndef PORTSTEER_CGROUP_H
 #define PORTSTEER_CGROUP_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "error.h"
 
 /* The mount point of the whole cgroup2 hierarchy: 0, or -ENOENT
  * (PS_EXIT_UNSUPPORTED) with a message. */
 int ps_cgroup2_mount(char path[256], struct ps_error *error);
+
+/* The path below the root of the cgroup with this id, "/system.slice/web.service". -ENOENT
+ * if it is gone, or if the whole hierarchy is not to be seen. */
+int ps_cgroup_path(uint64_t id, char *path, size_t size);
 
 /*
  * The normalised path below the cgroup2 root (see ps_cgroup_normalise) of what the

@@ -18,26 +18,32 @@
 
 enum { FILTER_SIZE = 65536 / 8 };
 
+#define PS_CONNECT_NEEDS "that a program may refuse a connect with a reason (Linux 5.18)"
+
 /* The sets: their folder below host/, their object, and the links in the folder. */
 static const struct {
 	const char *name;
 	const char *object;
 	const struct ps_object *packed;
+	const char *needs; /* what kernels lack that cannot load it */
 	const char *links[6];
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
 			  "ps3_bind",
 			  &ps_object_bind,
+			  "that a program may grant a bind (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
 			    "getsockname6" } },
 	[PS_SET_CONNECT] = { "connect",
 			     "ps3_connect",
 			     &ps_object_connect,
+			     PS_CONNECT_NEEDS,
 			     { "connect4", "connect6", "getpeername4", "getpeername6",
 			       "release" } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps3_datagram",
 			      &ps_object_datagram,
+			      PS_CONNECT_NEEDS,
 			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
 };
 
@@ -358,9 +364,10 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 		ret = ps_fail_kernel(error, ret, "load the programs on the root cgroup");
 	} else if (ret) {
 		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-			      "this kernel cannot load the programs of %s mode (%s); use Linux 6.1 or "
-			      "newer",
-			      set == PS_SET_BIND ? "bind" : "connect", strerror(-ret));
+			      "this kernel cannot load the programs of %s mode (%s), which need %s; "
+			      "use Linux 6.1 or newer",
+			      set == PS_SET_BIND ? "bind" : "connect", strerror(-ret),
+			      sets[set].needs);
 	} else {
 		ret = publish(&host->hooks, object, set, cgroup);
 		if (ret)

@@ -16,6 +16,7 @@
 #include "instance.skel.h"
 #include "kmap.h"
 #include "netns.h"
+#include "objects.h"
 #include "tables.h"
 #include "util.h"
 
@@ -315,20 +316,55 @@ static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t i
 	return ret ? ret : ps_bpffs_pin(alive, path);
 }
 
-static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_instance **result,
-			 struct ps_error *error)
+/* bpf/instance_old.bpf.c has the same names. */
+int ps_instance_skeleton(bool old, struct ps3_instance **result)
 {
-	struct ps3_instance *skel = ps3_instance__open();
+	struct ps3_instance *skel = calloc(1, sizeof(*skel));
+	_cleanup_free_ void *elf = NULL;
+	size_t size;
+	int ret = skel ? ps3_instance__create_skeleton(skel) : -ENOMEM;
+
+	if (!ret && old)
+		ret = ps_object_unpack(&ps_object_instance_old, &elf, &size);
+	if (elf) {
+		skel->skeleton->data = elf;
+		skel->skeleton->data_sz = size;
+	}
+	if (!ret)
+		ret = bpf_object__open_skeleton(skel->skeleton, NULL);
+	if (ret)
+		ps3_instance__destroy(skel);
+	else
+		*result = skel;
+	return ret;
+}
+
+static int load_program(const struct ps_host *host, uint32_t index, struct ps3_instance *skel)
+{
 	int ret;
 
-	if (!skel)
-		return ps_fail_kernel(error, errno, "read the built-in programs");
 	skel->rodata->instance = index;
 	ret = bpf_map__reuse_fd(skel->maps.ps3_instances, host->fd[PS_HOST_INSTANCES]);
 	if (!ret)
 		ret = bpf_map__reuse_fd(skel->maps.ps3_events, host->fd[PS_HOST_EVENTS]);
-	if (!ret)
-		ret = ps3_instance__load(skel);
+	return ret ? ret : ps3_instance__load(skel);
+}
+
+/* The usual program, or if the verifier does not take it the one for old kernels. */
+static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_instance **result,
+			 struct ps_error *error)
+{
+	struct ps3_instance *skel = NULL;
+	int ret = -EINVAL;
+
+	for (int old = 0; old <= 1 && (ret == -EINVAL || ret == -EACCES); old++) {
+		ps3_instance__destroy(skel);
+		skel = NULL;
+		ret = ps_instance_skeleton(old, &skel);
+		if (ret)
+			return ps_fail_kernel(error, ret, "read the built-in programs");
+		ret = load_program(host, index, skel);
+	}
 	if (!ret) {
 		*result = skel;
 		return 0;

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -13,10 +14,15 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "hooks.h"
 #include "netns.h"
 #include "util.h"
+
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
 
 /* A bound for the search in /proc: files looked at in all. */
 enum { SCAN_FILES = 1 << 20 };
@@ -106,6 +112,10 @@ static void read_attributes(const struct nlmsghdr *header, struct ps_socket *soc
 		switch (attr->rta_type & NLA_TYPE_MASK) {
 		case INET_DIAG_SKV6ONLY:
 			socket->v6only = RTA_PAYLOAD(attr) && *(const uint8_t *)RTA_DATA(attr);
+			break;
+		case INET_DIAG_CGROUP_ID:
+			if (RTA_PAYLOAD(attr) == sizeof(socket->cgroup))
+				memcpy(&socket->cgroup, RTA_DATA(attr), sizeof(socket->cgroup));
 			break;
 		case INET_DIAG_ULP_INFO:
 			socket->mptcp = is_mptcp(attr);
@@ -458,6 +468,56 @@ int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each)
 			ret = look_at_process(&scan, entry->d_name);
 	}
 	return ret;
+}
+
+/* The descriptor, if the one of this name in the process's folder is the socket's. */
+static int take_file(int process, int fds, const char *name, const struct ps_socket *socket)
+{
+	_cleanup_close_ int fd = -1;
+	char target[64], wanted[64];
+	ssize_t size = readlinkat(fds, name, target, sizeof(target) - 1);
+	socklen_t length = sizeof(uint64_t);
+	uint64_t cookie = 0;
+	int result;
+
+	target[size < 0 ? 0 : size] = '\0';
+	snprintf(wanted, sizeof(wanted), "socket:[%" PRIu32 "]", socket->inode);
+	if (strcmp(target, wanted))
+		return -ENOENT;
+	fd = (int)syscall(SYS_pidfd_getfd, process, (int)strtol(name, NULL, 10), 0);
+	/* The process may have another one there by now. */
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) ||
+	    cookie != socket->cookie)
+		return -ENOENT;
+	result = fd;
+	fd = -1;
+	return result;
+}
+
+static int take_from(pid_t pid, const struct ps_socket *socket)
+{
+	_cleanup_close_ int process = (int)syscall(SYS_pidfd_open, pid, 0);
+	__attribute__((cleanup(close_dir))) DIR *dir = NULL;
+	struct dirent *entry;
+	int fd = -ENOENT;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = process < 0 ? NULL : opendir(path);
+	while (fd < 0 && dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] != '.')
+			fd = take_file(process, dirfd(dir), entry->d_name, socket);
+	}
+	return fd;
+}
+
+int ps_socket_open(const struct ps_socket *socket)
+{
+	int fd = -ENOENT;
+
+	for (uint32_t i = 0; i < socket->process_count && fd < 0; i++)
+		fd = take_from(socket->processes[i].pid, socket);
+	return fd;
 }
 
 /* An IPv4 address in an IPv6 one, or NULL. */

@@ -18,6 +18,7 @@ struct ps_process {
 
 struct ps_socket {
 	uint64_t cookie;
+	uint64_t cgroup; /* id of the one that it was made in; 0: the kernel does not say */
 	uint32_t uid;
 	uint32_t inode;
 	uint16_t port;
@@ -66,6 +67,10 @@ bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule 
  * left out: a process may end at any time.
  */
 int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each);
+
+/* A descriptor of ours for a socket, from one of its processes: it is this very socket, by
+ * its cookie. -ENOENT if no process lets us have it. */
+int ps_socket_open(const struct ps_socket *socket);
 
 /* The clients that a socket serves: "ipv4", "ipv6" or "dual". */
 const char *ps_socket_family(const struct ps_socket *socket);

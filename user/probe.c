@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "bpffs.h"
@@ -73,8 +74,27 @@ static void try_cookie(struct ps_probe *probe)
 	struct ps_netns netns = PS_NETNS_NONE;
 
 	if (ps_netns_open(NULL, &netns, NULL))
-		lacks(f, PS_NO, "no SO_NETNS_COOKIE (Linux 5.14)");
+		lacks(f, probe->permitted ? PS_NO : PS_UNKNOWN,
+		      "neither SO_NETNS_COOKIE (Linux 5.14) nor a program tells it");
 	ps_netns_close(&netns);
+}
+
+/* Without this helper ps3_scan can be loaded, but finds nothing. */
+static void try_sock_from_file(struct ps_probe *probe)
+{
+	struct ps_feature *f = add(probe, "sock_from_file",
+				   "steer: the kernel finds open listeners; else the command does");
+	struct btf *btf = btf__load_vmlinux_btf();
+	int id = btf ? btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM) : -1;
+	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(btf, (__u32)id);
+	bool found = false;
+
+	for (int i = 0; type && i < btf_vlen(type) && !found; i++)
+		found = !strcmp(btf__name_by_offset(btf, btf_enum(type)[i].name_off),
+				"BPF_FUNC_sock_from_file");
+	if (!found)
+		lacks(f, PS_NO, "no bpf_sock_from_file (Linux 5.11)");
+	btf__free(btf);
 }
 
 /* A listener of this protocol on some port of the loopback address. */
@@ -121,7 +141,6 @@ static void try_sockmap(struct ps_probe *probe, const char *name, int protocol, 
 struct object {
 	const void *elf;
 	size_t size;
-	void *owned;
 };
 
 /* Load the object with one of its programs, or with all (NULL). */
@@ -186,8 +205,9 @@ static void refuse(const struct ps_probe *probe, struct ps_feature *f, int ret)
 		lacks(f, ret == -EPERM && !probe->permitted ? PS_UNKNOWN : PS_NO, strerror(-ret));
 }
 
-/* All programs of an object; one by one only if they cannot be loaded together. */
-static void try_object(struct ps_probe *probe, const struct object *o)
+/* All programs of an object; one by one only if they cannot be loaded together, and these
+ * of `other` then if there is one. */
+static void try_object(struct ps_probe *probe, const struct object *o, const struct object *other)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps_probe");
 	struct bpf_object *object = bpf_object__open_mem(o->elf, o->size, &opts);
@@ -204,6 +224,8 @@ static void try_object(struct ps_probe *probe, const struct object *o)
 
 		if (all && probe->permitted)
 			ret = load(o, bpf_program__name(program));
+		if (ret && probe->permitted && other)
+			ret = load(other, bpf_program__name(program));
 		if (ret)
 			refuse(probe, f, ret);
 	}
@@ -219,19 +241,23 @@ static int try_packed(struct ps_probe *probe, const struct ps_object *packed)
 	if (ret)
 		return ret;
 	object.elf = elf;
-	try_object(probe, &object);
+	try_object(probe, &object, NULL);
 	return 0;
 }
 
 static int try_programs(struct ps_probe *probe)
 {
-	struct object object = {};
-	int ret;
+	_cleanup_free_ void *elf = NULL;
+	struct object object = {}, old = {};
+	int ret = ps_object_unpack(&ps_object_instance_old, &elf, &old.size);
 
+	if (ret)
+		return ret;
+	old.elf = elf;
 	object.elf = ps_host_elf(&object.size);
-	try_object(probe, &object);
+	try_object(probe, &object, NULL);
 	object.elf = ps_instance_elf(&object.size);
-	try_object(probe, &object);
+	try_object(probe, &object, &old);
 	ret = try_packed(probe, &ps_object_bind);
 	if (!ret)
 		ret = try_packed(probe, &ps_object_connect);
@@ -300,6 +326,7 @@ int ps_probe_run(struct ps_probe *probe, struct ps_error *error)
 	try_permission(probe);
 	try_files(probe);
 	try_cookie(probe);
+	try_sock_from_file(probe);
 	try_sockmap(probe, "tcp-sockmap", IPPROTO_TCP, "steer, connect: TCP listeners");
 	try_sockmap(probe, "mptcp-sockmap", IPPROTO_MPTCP, "steer, connect: MPTCP listeners");
 	if (try_programs(probe))

@@ -7,9 +7,10 @@
 #include <bpf/bpf.h>
 
 #include "listeners.h"
+#include "scan_files.h"
 #include "util.h"
 
-/* Read the iterator to its end. */
+/* Read the iterator to its end. -EOPNOTSUPP if it says that it is blind. */
 static int drain(int link)
 {
 	_cleanup_close_ int iter = bpf_iter_create(link);
@@ -22,6 +23,8 @@ static int drain(int link)
 	while ((got = read(iter, byte, sizeof(byte)))) {
 		if (got < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
+		if (got > 0 && byte[0] == PS_SCAN_BLIND)
+			return -EOPNOTSUPP;
 	}
 	return 0;
 }
@@ -101,5 +104,5 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 		return 0;
 	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES)
 		ret = run(host, &args);
-	return ret;
+	return ret == -EOPNOTSUPP && netns ? ps_scan_files(host, netns, index, state) : ret;
 }

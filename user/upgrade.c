@@ -352,16 +352,39 @@ static int build_all(struct ps_host *host, const struct ps_takeover *takeover,
 	return ret ? ps_fail_kernel(error, ret, "take over the counters") : 0;
 }
 
+/* Before anything is built: may two folders be exchanged? */
+static int try_exchange(struct ps_error *error)
+{
+	const char *one = PS_ASIDE "/one", *other = PS_ASIDE "/other";
+	int ret = mkdir(one, 0700) || mkdir(other, 0700) ||
+				  renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) ||
+				  rmdir(one) || rmdir(other) ?
+			  -errno :
+			  0;
+
+	if (ret == -EINVAL)
+		return ps_fail(
+			error, PS_EXIT_UNSUPPORTED, EINVAL,
+			"this kernel cannot exchange two folders of a bpffs (Linux 5.16), which "
+			"is how an upgrade takes effect; 'portsteer save', 'unload' and 'apply' "
+			"do the same with a gap, or use Linux 6.1 or newer");
+	return ret ? ps_fail_kernel(error, ret, "exchange two folders in " PS_ASIDE) : 0;
+}
+
 /* Build all in PS_ASIDE, without an effect. */
 static int build_aside(const struct ps_old *old, const struct ps_old_list *list,
 		       struct ps_upgraded *upgraded, struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
-	__attribute__((cleanup(close_takeover))) struct ps_takeover takeover;
+	__attribute__((cleanup(close_takeover))) struct ps_takeover takeover = { -1, -1, -1, -1,
+										 NULL };
 	int ret;
 
 	if (mkdir(PS_ASIDE, 0700) || mkdir(PS_ASIDE "/" UPGRADING, 0700))
 		return ps_fail_kernel(error, errno, "make " PS_ASIDE);
+	ret = try_exchange(error);
+	if (ret)
+		return ret;
 	open_takeover(&old->build, &takeover, upgraded);
 	ps_bpffs_go_aside(true);
 	ret = build_all(&host, &takeover, old, list, error);

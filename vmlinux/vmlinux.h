@@ -43,18 +43,21 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
-/* net/net_namespace.h */
-struct net {
-	__u64 net_cookie;
-};
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
 /* linux/types.h */
 typedef struct {
 	__s64 counter;
 } atomic64_t;
+
+/* net/net_namespace.h; the cookie was an atomic64_t until 5.11, 0 until it was asked for. */
+struct net {
+	__u64 net_cookie;
+};
+struct net___v511 {
+	atomic64_t net_cookie;
+};
+typedef struct {
+	struct net *net;
+} possible_net_t;
 
 /* net/sock.h, linux/net.h */
 struct sock_common {
@@ -90,6 +93,7 @@ struct file;
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
+	__u64 seq_num;
 };
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;

@@ -24,11 +24,16 @@
 
 #include "host.skel.h"
 #include "instance.skel.h"
+#include "lifecycle.h"
 #include "plan.h"
 #include "tables.h"
 
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
+#endif
+
+#ifndef TEST_OLD
+#define TEST_OLD false
 #endif
 
 enum { INSTANCE = 5, MAX_SOCKETS = 256, EPHEMERAL = 50000 };
@@ -94,8 +99,7 @@ static void load_host(void)
 
 static void load_instance(void)
 {
-	skel = ps3_instance__open();
-	if (!skel)
+	if (ps_instance_skeleton(TEST_OLD, &skel))
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
 	if (bpf_map__reuse_fd(skel->maps.ps3_instances, host.fd[PS_HOST_INSTANCES]) ||
