@@ -157,7 +157,7 @@ $(B)/bpf/%: tests/bpf/%.c $(B)/libportsteer.a Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/bpf $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $(filter %.c %.a,$^) -lcmocka $(LDLIBS) -pthread -o $@
+		$(HARDENING_LD) $< $(filter %.a,$^) -lcmocka $(LDLIBS) -pthread -o $@
 
 $(B)/tools/%: tests/tools/%.c Makefile | $(B)/.tools
 	$(say) TOOL $@
