@@ -44,6 +44,8 @@ CFLAGS ?= -Os -g
 COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' -I$(B) -Iuser -I. \
 	$(WARNINGS) -MMD -MP
 HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
+# Nobody unwinds the stack of the program; debuggers have their own tables.
+SMALL := -fno-asynchronous-unwind-tables -fno-unwind-tables
 HARDENING_LD := -pie -Wl,-z,relro,-z,now
 SANITISE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDLIBS := -lbpf -lelf -lz -ljson-c -linih
@@ -123,7 +125,7 @@ $(B)/user/objects.o: $(PACKED)
 $(B)/user/%.o: user/%.c Makefile | $(B)/.tools $(SKELETONS)
 	$(say) CC $@
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(HARDENING) $(CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(COMMON) $(HARDENING) $(SMALL) $(CFLAGS) -c $< -o $@
 
 $(B)/portsteer: $(USER:%=$(B)/user/%.o)
 	$(say) LINK $@
@@ -157,7 +159,7 @@ $(B)/bpf/%: tests/bpf/%.c $(B)/libportsteer.a Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/bpf $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $(filter %.c %.a,$^) -lcmocka $(LDLIBS) -pthread -o $@
+		$(HARDENING_LD) $< $(filter %.a,$^) -lcmocka $(LDLIBS) -pthread -o $@
 
 $(B)/tools/%: tests/tools/%.c Makefile | $(B)/.tools
 	$(say) TOOL $@

@@ -269,7 +269,8 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = protocol_of(ctx);
 	/* A socket that has its port already gets no other: the kernel says so. */
-	if (!ask->protocol || !sk || sk->src_port || !find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
+	if (!ask->protocol || !sk || sk->src_port ||
+	    !find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return PS_BIND_GO_ON;
 	if (!ask->family)
 		ask->family = family_of(ask, full);

@@ -98,37 +98,52 @@ static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const str
 }
 
 /* The cookie of a socket's network namespace. Where it is given out on request (Linux
- * 5.10), a namespace that has an instance has one: the tool asked for it. */
-static __always_inline __u64 namespace_of(struct sock *sk)
+ * 5.10), a namespace that has an instance has one: the tool asked for it. The verifier knows
+ * the types, so that these are loads and no calls. */
+static __always_inline __u64 namespace_of(const struct sock *sk)
 {
-	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
-	struct net___v511 *old = (void *)net;
+	const struct net *net = sk->__sk_common.skc_net.net;
+	const struct net___v511 *old = (const void *)net;
 
 	if (bpf_core_field_exists(old->net_cookie.counter))
-		return BPF_CORE_READ(old, net_cookie.counter);
-	return BPF_CORE_READ(net, net_cookie);
+		return old->net_cookie.counter;
+	return net->net_cookie;
+}
+
+/* The socket, as the kernel has it. */
+static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
+}
+
+/* Before Linux 6.1, sock_ops programs have no helper for this. */
+static __always_inline __u64 cookie_of(struct bpf_sock_ops *ctx)
+{
+	const struct sock *full;
+
+	if (bpf_core_type_exists(btf_bpf_get_netns_cookie_sock_ops))
+		return bpf_get_netns_cookie(ctx);
+	full = socket_of(ctx);
+	return full ? namespace_of(full) : 0;
 }
 
 /* A socket that has just begun to listen, in its own process's listen(). */
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
+	__u64 cookie = cookie_of(ctx);
+	__u32 *index = bpf_map_lookup_elem(&netns, &cookie), i;
 	struct ps_subject subject = { .port = ctx->local_port };
 	struct ps_instance *inst;
-	struct bpf_sock *sk = ctx->sk;
-	struct sock *full = sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
-	__u32 *index, i;
-	__u64 cookie;
+	struct sock *full;
 
-	if (!full)
-		return;
-	/* Not bpf_get_netns_cookie(), which sock_ops programs have from Linux 6.1 on. */
-	cookie = namespace_of(full);
-	index = bpf_map_lookup_elem(&netns, &cookie);
 	if (!index)
 		return;
 	i = *index;
 	inst = bpf_map_lookup_elem(&instances, &i);
-	if (!inst)
+	full = socket_of(ctx);
+	if (!inst || !full)
 		return;
 	subject.uid = BPF_CORE_READ(full, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);

@@ -83,8 +83,11 @@ struct mptcp_sock {
 	struct sock *first; /* its first subflow */
 };
 
-/* linux/filter.h; what a program sees as struct bpf_sock_addr. */
+/* linux/filter.h; what a program sees as struct bpf_sock_addr, and bpf_sock_ops. */
 struct bpf_sock_addr_kern {
+	struct sock *sk;
+};
+struct bpf_sock_ops_kern {
 	struct sock *sk;
 };
 
@@ -103,6 +106,10 @@ struct bpf_iter__task_file {
 };
 
 #pragma clang attribute pop
+
+/* net/core/filter.c, where BPF_CALL_1 makes the type of a helper: it is there if the helper
+ * is, which tells which kinds of program have it, as its number does not. */
+typedef __u64 (*btf_bpf_get_netns_cookie_sock_ops)(struct bpf_sock_ops_kern *ctx);
 
 /* linux/in.h */
 enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136 };

@@ -582,8 +582,15 @@ in_cgroup_made()
 
 # --- several listeners -------------------------------------------------------------
 
+# What a dead worker had not accepted goes to another. Before Linux 5.14 it is lost: such a
+# connection is "broken", which is no matter of steering.
+migrate()
+{
+	sysctl -qw net.ipv4.tcp_migrate_req=1 2>/dev/null || [[ $(uname -r) == 5.* ]]
+}
+
 @test "64 reuseport workers, killed one after the other: no connection fails" {
-	sysctl -qw net.ipv4.tcp_migrate_req=1 # what a dead worker had not accepted
+	migrate
 	portsteer add 90:8080 --user ps-web
 	serve web 0.0.0.0 8080 --reuseport --workers 64
 	assert_equal "$(listener_count 90:8080/tcp)" 64
@@ -632,7 +639,7 @@ workers_left()
 
 # bats test_tags=kernel
 @test "hand-over from an old to a new process: no connection fails" {
-	sysctl -qw net.ipv4.tcp_migrate_req=1
+	migrate
 	portsteer add 92:8080 --user ps-web
 	serve old 127.0.0.1 8080 --reuseport
 	local old=$PID n tally

@@ -492,10 +492,9 @@ static void check_plan(const struct ps_plan *plan, const struct ps_ruleset *rule
 	CHECK(PS_WORD_MULT(plan->word) & 1);
 	CHECK(PS_WORD_LOG2(plan->word) <= PS_MAX_LOG2);
 	/* No bits besides. */
-	CHECK(plan->word ==
-	      (PS_WORD(generation, PS_WORD_LOG2(plan->word), PS_WORD_HALF(plan->word),
-		       PS_WORD_MULT(plan->word)) |
-	       PS_WORD_LIFE(word)));
+	CHECK(plan->word == (PS_WORD(generation, PS_WORD_LOG2(plan->word), PS_WORD_HALF(plan->word),
+				     PS_WORD_MULT(plan->word)) |
+			     PS_WORD_LIFE(word)));
 	check_rule_ids(plan, before);
 	check_target_ids(plan, before);
 	check_fronts(plan, m, ids);
