@@ -121,7 +121,6 @@ apply()
 	answers web http://127.0.0.1/
 }
 
-# bats test_tags=kernel
 @test "listeners are there from the first moment of a new rule" {
 	local n
 	serve web 127.0.0.1 8080
@@ -223,7 +222,6 @@ would be: 0 added, 1 removed, 1 changed, 1 as before"
 	assert_equal "$status $(rules)" "5 not loaded"
 }
 
-# bats test_tags=kernel
 @test "apply in another network namespace" {
 	config <<-END
 		[web]

@@ -111,7 +111,6 @@ teardown() { teardown_test; }
 	refused client http://$HERE4/
 }
 
-# bats test_tags=kernel
 @test "TCP, a listener on one interface: accepted sockets are told 8080 all the same" {
 	portsteer add 80:8080/tcp --mode bind --user ps-web
 	serve device 0.0.0.0 8080 --device veth-c
@@ -152,7 +151,6 @@ no_udplite()
 	ask_refused client $HERE4 53
 }
 
-# bats test_tags=kernel
 @test "an MPTCP listener, for clients with and without MPTCP" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	portsteer add 80:8080/tcp --mode bind --user ps-web
@@ -182,7 +180,6 @@ no_udplite()
 	counters 443/tcp "granted=0 denied=0"
 }
 
-# bats test_tags=kernel
 @test "neighbour ports are untouched" {
 	portsteer add 53:5353/udp --user ps-web
 	local port
@@ -251,7 +248,6 @@ print("ok")')" "^ok$"
 
 # --- grants ------------------------------------------------------------------------
 
-# bats test_tags=kernel
 @test "allow: the owner may bind the port itself, and no other" {
 	portsteer allow 443/tcp --user ps-web
 	becomes 443 0.0.0.0 443
@@ -262,6 +258,7 @@ print("ok")')" "^ok$"
 	counters 443/tcp "granted=3 translated=0 denied=0 error=0"
 }
 
+# bats test_tags=kernel
 @test "allow: clients are served, and the server is told the same port" {
 	portsteer allow 443/tcp --user ps-web
 	serve web :: 443 --dual
@@ -272,7 +269,6 @@ print("ok")')" "^ok$"
 	assert_equal "$(fetch client "http://[$HERE6]:443/")" "web $PID $THERE6 $HERE6 443"
 }
 
-# bats test_tags=kernel
 @test "allow: others are refused and counted" {
 	portsteer allow 443/tcp --user ps-web
 	becomes EACCES -u $DB 0.0.0.0 443
@@ -328,7 +324,6 @@ print("ok")')" "^ok$"
 
 # --- owners ------------------------------------------------------------------------
 
-# bats test_tags=kernel
 @test "a stranger's bind to the target port is to that, and one to the front port refused" {
 	portsteer add 53:5353/udp --user ps-web
 	becomes 5353 -u $DB 0.0.0.0 5353 --udp
@@ -644,7 +639,6 @@ print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
 	counters 53:5353/udp "translated=2 error=1"
 }
 
-# bats test_tags=kernel
 @test "SO_REUSEADDR: a restart while connections are in TIME_WAIT" {
 	portsteer add 90:8080/tcp --mode bind --user ps-web
 	serve web 0.0.0.0 8080
@@ -798,7 +792,6 @@ for rule in json.load(sys.stdin)["rules"]:
 
 # --- when rules go -----------------------------------------------------------------
 
-# bats test_tags=kernel
 @test "del: the next bind is as it was, sockets keep their port, and are named" {
 	portsteer add 53:5353/udp --user ps-web
 	serve dns 0.0.0.0 5353 --udp

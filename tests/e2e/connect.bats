@@ -72,7 +72,6 @@ made()
 		"rules|from=/$CG/b|counters|steered")" $'1\n2'
 }
 
-# bats test_tags=kernel
 @test "the deepest scope that has a rule for the port wins" {
 	local n
 	for n in 1 2 3; do
@@ -321,7 +320,6 @@ reaches6()
 	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
 }
 
-# bats test_tags=kernel
 @test "--on-miss pass: whoever is on port 80" {
 	serve_front
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
@@ -335,7 +333,6 @@ reaches6()
 	from a answers front http://127.0.0.1/
 }
 
-# bats test_tags=kernel
 @test "several listeners: connections are spread, and none fails when one dies" {
 	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
 	serve one 127.0.0.1 8080
@@ -413,7 +410,6 @@ reaches6()
 
 # --- destinations ------------------------------------------------------------------
 
-# bats test_tags=kernel
 @test "without an address, only loopback destinations" {
 	serve_front
 	serve -N client -u root there :: 80 --dual
@@ -441,7 +437,6 @@ reaches6()
 	counters 80:8080/tcp "steered=0 missed=0"
 }
 
-# bats test_tags=kernel
 @test "a prefix: the destinations in it, also those of another host" {
 	serve_front
 	serve -N client -u root there 0.0.0.0 80
@@ -570,7 +565,6 @@ reaches6()
 	assert_equal "$(dial tcp6 connect=2001:db8:aa::1:8080 peer)" "2001:db8:aa::1 8080"
 }
 
-# bats test_tags=kernel
 @test "a connect that does not wait, and one with data (TCP Fast Open)" {
 	serve web 127.0.0.1 8080
 	serve six ::1 8080
@@ -616,7 +610,6 @@ print(sum(any(int(byte, 16) for byte in turn["value"][:8]) for turn in json.load
 	assert_equal "$(turns_taken)" 0
 }
 
-# bats test_tags=kernel
 @test "a socket's place is given back when it is closed, or goes elsewhere" {
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
@@ -649,7 +642,6 @@ one_turn()
 	[ "$(turns_taken)" = 1 ]
 }
 
-# bats test_tags=kernel
 @test "an MPTCP client" {
 	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
 	serve web 127.0.0.1 8080
@@ -703,7 +695,6 @@ one_turn()
 	counters 53:5353/udp "steered=8 missed=0"
 }
 
-# bats test_tags=kernel
 @test "UDP: IPv4 through an IPv6 socket, by a v4-mapped and by an IPv4 address" {
 	serve dns 127.0.0.1 5353 --udp
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
@@ -881,7 +872,6 @@ has_steered()
 
 # --- beside rules of other modes ---------------------------------------------------
 
-# bats test_tags=kernel
 @test "a steer rule for the same port: clients in the scope go elsewhere, and only once" {
 	serve web 127.0.0.1 8080
 	serve -u $DB db 127.0.0.1 9090

@@ -193,7 +193,6 @@ resolve()
 	dig +short +time=10 +tries=1 "@$1" "${@:2}" portsteer.test A
 }
 
-# bats test_tags=kernel
 @test "dig and two dnsmasq: each cgroup has its own on port 53, UDP and TCP" {
 	start_dnsmasq 5301 192.0.2.1
 	start_dnsmasq 5302 192.0.2.2

@@ -22,7 +22,6 @@ all_gone()
 
 # --- loading and unloading ---------------------------------------------------------
 
-# bats test_tags=kernel
 @test "load and unload are idempotent" {
 	assert_equal "$(portsteer load --json)" '{"changed":true}'
 	assert_equal "$(portsteer load --json)" '{"changed":false}'
@@ -151,7 +150,6 @@ alive()
 	[ "$(portsteer status --json | jsonget "instances|cookie=$1|alive")" = "$2" ]
 }
 
-# bats test_tags=kernel
 @test "a namespace that died is cleaned up by the next command" {
 	ip netns add mortal
 	portsteer -q --netns mortal add 80:8080 --user ps-web
@@ -353,7 +351,6 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	placed ""
 }
 
-# bats test_tags=kernel
 @test "sock_ops: on the parent of a cgroup owner, or the deepest that exists" {
 	mkdir -p "$PS_TEST_CGROUP/slice/web"
 	portsteer -q add 80:8080 --cgroup "$CG/slice/web"

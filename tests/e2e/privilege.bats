@@ -71,7 +71,6 @@ limited()
 	portsteer status
 }
 
-# bats test_tags=kernel
 @test "without CAP_SYS_ADMIN: refused with status 4, nothing changed" {
 	local words before
 	portsteer -q add 80:8080 --any-user

@@ -131,7 +131,6 @@ workers()
 
 # --- ssh ---------------------------------------------------------------------------
 
-# bats test_tags=kernel
 @test "sshd of an ordinary user on port 22: key exchange, login, a command" {
 	local sshd
 	sshd=$(PATH=$PATH:/usr/sbin command -v sshd)

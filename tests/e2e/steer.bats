@@ -130,7 +130,6 @@ serve_root()
 	stop "$ROOT"
 }
 
-# bats test_tags=kernel
 @test "--on-miss pass falls through to the normal lookup" {
 	serve_root
 	portsteer add 80:8080 --user ps-web --on-miss pass
@@ -161,7 +160,6 @@ serve_root()
 	counters 80:8080/tcp "steered=0 missed=0"
 }
 
-# bats test_tags=kernel
 @test "a dead listener: refused at once, served again when one comes" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
@@ -202,7 +200,6 @@ serve_root()
 	answers s2 client http://10.200.0.1/
 }
 
-# bats test_tags=kernel
 @test "IPv6 prefixes, and no mixing of the families" {
 	portsteer add '[2001:db8:aa::]/48:80:8001' '[2001:db8:aa::1]:81:8001' \
 		0.0.0.0/0:82:8001 '[::]/0:83:8001' --user ps-web
@@ -268,7 +265,6 @@ serve_root()
 	counters 81:8080/tcp "steered=1 admitted=1 denied=0"
 }
 
-# bats test_tags=kernel
 @test "counters of a rule go on when others come and go" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080
@@ -403,7 +399,6 @@ serve_root()
 	counters 80:8080/tcp "denied=1"
 }
 
-# bats test_tags=kernel
 @test "owner by uid, with and without a name" {
 	portsteer add 80:8080 --user $WEB
 	portsteer add 81:8081 --user 54321
@@ -450,7 +445,6 @@ in_cgroup_made()
 	counters 80:8080/tcp "admitted=1 denied=1"
 }
 
-# bats test_tags=kernel
 @test "owner by a cgroup that does not exist yet" {
 	portsteer add 80:8080 --cgroup "$CG/one/two/three"
 	serve -g one/two near 127.0.0.1 8080
@@ -460,7 +454,6 @@ in_cgroup_made()
 	answers web client http://$HERE4/
 }
 
-# bats test_tags=kernel
 @test "owner by a cgroup that is removed and made again" {
 	portsteer add 80:8080 --cgroup "$PS_TEST_CGROUP/slice/web"
 	local n
@@ -500,7 +493,6 @@ in_cgroup_made()
 	counters 80:8080/tcp "admitted=1 denied=1"
 }
 
-# bats test_tags=kernel
 @test "owner by user and cgroup: both must hold" {
 	portsteer add 80:8080 --user ps-web --cgroup "$CG/web"
 	serve -g web -u $DB user 127.0.0.1 8080
@@ -514,7 +506,6 @@ in_cgroup_made()
 	answers both client http://$HERE4/
 }
 
-# bats test_tags=kernel
 @test "--any-user: whoever listens" {
 	portsteer add 80:8080 --any-user
 	serve -u $DB db 127.0.0.1 8080
@@ -542,7 +533,6 @@ in_cgroup_made()
 	refused client http://$HERE4/
 }
 
-# bats test_tags=kernel
 @test "an MPTCP listener is served, or counted as an error where the kernel refuses it" {
 	# Debian's 5.10 has no such sockets.
 	if [ "$(sysctl -ne net.mptcp.enabled)" != 1 ] && [[ $(uname -r) == 5.* ]]; then
@@ -664,7 +654,6 @@ answers_often()
 	assert_match "$(client_connections --count "$1" $HERE4 92)" "^ok $1 refused 0 broken 0 "
 }
 
-# bats test_tags=kernel
 @test "the kernel spreads connections over the workers of a group" {
 	portsteer add 93:8080 --user ps-web
 	local n
