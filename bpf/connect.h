@@ -102,7 +102,7 @@ static __always_inline int look_hop(struct ps_want *want, const struct ps_instan
 	if (!still_valid(me, word))
 		return -EAGAIN;
 	way->word = word;
-	way->found = record;
+	way->found = record != 0;
 	return 0;
 }
 
@@ -368,14 +368,16 @@ static __always_inline void count(__u32 inst, __u32 rule, int found)
 static __always_inline bool decide(struct ps_want *want, struct ps_way *way)
 {
 	bool tcp = want->protocol == IPPROTO_TCP;
+	__u32 inst;
 
 	if (tcp && recall(want, way))
 		return true;
-	if (!find_instance(want->namespace, &want->instance))
+	if (!find_instance(want->namespace, &inst))
 		return false;
+	want->instance = inst;
 	find_rule(want, way);
 	if (tcp && way->found)
-		remember(want, way);
+		ps_remember(want, way);
 	return true;
 }
 

@@ -82,16 +82,20 @@ static __always_inline bool recall(struct ps_want *want, struct ps_way *way)
 }
 
 /* A process is moved no faster than the kernel waits for all CPUs: one whose cgroup is what
- * it was did not leave meanwhile. */
-static __always_inline void remember(const struct ps_want *want, const struct ps_way *way)
+ * it was did not leave meanwhile. A function of its own, for less of the caller's stack. */
+__noinline int ps_remember(const struct ps_want *want, const struct ps_way *way)
 {
-	struct ps_recent *r = recent_at(want);
-	__u32 writing = *(volatile __u32 *)&r->writing;
+	struct ps_recent *r;
+	__u32 writing;
 
+	if (!want || !way)
+		return 0;
+	r = recent_at(want);
+	writing = *(volatile __u32 *)&r->writing;
 	if (!PS_RECENT_USED || way->flags & PS_HOP_FIXED || writing & 1 ||
 	    bpf_get_current_cgroup_id() != want->cgroup ||
 	    __sync_val_compare_and_swap(&r->writing, writing, writing + 1) != writing)
-		return;
+		return 0;
 	r->instance = want->instance;
 	r->cgroup = want->cgroup;
 	r->namespace = want->namespace;
@@ -105,6 +109,7 @@ static __always_inline void remember(const struct ps_want *want, const struct ps
 	r->vacant = 0;
 	barrier();
 	*(volatile __u32 *)&r->writing = writing + 2;
+	return 0;
 }
 
 /* Which slots the search has found to be vacant: as a hint, without a claim. */

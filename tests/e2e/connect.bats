@@ -782,13 +782,13 @@ has_steered()
 	portsteer -q --netns client add 90:9090/udp --from "$CG/x" --any-user # keeps the hooks
 	serve one 127.0.0.1 5353 --udp
 	serve two 127.0.0.1 5354 --udp
-	mkfifo "$PS_TEST_DIR/go"
+	mkfifo "$PS_TEST_DIR/go-on"
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user
-	exec {fd}< <(from a dial udp4 $say until="$PS_TEST_DIR/go" $say)
+	exec {fd}< <(from a dial udp4 $say until="$PS_TEST_DIR/go-on" $say)
 	until_true 10 has_steered 1
 	portsteer -q unload
 	portsteer -q add 53:5354/udp --from "$CG/a" --any-user
-	: >"$PS_TEST_DIR/go"
+	: >"$PS_TEST_DIR/go-on"
 	read -r line <&$fd
 	exec {fd}<&-
 	assert_equal "$line" "one from 127.0.0.1 53, two from 127.0.0.1 53"
