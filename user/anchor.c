@@ -242,31 +242,6 @@ int ps_anchors_detach_others(const struct ps_anchors *anchors)
 	return ps_bpffs_each(host, detach_unwanted, &wanted);
 }
 
-/* The path of a cgroup by its id, which is its file handle (FILEID_KERNFS). */
-static int path_of_cgroup(const char *mount, uint64_t id, char path[PS_CGROUP_PATH])
-{
-	union {
-		struct file_handle handle;
-		char room[sizeof(struct file_handle) + sizeof(id)];
-	} h = { .handle = { .handle_bytes = sizeof(id), .handle_type = 0xfe } };
-	_cleanup_close_ int top = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
-	char link[64], whole[PS_CGROUP_PATH + 256];
-	size_t skip = strlen(mount);
-	ssize_t len;
-
-	memcpy(h.handle.f_handle, &id, sizeof(id));
-	fd = top < 0 ? -1 : open_by_handle_at(top, &h.handle, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, whole, sizeof(whole) - 1);
-	if (len < (ssize_t)skip || (size_t)len - skip >= PS_CGROUP_PATH)
-		return -ENAMETOOLONG;
-	whole[len] = '\0';
-	strcpy(path, len == (ssize_t)skip ? "/" : whole + skip);
-	return 0;
-}
-
 /* Is the program attached to the cgroup at `path` now, or to one above? */
 static int is_covered(const char *mount, const char *path)
 {
@@ -306,14 +281,9 @@ int ps_anchors_cover(const struct ps_anchors *anchors)
 	return ret;
 }
 
-struct reading {
-	struct ps_anchors *anchors;
-	char mount[256];
-};
-
 static int read_one(const char *name, void *data)
 {
-	struct reading *reading = data;
+	struct ps_anchors *anchors = data;
 	char pin[PS_PATH], path[PS_CGROUP_PATH];
 	uint64_t id;
 	int ret;
@@ -325,20 +295,17 @@ static int read_one(const char *name, void *data)
 	if (ret)
 		return ret;
 	if (!id)
-		return append(reading->anchors, "(removed)");
-	/* Not below this mount, or no right to open it by handle. */
-	if (path_of_cgroup(reading->mount, id, path))
+		return append(anchors, "(removed)");
+	/* We are in a cgroup namespace, or have no right to open it by its id. */
+	if (ps_cgroup_path(id, path, sizeof(path)))
 		snprintf(path, sizeof(path), "(id %" PRIu64 ")", id);
-	return append(reading->anchors, path);
+	return append(anchors, *path ? path : "/");
 }
 
 int ps_anchors_read(struct ps_anchors *anchors)
 {
-	struct reading reading = { .anchors = anchors };
 	char host[PS_PATH];
 
-	if (ps_cgroup2_mount(reading.mount, NULL))
-		return -ENOENT;
 	ps_bpffs_path(host, "host");
-	return ps_bpffs_each(host, read_one, &reading);
+	return ps_bpffs_each(host, read_one, anchors);
 }

@@ -12,8 +12,8 @@
  * (PS_EXIT_UNSUPPORTED) with a message. */
 int ps_cgroup2_mount(char path[256], struct ps_error *error);
 
-/* The path below the root of the cgroup with this id, "/system.slice/web.service". -ENOENT
- * if it is gone, or if the whole hierarchy is not to be seen. */
+/* The path below the root of the cgroup with this id, "/system.slice/web.service", the root's
+ * being "". -ENOENT if it is gone, or if the whole hierarchy is not to be seen. */
 int ps_cgroup_path(uint64_t id, char *path, size_t size);
 
 /*

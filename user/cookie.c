@@ -16,10 +16,6 @@
 #include "objects.h"
 #include "util.h"
 
-#ifndef SO_COOKIE
-#define SO_COOKIE 57
-#endif
-
 static int load(struct bpf_object **result)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps3_cookie");

@@ -20,10 +20,6 @@
 #include "netns.h"
 #include "util.h"
 
-#ifndef SO_COOKIE
-#define SO_COOKIE 57
-#endif
-
 /* A bound for the search in /proc: files looked at in all. */
 enum { SCAN_FILES = 1 << 20 };
 
