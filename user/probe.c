@@ -79,7 +79,7 @@ static void try_cookie(struct ps_probe *probe)
 	ps_netns_close(&netns);
 }
 
-/* Without this helper ps3_scan can be loaded, but finds nothing. */
+/* Without this helper ps4_scan can be loaded, but finds nothing. */
 static void try_sock_from_file(struct ps_probe *probe)
 {
 	struct ps_feature *f = add(probe, "sock_from_file",
@@ -89,7 +89,7 @@ static void try_sock_from_file(struct ps_probe *probe)
 	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(btf, (__u32)id);
 	bool found = false;
 
-	for (int i = 0; type && i < btf_vlen(type) && !found; i++)
+	for (__u32 i = 0; type && i < (__u32)btf_vlen(type) && !found; i++)
 		found = !strcmp(btf__name_by_offset(btf, btf_enum(type)[i].name_off),
 				"BPF_FUNC_sock_from_file");
 	if (!found)
