@@ -14,7 +14,7 @@ server_cgroup=$PS_TEST_CGROUP/server
 client_cgroup=$PS_TEST_CGROUP/client
 cgroup_name=${PS_TEST_CGROUP#"$PS_TEST_CGROUP2"/}
 export XTABLES_LOCKFILE=$PS_TEST_DIR/xtables.lock
-install -m 0755 "$here"/build/tools/bench_{net,hold,flood} .
+install -m 0755 "$here"/build/tools/bench_{net,hold,flood,empty} .
 mkdir -p "$client_cgroup" "$results"
 mkdir -m 0777 tmp tmp-proxy
 ulimit -n "$(ulimit -Hn)"
@@ -32,10 +32,11 @@ connections=$((files / 2)) # that a proxy can have
 
 # --- the ways
 
-all_ways=(direct again steer bind connect nft iptables-legacy iptables-nft nginx-http
+all_ways=(direct again empty steer bind connect nft iptables-legacy iptables-nft nginx-http
 	nginx-stream haproxy proxyd socat)
 declare -A label=(
-	[direct]='direct' [again]='direct, again' [steer]='portsteer steer'
+	[direct]='direct' [again]='direct, again' [empty]='direct, empty programs'
+	[steer]='portsteer steer'
 	[bind]='portsteer bind' [connect]='portsteer connect' [nft]='nft redirect'
 	[iptables-legacy]='iptables REDIRECT (legacy)' [iptables-nft]='iptables REDIRECT (nft)'
 	[nginx-http]='nginx, HTTP proxy' [nginx-stream]='nginx, stream proxy'
@@ -46,6 +47,7 @@ declare -A label=(
 # can.
 reason_against() {
 	case $1/$2/$3 in
+	empty/*/udp) echo 'as for steer mode' ;;
 	steer/*/udp) echo 'UDP is not steered, it is bound' ;;
 	connect/veth/*) echo 'for clients on the same host' ;;
 	nginx-http/*/tcp | nginx-http/*/udp) echo 'HTTP only' ;;
@@ -84,6 +86,7 @@ start_way() {
 	local rule=$front:$target/${protocol/http/tcp}
 	case $1 in
 	none | direct | again) ;;
+	empty) start_empty ;;
 	steer) ns "$portsteer" -q add "$rule" --cgroup "$cgroup_name/server" ;;
 	bind) ns "$portsteer" -q add "$rule" --mode bind --cgroup "$cgroup_name/server" ;;
 	connect) ns "$portsteer" -q add "$rule" --from "$cgroup_name/client" --any-user ;;
@@ -104,6 +107,15 @@ start_way() {
 		;;
 	socat) start_socat ;;
 	esac
+}
+
+# Nobody can steer for less than this: on the hooks of steer mode, programs that do nothing.
+start_empty() {
+	rm -f empty.ready
+	(run_in server "$server_cgroup" ./bench_empty /run/netns/server sk_lookup -- \
+		"$PS_TEST_CGROUP2" sock_ops >empty.ready 2>>server.log < <(exec sleep infinity)) &
+	disown
+	await grep -qs ready empty.ready
 }
 
 start_iptables() {
@@ -185,7 +197,7 @@ start_server() {
 	local port=$target address=${listen//[\[\]]/}
 	local as=(setpriv --reuid "$owner" --regid "$owner" --clear-groups --bounding-set=-all
 		--inh-caps=-all)
-	if [[ $2 == direct || $2 == again ]]; then
+	if [[ $2 == direct || $2 == again || $2 == empty ]]; then
 		port=$front
 		ns sh -c 'echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start'
 	fi
@@ -200,17 +212,27 @@ start_server() {
 	fi
 }
 
-# await_port PORT: someone has it, on the server's side.
-await_port() {
-	local deadline=$((SECONDS + 10)) kind=t
-	[[ $protocol != udp ]] || kind=u
-	until ns ss -Hnl"$kind" "sport = $1" | grep -q .; do
+# await COMMAND...: until it succeeds.
+await() {
+	local deadline=$((SECONDS + 10))
+	until "$@"; do
 		if ((SECONDS >= deadline)); then
-			echo "nobody has port $1: $(tail -n 1 server.log)" >&2
+			echo "$* fails: $(tail -n 1 server.log)" >&2
 			return 1
 		fi
 		sleep 0.01
 	done
+}
+
+# await_port PORT: someone has it, on the server's side.
+await_port() {
+	await has_port "$1"
+}
+
+has_port() {
+	local kind=t
+	[[ $protocol != udp ]] || kind=u
+	ns ss -Hnl"$kind" "sport = $1" | grep -q .
 }
 
 # open_cell SETTING PROTOCOL SERVER WAY
@@ -224,7 +246,7 @@ open_cell() {
 		start_server "$3" "$4"
 		await_port "$front"
 		;;
-	bind)
+	empty | bind)
 		start_way "$4"
 		start_server "$3" "$4"
 		await_port "$front"
@@ -320,7 +342,7 @@ find_usable() {
 # Is it the turn of this way in this round? Those near the limit have all rounds, the
 # others as many as are wanted, evenly spread.
 is_its_turn() {
-	[[ ' direct again steer bind connect ' == *" $1 "* ]] ||
+	[[ ' direct again empty steer bind connect ' == *" $1 "* ]] ||
 		(($2 * far / rounds != ($2 + 1) * far / rounds))
 }
 
