@@ -106,7 +106,7 @@ $(B)/instance_old.bpf.o $(B)/cookie.bpf.o: STRIP_OBJECT := -R .BTF.ext -R .rel.B
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
-	$(Q)$(BPFTOOL) gen skeleton $< name ps3_$* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name ps4_$* > $@
 
 $(B)/%.bpf.gz: $(B)/%.bpf.o
 	$(say) PACK $@

@@ -11,10 +11,10 @@
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
 
-#define PORTSTEER_ABI 3
-/* Kernel objects are called by this prefix and their pin's name ("ps3_netns"):
+#define PORTSTEER_ABI 4
+/* Kernel objects are called by this prefix and their pin's name ("ps4_netns"):
  * an object of another ABI is recognised before a byte of it is read. */
-#define PORTSTEER_PREFIX "ps3_"
+#define PORTSTEER_PREFIX "ps4_"
 /* Objects that an upgrade hands on, whatever the ABI: maps "ps_bound", and "ps_trails"
  * with "ps_turns" and "ps_reached", whose layouts have numbers of their own (a change of
  * struct ps_bound, of what its rule means, or of structs ps_trail or ps_turn is a new one),
@@ -73,7 +73,8 @@ struct ps_instance {
 	__u64 active; /* the ruleset word in force */
 	__u64 pending; /* the word being prepared: listeners are admitted for it too */
 	__u64 cookie; /* the network namespace's cookie */
-	__u64 overflowed; /* not 0: some target has had more than PS_SLOTS listeners */
+	__u32 overflowed; /* not 0: some target has had more than PS_SLOTS listeners */
+	__u32 admissions; /* how many times a listener has entered a target, modulo 2^32 */
 };
 
 /* What a steered port leads to. A target id is chunk << 20 | index. */
@@ -238,7 +239,7 @@ struct ps_bound {
 	__u8 reserved[3];
 };
 
-/* What a run of ps3_marks writes for each such socket. */
+/* What a run of ps4_marks writes for each such socket. */
 struct ps_mark {
 	__u64 cookie; /* the socket's */
 	struct ps_bound on;
@@ -348,7 +349,7 @@ struct ps_scan_args {
 /* What it says, at its beginning, on a kernel where it cannot look at sockets; else nothing. */
 enum { PS_SCAN_BLIND = '?' };
 
-/* A question to ps3_cookie, and its answer. */
+/* A question to ps4_cookie, and its answer. */
 struct ps_asked {
 	__u64 socket; /* cookie of the socket that asks */
 	__u64 netns; /* cookie of its network namespace, 0 before it has been told */

@@ -71,7 +71,7 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 		return -1;
 	/* Before the socket can be found: steering looks no further than this. */
 	__sync_fetch_and_add(&e->overflow, 1);
-	*(volatile __u64 *)&me->overflowed = 1;
+	*(volatile __u32 *)&me->overflowed = 1;
 	for (__u32 n = 0; n < PS_OVERFLOW && ret == -EEXIST; n++) {
 		key.n = n;
 		ret = enter_hash(way, handle, map, &key);
@@ -81,18 +81,22 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 
 static __always_inline void admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target)
 {
+	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
 	struct ps_events *e = events_at(inst, target);
 	int ret;
 
-	if (!e)
+	if (!me || !e)
 		return;
 	ret = enter_slots(way, handle, inst, target);
 	if (ret == -EEXIST)
 		ret = enter_more(way, handle, inst, target, e);
-	if (ret)
+	if (ret) {
 		__sync_fetch_and_add(&e->error, 1);
-	else
-		__sync_fetch_and_add(&e->admitted, 1);
+		return;
+	}
+	/* After it has entered: who has looked before has counted before, too. */
+	__sync_fetch_and_add(&me->admissions, 1);
+	__sync_fetch_and_add(&e->admitted, 1);
 }
 
 static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)

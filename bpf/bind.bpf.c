@@ -17,7 +17,7 @@
 #include "owner_maps.h"
 
 /* One bit for each port: a superset of the ports that bind rules name, in any instance.
- * User space writes it through mmap (the map "ps3_bind.data"). */
+ * User space writes it through mmap (the map "ps4_bind.data"). */
 __u32 filter[65536 / 32] SEC(".data");
 
 /* Per instance: bind records, grown by replacement. */
@@ -48,37 +48,37 @@ struct {
 #include "bind.h"
 
 SEC("cgroup/bind4")
-int ps3_bind4(struct bpf_sock_addr *ctx)
+int ps4_bind4(struct bpf_sock_addr *ctx)
 {
 	return bind4(ctx);
 }
 
 SEC("cgroup/bind6")
-int ps3_bind6(struct bpf_sock_addr *ctx)
+int ps4_bind6(struct bpf_sock_addr *ctx)
 {
 	return bind6(ctx);
 }
 
 SEC("cgroup/post_bind4")
-int ps3_post_bind4(struct bpf_sock *ctx)
+int ps4_post_bind4(struct bpf_sock *ctx)
 {
 	return bind_done(ctx);
 }
 
 SEC("cgroup/post_bind6")
-int ps3_post_bind6(struct bpf_sock *ctx)
+int ps4_post_bind6(struct bpf_sock *ctx)
 {
 	return bind_done(ctx);
 }
 
 SEC("cgroup/getsockname4")
-int ps3_getsockname4(struct bpf_sock_addr *ctx)
+int ps4_getsockname4(struct bpf_sock_addr *ctx)
 {
 	return getsockname4(ctx);
 }
 
 SEC("cgroup/getsockname6")
-int ps3_getsockname6(struct bpf_sock_addr *ctx)
+int ps4_getsockname6(struct bpf_sock_addr *ctx)
 {
 	return getsockname6(ctx);
 }
@@ -100,7 +100,7 @@ static __always_inline __u64 first_cookie(struct sock *sk)
  * outside of its process, and some hardened kernels refuse an iterator over the map. A
  * socket with several descriptors is named for each. */
 SEC("iter/task_file")
-int ps3_marks(struct bpf_iter__task_file *ctx)
+int ps4_marks(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
 	struct ps_mark mark = {};

@@ -26,31 +26,31 @@
 #include "connect.h"
 
 SEC("cgroup/connect4")
-int ps3_connect4(struct bpf_sock_addr *ctx)
+int ps4_connect4(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, false);
 }
 
 SEC("cgroup/connect6")
-int ps3_connect6(struct bpf_sock_addr *ctx)
+int ps4_connect6(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, true);
 }
 
 SEC("cgroup/getpeername4")
-int ps3_getpeername4(struct bpf_sock_addr *ctx)
+int ps4_getpeername4(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME_PEER(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
-int ps3_getpeername6(struct bpf_sock_addr *ctx)
+int ps4_getpeername6(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME_PEER(ctx, true);
 }
 
 SEC("cgroup/sock_release")
-int ps3_release(struct bpf_sock *ctx)
+int ps4_release(struct bpf_sock *ctx)
 {
 	release_turn(ctx);
 	return 1;

@@ -15,15 +15,15 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ps_asked);
-} ps3_asked SEC(".maps");
+} ps4_asked SEC(".maps");
 
 /* Everybody's bind() comes here: only that of the socket which asks is answered, and then
  * refused, so that it gets no port. */
 SEC("cgroup/bind4")
-int ps3_cookie(struct bpf_sock_addr *ctx)
+int ps4_cookie(struct bpf_sock_addr *ctx)
 {
 	__u32 zero = 0;
-	struct ps_asked *asked = bpf_map_lookup_elem(&ps3_asked, &zero);
+	struct ps_asked *asked = bpf_map_lookup_elem(&ps4_asked, &zero);
 
 	if (!asked || bpf_get_socket_cookie(ctx) != asked->socket)
 		return 1;

@@ -27,25 +27,25 @@
 #include "connect.h"
 
 SEC("cgroup/sendmsg4")
-int ps3_sendmsg4(struct bpf_sock_addr *ctx)
+int ps4_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	return is_named(bpf_ntohs(ctx->user_port)) && !is_own_peer(ctx) ? go(ctx, false) : 1;
 }
 
 SEC("cgroup/sendmsg6")
-int ps3_sendmsg6(struct bpf_sock_addr *ctx)
+int ps4_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, true);
 }
 
 SEC("cgroup/recvmsg4")
-int ps3_recvmsg4(struct bpf_sock_addr *ctx)
+int ps4_recvmsg4(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, false);
 }
 
 SEC("cgroup/recvmsg6")
-int ps3_recvmsg6(struct bpf_sock_addr *ctx)
+int ps4_recvmsg6(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, true);
 }

@@ -31,7 +31,7 @@ struct {
 	__array(values, struct ps_admits_inner);
 } admits SEC(".maps");
 
-/* What the next run of ps3_scan is for; written under the lock. */
+/* What the next run of ps4_scan is for; written under the lock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -39,7 +39,7 @@ struct {
 	__type(value, struct ps_scan_args);
 } scan_args SEC(".maps");
 
-/* Cookies of the sockets on new targets' ports that a run of ps3_scan has met: several
+/* Cookies of the sockets on new targets' ports that a run of ps4_scan has met: several
  * processes may hold one. Emptied around each run. With more sockets than this, some
  * that are shared would take a second slot. */
 struct {
@@ -151,7 +151,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 }
 
 SEC("sockops")
-int ps3_listen(struct bpf_sock_ops *ctx)
+int ps4_listen(struct bpf_sock_ops *ctx)
 {
 	if (ctx->op == BPF_SOCK_OPS_TCP_LISTEN_CB)
 		listen_begun(ctx);
@@ -217,7 +217,7 @@ static __always_inline bool is_blind(struct bpf_iter__task_file *ctx)
  * "refcount_t: addition on 0").
  */
 SEC("iter/task_file")
-int ps3_scan(struct bpf_iter__task_file *ctx)
+int ps4_scan(struct bpf_iter__task_file *ctx)
 {
 	struct ps_scan_args *args;
 	struct ps_instance *me;

@@ -14,14 +14,14 @@
 #include "abi.h"
 #include "maps.h"
 
-#define fronts ps3_fronts
-#define fronts_more ps3_fronts_more
-#define hits ps3_hits
-#define hits_more ps3_hits_more
-#define listeners ps3_listeners
-#define listeners_more ps3_listeners_more
-#define spill ps3_overflow
-#define prefixes ps3_prefixes
+#define fronts ps4_fronts
+#define fronts_more ps4_fronts_more
+#define hits ps4_hits
+#define hits_more ps4_hits_more
+#define listeners ps4_listeners
+#define listeners_more ps4_listeners_more
+#define spill ps4_overflow
+#define prefixes ps4_prefixes
 
 /* This instance's index in `instances`; a constant to the verifier. */
 const volatile __u32 instance;
@@ -29,8 +29,14 @@ const volatile __u32 instance;
 /* One bit for each port: a superset of the front ports in force. User space writes it
  * through mmap. A variable and not a
  * map of our own, so that its address is a constant of the program: libbpf makes it
- * the map "ps3_inst.data". */
+ * the map "ps4_inst.data". */
 __u32 filter[65536 / 32] SEC(".data");
+
+/* What was learned of the listeners of targets whose owners have a cgroup, for each
+ * address family (steer.h); two targets may share a place, and take it from each other.
+ * Only the program has it. */
+enum { PS_TAKEN = 64 };
+__u64 taken[PS_TAKEN * 2];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -105,7 +111,7 @@ struct {
 #include "steer.h"
 
 SEC("sk_lookup")
-int ps3_steer(struct bpf_sk_lookup *ctx)
+int ps4_steer(struct bpf_sk_lookup *ctx)
 {
 	return steer(ctx);
 }

@@ -8,23 +8,23 @@
 
 /* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h), but for those that an
  * upgrade hands on from one ABI to another: PORTSTEER_CARRIED. */
-#define instances ps3_instances
-#define netns ps3_netns
-#define admits ps3_admits
-#define owners ps3_owners
-#define sockets ps3_sockets
-#define events ps3_events
-#define overflows ps3_overflows
-#define scan_args ps3_scan_args
-#define seen ps3_seen
-#define binds ps3_binds
+#define instances ps4_instances
+#define netns ps4_netns
+#define admits ps4_admits
+#define owners ps4_owners
+#define sockets ps4_sockets
+#define events ps4_events
+#define overflows ps4_overflows
+#define scan_args ps4_scan_args
+#define seen ps4_seen
+#define binds ps4_binds
 #define bound ps_bound
-#define scopes ps3_scopes
-#define hops ps3_hops
+#define scopes ps4_scopes
+#define hops ps4_hops
 #define trails ps_trails
 #define turns ps_turns
 #define reached ps_reached
-#define scope_cache ps3_scope_cache
+#define scope_cache ps4_scope_cache
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

@@ -113,11 +113,17 @@ static __always_inline int look_front(const struct bpf_sk_lookup *ctx, const str
 	return *(volatile __u64 *)&me->active == word ? 0 : -EAGAIN;
 }
 
+static __always_inline struct ps_instance *this_instance(void)
+{
+	__u32 index = instance;
+
+	return bpf_map_lookup_elem(&instances, &index);
+}
+
 /* The looks after the first, out of the way of the usual one. */
 PS_PART int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
 {
-	__u32 index = instance;
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
+	struct ps_instance *me = this_instance();
 
 	if (!me || !front)
 		return 0;
@@ -130,13 +136,10 @@ PS_PART int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front
 
 /* What the ruleset in force says of this connection: 0 with front->flags zero
  * for "nothing"; -EAGAIN if the ruleset kept being replaced. */
-static __always_inline int find_front(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
+static __always_inline int find_front(struct bpf_sk_lookup *ctx, const struct ps_instance *me,
+				      __u32 port, struct ps_front *front)
 {
-	__u32 index = instance;
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
-
-	front->flags = 0;
-	if (!me || !look_front(ctx, me, port, front))
+	if (!look_front(ctx, me, port, front))
 		return 0;
 	return ps_look_again(ctx, port, front);
 }
@@ -202,25 +205,34 @@ PS_PART int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 	return found;
 }
 
-/* Place `n` of a target, the first PS_SLOTS being in its chunk's map. */
-PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+/* That one socket and no other of its SO_REUSEPORT group, also if another has been
+ * assigned already. */
+#define PS_EXACTLY (BPF_SK_LOOKUP_F_NO_REUSEPORT | BPF_SK_LOOKUP_F_REPLACE)
+
+/* Slot `n` of a target. */
+static __always_inline enum ps_found try_slot(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
 {
 	__u32 chunk = PS_TARGET_CHUNK_OF(target);
 	__u32 slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
 	struct bpf_sock *sk;
 	void *map;
 
-	if (n >= PS_SLOTS)
-		return ps_try_one(ctx, target, n - PS_SLOTS, BPF_SK_LOOKUP_F_NO_REUSEPORT);
 	if (!chunk) {
 		sk = bpf_map_lookup_elem(&listeners, &slot);
-		return sk ? assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT) : PS_NONE;
+		return sk ? assign(ctx, sk, PS_EXACTLY) : PS_NONE;
 	}
 	map = bpf_map_lookup_elem(&listeners_more, &chunk);
 	if (!map)
 		return PS_NONE;
 	sk = bpf_map_lookup_elem(map, &slot);
-	return sk ? assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT) : PS_NONE;
+	return sk ? assign(ctx, sk, PS_EXACTLY) : PS_NONE;
+}
+
+/* Place `n` of a target, the first PS_SLOTS being its slots. */
+PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+{
+	return n < PS_SLOTS ? try_slot(ctx, target, n) :
+			      ps_try_one(ctx, target, n - PS_SLOTS, PS_EXACTLY);
 }
 
 /* A number that is the same for each packet of a client's connection. */
@@ -238,29 +250,25 @@ static __always_inline __u32 client_hash(const struct bpf_sk_lookup *ctx)
 }
 
 /* How many places of a target may have been used, PS_SLOTS at least. */
-static __always_inline __u32 places_of(__u32 target)
+static __always_inline __u32 places_of(const struct ps_instance *me, __u32 target)
 {
-	__u32 index = instance;
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &index);
-	struct ps_events *e = me && me->overflowed ? events_at(instance, target) : NULL;
+	struct ps_events *e = me->overflowed ? events_at(instance, target) : NULL;
 	__u64 more = e ? e->overflow : 0;
 
 	return PS_SLOTS + (__u32)(more < PS_OVERFLOW ? more : PS_OVERFLOW);
 }
 
-/*
- * All listeners of a target whose owner has a cgroup. A SO_REUSEPORT group may have
- * sockets of the same user in other cgroups, and the kernel, or a program of theirs,
- * would spread over those too. So the group is not asked: connections are spread
- * here, over the admitted sockets only. The search begins at a place, and goes up or
- * down, by the client, so that a dead place's share is divided between neighbours.
- */
-PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
+/* All places of a target that has had more listeners than slots. The search begins at a
+ * place, and goes up or down, by the client, so that a dead place's share is divided
+ * between neighbours. */
+PS_PART int ps_steer_to_many(struct bpf_sk_lookup *ctx, __u32 target, __u32 places)
 {
-	__u32 places = places_of(target), hash = client_hash(ctx);
+	__u32 hash = client_hash(ctx);
 	__u32 first = hash >> 1, step = hash & 1 ? 1 : places - 1;
 	int found = PS_NONE;
 
+	if (!places)
+		return PS_NONE;
 	/* Arithmetic, not branches: the verifier would follow each way. */
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
 		found |= PS_RESULT(ps_try_place(ctx, target, (first + i * step) % places));
@@ -270,15 +278,97 @@ PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
 	return found;
 }
 
-static __always_inline enum ps_found steer_to(struct bpf_sk_lookup *ctx,
-					      const struct ps_front *front)
+/*
+ * Which of a target's slots have a listener for clients of one address family, as found
+ * when they were last looked through. It holds until the instance admits a listener: then
+ * one of the others may have been filled. A listener that has gone is noticed when its
+ * slot is asked.
+ *
+ *   bits  0..31  the instance's admissions when it was found
+ *   bits 32..48  target, without the bits that are the word's index
+ *   bits 49..51  how many slots, 0 for "not known"
+ *   bits 52..59  their numbers, 2 bits each
+ */
+#define PS_TAKEN_AT(target, family) (((target) & (PS_TAKEN - 1)) << 1 | ((family) != AF_INET))
+#define PS_TAKEN_KEY(target, admissions)                                                           \
+	((__u64)(__u32)(admissions) | (__u64)((target) / PS_TAKEN & 0x1ffff) << 32)
+#define PS_TAKEN_IS(word, key) ((((word) ^ (key)) & 0x1ffffffffffffULL) == 0)
+#define PS_TAKEN_COUNT(word) ((__u32)((word) >> 49) & 7)
+#define PS_TAKEN_SLOT(word, n) ((__u32)((word) >> (52 + 2 * (n))) & 3)
+_Static_assert(PS_SLOTS == 4 || PS_SLOTS == 2, "two bits, and a count of three");
+
+/* One of them, by the client. */
+static __always_inline __u32 slot_for(const struct bpf_sk_lookup *ctx, __u64 word)
+{
+	return PS_TAKEN_SLOT(word, client_hash(ctx) * PS_TAKEN_COUNT(word) >> 16);
+}
+
+/* Look through the slots, and note which can serve this client. The number of admissions
+ * is from before: a listener that comes meanwhile makes what is noted void. */
+static __always_inline int steer_to_few(struct bpf_sk_lookup *ctx, __u32 target, __u32 admissions)
+{
+	__u64 word = PS_TAKEN_KEY(target, admissions);
+	int found = PS_NONE, ret;
+	__u32 n = 0, good;
+
+	for (__u32 slot = 0; slot < PS_SLOTS; slot++) {
+		ret = PS_RESULT(ps_try_place(ctx, target, slot));
+		found |= ret;
+		good = (__u32)ret / PS_FOUND & 1;
+		word |= (__u64)(slot * good) << (52 + 2 * (n & 3));
+		n += good;
+	}
+	if (!n)
+		return found;
+	word |= (__u64)n << 49;
+	*(volatile __u64 *)&taken[PS_TAKEN_AT(target, ctx->family)] = word;
+	/* If this one has gone by now, the last that was found has the client. */
+	return found | PS_RESULT(ps_try_place(ctx, target, slot_for(ctx, word)));
+}
+
+/*
+ * The listeners of a target whose owner has a cgroup. A SO_REUSEPORT group may have
+ * sockets of the same user in other cgroups, and the kernel, or a program of theirs,
+ * would spread over those too. So the group is not asked: connections are spread here,
+ * over the admitted sockets only.
+ */
+PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
+{
+	struct ps_instance *me = this_instance();
+	__u32 admissions, places;
+
+	if (!me)
+		return PS_NONE;
+	admissions = *(volatile __u32 *)&me->admissions;
+	places = places_of(me, target);
+	if (places > PS_SLOTS)
+		return ps_steer_to_many(ctx, target, places);
+	return steer_to_few(ctx, target, admissions);
+}
+
+/* The same by what is known of the slots: what nearly all connections need. */
+static __always_inline enum ps_found steer_as_known(struct bpf_sk_lookup *ctx,
+						    const struct ps_instance *me, __u32 target)
+{
+	__u64 word = *(volatile __u64 *)&taken[PS_TAKEN_AT(target, ctx->family)];
+
+	if (!PS_TAKEN_IS(word, PS_TAKEN_KEY(target, *(volatile __u32 *)&me->admissions)) ||
+	    !PS_TAKEN_COUNT(word))
+		return PS_NONE;
+	return try_slot(ctx, target, slot_for(ctx, word));
+}
+
+static __always_inline enum ps_found
+steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct ps_front *front)
 {
 	__u32 target = front->target, chunk = PS_TARGET_CHUNK_OF(target);
 	enum ps_found found = PS_NONE;
 	void *map;
 
-	if (front->flags & PS_FRONT_STRICT)
-		return ps_steer_strictly(ctx, target);
+	if (front->flags & PS_FRONT_STRICT) {
+		found = steer_as_known(ctx, me, target);
+		return found & PS_FOUND ? found : ps_steer_strictly(ctx, target);
+	}
 	if (!chunk) {
 		found = try_slots(ctx, &listeners, PS_TARGET_INDEX_OF(target));
 	} else {
@@ -334,6 +424,7 @@ static __always_inline void count(const struct ps_front *front, enum ps_found fo
 static __always_inline int steer(struct bpf_sk_lookup *ctx)
 {
 	__u32 port = ctx->local_port;
+	struct ps_instance *me;
 	struct ps_front front;
 	enum ps_found found;
 
@@ -341,12 +432,15 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 	 * the target port (docs/architecture.md). */
 	if (!is_front(port) || ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
+	me = this_instance();
+	if (!me)
+		return SK_PASS;
 	/* Unreadable rules: refuse, it could be anybody's socket otherwise. */
-	if (find_front(ctx, port, &front))
+	if (find_front(ctx, me, port, &front))
 		return SK_DROP;
 	if (!front.flags)
 		return SK_PASS;
-	found = steer_to(ctx, &front);
+	found = steer_to(ctx, me, &front);
 	count(&front, found);
 	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
 		return SK_PASS;

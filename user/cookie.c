@@ -18,7 +18,7 @@
 
 static int load(struct bpf_object **result)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps3_cookie");
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps4_cookie");
 	_cleanup_free_ void *elf = NULL;
 	struct bpf_object *object;
 	size_t size;
@@ -57,7 +57,7 @@ static int bind_socket(int fd, int map, struct ps_asked *asked)
 static int ask(const struct bpf_object *object, const struct ps_netns *netns, int cgroup,
 	       struct ps_asked *asked)
 {
-	const struct bpf_program *program = bpf_object__find_program_by_name(object, "ps3_cookie");
+	const struct bpf_program *program = bpf_object__find_program_by_name(object, "ps4_cookie");
 	_cleanup_close_ int fd = ps_netns_socket(netns, AF_INET, SOCK_DGRAM, 0);
 	_cleanup_close_ int link = -1;
 
@@ -66,7 +66,7 @@ static int ask(const struct bpf_object *object, const struct ps_netns *netns, in
 	link = bpf_link_create(bpf_program__fd(program), cgroup, BPF_CGROUP_INET4_BIND, NULL);
 	if (link < 0)
 		return -errno;
-	return bind_socket(fd, bpf_object__find_map_fd_by_name(object, "ps3_asked"), asked);
+	return bind_socket(fd, bpf_object__find_map_fd_by_name(object, "ps4_asked"), asked);
 }
 
 static int fail(int ret, struct ps_error *error)

@@ -29,19 +29,19 @@ static const struct {
 	const char *links[6];
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
-			  "ps3_bind",
+			  "ps4_bind",
 			  &ps_object_bind,
 			  "that a program may grant a bind (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
 			    "getsockname6" } },
 	[PS_SET_CONNECT] = { "connect",
-			     "ps3_connect",
+			     "ps4_connect",
 			     &ps_object_connect,
 			     PS_CONNECT_NEEDS,
 			     { "connect4", "connect6", "getpeername4", "getpeername6",
 			       "release" } },
 	[PS_SET_DATAGRAM] = { "datagram",
-			      "ps3_datagram",
+			      "ps4_datagram",
 			      &ps_object_datagram,
 			      PS_CONNECT_NEEDS,
 			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
@@ -52,16 +52,16 @@ static const struct {
 	enum ps_set set;
 	const char *pin, *map, *program;
 } objects[PS_HOOKS_FDS] = {
-	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps3_binds", NULL },
+	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps4_binds", NULL },
 	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", PORTSTEER_CARRIED "bound", NULL },
 	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
-	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps3_marks" },
-	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps3_scopes", NULL },
-	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps3_hops", NULL },
+	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps4_marks" },
+	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps4_scopes", NULL },
+	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps4_hops", NULL },
 	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", PORTSTEER_CARRIED "trails", NULL },
 	[PS_HOOKS_TURNS] = { PS_SET_CONNECT, "turns", PORTSTEER_CARRIED "turns", NULL },
 	[PS_HOOKS_REACHED] = { PS_SET_CONNECT, "reached", PORTSTEER_CARRIED "reached", NULL },
-	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps3_scope_cache", NULL },
+	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps4_scope_cache", NULL },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };
 

@@ -117,20 +117,20 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 	}
 }
 
-static int pin_host(struct ps3_host *skel)
+static int pin_host(struct ps4_host *skel)
 {
 	const int fds[PS_HOST_FDS] = {
-		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps3_instances),
-		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps3_netns),
-		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps3_admits),
-		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps3_owners),
-		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps3_sockets),
-		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps3_events),
-		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps3_overflows),
-		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps3_scan_args),
-		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps3_seen),
-		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps3_listen),
-		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps3_scan),
+		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps4_instances),
+		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps4_netns),
+		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps4_admits),
+		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps4_owners),
+		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps4_sockets),
+		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps4_events),
+		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps4_overflows),
+		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps4_scan_args),
+		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps4_seen),
+		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps4_listen),
+		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps4_scan),
 	};
 	char path[PS_PATH];
 	int ret = 0;
@@ -144,7 +144,7 @@ static int pin_host(struct ps3_host *skel)
 }
 
 /* Everything under a temporary name, then one rename. */
-static int publish_host(struct ps3_host *skel)
+static int publish_host(struct ps4_host *skel)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret;
@@ -166,17 +166,17 @@ static int publish_host(struct ps3_host *skel)
 
 const void *ps_host_elf(size_t *size)
 {
-	return ps3_host__elf_bytes(size);
+	return ps4_host__elf_bytes(size);
 }
 
 static int load_host(struct ps_error *error)
 {
-	struct ps3_host *skel = ps3_host__open();
+	struct ps4_host *skel = ps4_host__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = ps3_host__load(skel);
+	ret = ps4_host__load(skel);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM) {
 		ret = ps_fail_kernel(error, ret, "load the shared programs");
@@ -191,7 +191,7 @@ static int load_host(struct ps_error *error)
 		if (ret)
 			ret = ps_fail_kernel(error, ret, "pin the shared programs");
 	}
-	ps3_host__destroy(skel);
+	ps4_host__destroy(skel);
 	return ret;
 }
 

@@ -238,18 +238,18 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static int pin_instance(const struct ps3_instance *skel, uint64_t cookie)
+static int pin_instance(const struct ps4_instance *skel, uint64_t cookie)
 {
 	const int fds[PS_INST_FDS] = {
 		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
-		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps3_fronts),
-		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps3_fronts_more),
-		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps3_hits),
-		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps3_hits_more),
-		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps3_listeners),
-		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps3_listeners_more),
-		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps3_overflow),
-		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps3_prefixes),
+		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps4_fronts),
+		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more),
+		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits),
+		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more),
+		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners),
+		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more),
+		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow),
+		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes),
 	};
 	char path[PS_PATH];
 	int ret;
@@ -265,7 +265,7 @@ static int pin_instance(const struct ps3_instance *skel, uint64_t cookie)
 		ret = ps_bpffs_pin(fds[i], path);
 	}
 	ps_bpffs_path(path, FOLDER "/steer", cookie);
-	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps3_steer), path);
+	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps4_steer), path);
 }
 
 int ps_steer_attach(const struct ps_netns *netns)
@@ -301,12 +301,12 @@ int ps_steer_detach(uint64_t cookie)
 }
 
 static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
-			 const struct ps3_instance *skel)
+			 const struct ps4_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
 	char path[PS_PATH];
-	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps3_listeners),
-				     bpf_map__fd(skel->maps.ps3_overflow));
+	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps4_listeners),
+				     bpf_map__fd(skel->maps.ps4_overflow));
 
 	if (!ret)
 		ret = pin_instance(skel, cookie);
@@ -317,12 +317,12 @@ static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t i
 }
 
 /* bpf/instance_old.bpf.c has the same names. */
-int ps_instance_skeleton(bool old, struct ps3_instance **result)
+int ps_instance_skeleton(bool old, struct ps4_instance **result)
 {
-	struct ps3_instance *skel = calloc(1, sizeof(*skel));
+	struct ps4_instance *skel = calloc(1, sizeof(*skel));
 	_cleanup_free_ void *elf = NULL;
 	size_t size;
-	int ret = skel ? ps3_instance__create_skeleton(skel) : -ENOMEM;
+	int ret = skel ? ps4_instance__create_skeleton(skel) : -ENOMEM;
 
 	if (!ret && old)
 		ret = ps_object_unpack(&ps_object_instance_old, &elf, &size);
@@ -333,32 +333,32 @@ int ps_instance_skeleton(bool old, struct ps3_instance **result)
 	if (!ret)
 		ret = bpf_object__open_skeleton(skel->skeleton, NULL);
 	if (ret)
-		ps3_instance__destroy(skel);
+		ps4_instance__destroy(skel);
 	else
 		*result = skel;
 	return ret;
 }
 
-static int load_program(const struct ps_host *host, uint32_t index, struct ps3_instance *skel)
+static int load_program(const struct ps_host *host, uint32_t index, struct ps4_instance *skel)
 {
 	int ret;
 
 	skel->rodata->instance = index;
-	ret = bpf_map__reuse_fd(skel->maps.ps3_instances, host->fd[PS_HOST_INSTANCES]);
+	ret = bpf_map__reuse_fd(skel->maps.ps4_instances, host->fd[PS_HOST_INSTANCES]);
 	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps3_events, host->fd[PS_HOST_EVENTS]);
-	return ret ? ret : ps3_instance__load(skel);
+		ret = bpf_map__reuse_fd(skel->maps.ps4_events, host->fd[PS_HOST_EVENTS]);
+	return ret ? ret : ps4_instance__load(skel);
 }
 
 /* The usual program, or if the verifier does not take it the one for old kernels. */
-static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_instance **result,
+static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_instance **result,
 			 struct ps_error *error)
 {
-	struct ps3_instance *skel = NULL;
+	struct ps4_instance *skel = NULL;
 	int ret = -EINVAL;
 
 	for (int old = 0; old <= 1 && (ret == -EINVAL || ret == -EACCES); old++) {
-		ps3_instance__destroy(skel);
+		ps4_instance__destroy(skel);
 		skel = NULL;
 		ret = ps_instance_skeleton(old, &skel);
 		if (ret)
@@ -369,7 +369,7 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_
 		*result = skel;
 		return 0;
 	}
-	ps3_instance__destroy(skel);
+	ps4_instance__destroy(skel);
 	/* EACCES is the verifier's, a lack of rights is EPERM. */
 	if (ret == -EPERM)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
@@ -380,14 +380,14 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps3_
 
 const void *ps_instance_elf(size_t *size)
 {
-	return ps3_instance__elf_bytes(size);
+	return ps4_instance__elf_bytes(size);
 }
 
 int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
 		 struct ps_error *error)
 {
 	struct ps_instance *me = &host->instances[index];
-	struct ps3_instance *skel = NULL;
+	struct ps4_instance *skel = NULL;
 	int ret = load_instance(host, index, &skel, error);
 
 	if (ret || !skel)
@@ -395,11 +395,11 @@ int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, in
 	ps_store(&me->active, 0);
 	ps_store(&me->pending, PS_WORD_NEXT_LIFE(ps_fetch(&me->pending)));
 	ps_store(&me->cookie, cookie);
-	ps_store(&me->overflowed, 0);
+	__atomic_store_n(&me->overflowed, 0, __ATOMIC_SEQ_CST);
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, cookie, index, alive, skel);
-	ps3_instance__destroy(skel);
+	ps4_instance__destroy(skel);
 	if (!ret)
 		return 0;
 	remove_rest(host, cookie, index);

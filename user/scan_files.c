@@ -82,7 +82,7 @@ static int enter_more(const struct scan *scan, uint32_t target, int fd, struct p
 		return ret;
 	/* Before the socket can be found: steering looks no further than this. */
 	__atomic_fetch_add(&events->overflow, 1, __ATOMIC_SEQ_CST);
-	ps_store(&scan->host->instances[scan->index].overflowed, 1);
+	__atomic_store_n(&scan->host->instances[scan->index].overflowed, 1, __ATOMIC_SEQ_CST);
 	for (; key.n < PS_OVERFLOW && ret == -EEXIST; key.n++)
 		ret = enter(map, &key, fd);
 	return ret;
@@ -94,6 +94,9 @@ static void admit(const struct scan *scan, uint32_t target, int fd, struct ps_ev
 
 	if (ret == -EEXIST)
 		ret = enter_more(scan, target, fd, events);
+	if (!ret)
+		__atomic_fetch_add(&scan->host->instances[scan->index].admissions, 1,
+				   __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(ret ? &events->error : &events->admitted, 1, __ATOMIC_SEQ_CST);
 }
 

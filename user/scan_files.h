@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Sockets that listened before their rule was there, where ps3_scan cannot find them. */
+/* Sockets that listened before their rule was there, where ps4_scan cannot find them. */
 #ifndef PORTSTEER_SCAN_FILES_H
 #define PORTSTEER_SCAN_FILES_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What ps3_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
+ * What ps4_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
  * verdict, the socket and the counter that each must give. The tables in the
  * kernel are laid out and stored by the same code that the commands use; only
  * the listeners are put into the sockmaps by hand. TAP on stdout; needs root.
@@ -36,7 +36,7 @@
 #define TEST_OLD false
 #endif
 
-enum { INSTANCE = 5, MAX_SOCKETS = 256, EPHEMERAL = 50000 };
+enum { INSTANCE = 5, MAX_SOCKETS = 512, EPHEMERAL = 50000 };
 
 /* --- TAP --- */
 
@@ -66,8 +66,8 @@ __attribute__((noreturn)) static void die(const char *what)
 
 /* --- the kernel side --- */
 
-static struct ps3_host *host_skel;
-static struct ps3_instance *skel;
+static struct ps4_host *host_skel;
+static struct ps4_instance *skel;
 static struct ps_host host = PS_HOST_NONE;
 static struct ps_tables tables = PS_TABLES_NONE;
 static struct ps_plan plan;
@@ -83,16 +83,16 @@ static void *map_memory(int fd, size_t size)
 
 static void load_host(void)
 {
-	host_skel = ps3_host__open_and_load();
+	host_skel = ps4_host__open_and_load();
 	if (!host_skel)
 		die("load the shared programs");
-	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps3_instances);
-	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps3_netns);
-	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps3_admits);
-	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps3_owners);
-	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps3_sockets);
-	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps3_events);
-	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps3_overflows);
+	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps4_instances);
+	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps4_netns);
+	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps4_admits);
+	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps4_owners);
+	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps4_sockets);
+	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps4_events);
+	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps4_overflows);
 	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
 				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
 }
@@ -102,9 +102,9 @@ static void load_instance(void)
 	if (ps_instance_skeleton(TEST_OLD, &skel))
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
-	if (bpf_map__reuse_fd(skel->maps.ps3_instances, host.fd[PS_HOST_INSTANCES]) ||
-	    bpf_map__reuse_fd(skel->maps.ps3_events, host.fd[PS_HOST_EVENTS]) ||
-	    ps3_instance__load(skel))
+	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_events, host.fd[PS_HOST_EVENTS]) ||
+	    ps4_instance__load(skel))
 		die("load the instance's program");
 }
 
@@ -117,14 +117,14 @@ static void open_tables(void)
 	tables.index = INSTANCE;
 	tables.instance = &host.instances[INSTANCE];
 	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.data);
-	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps3_fronts);
-	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps3_fronts_more);
-	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps3_hits);
-	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps3_hits_more);
-	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps3_listeners);
-	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps3_listeners_more);
-	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps3_overflow);
-	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps3_prefixes);
+	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps4_fronts);
+	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more);
+	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits);
+	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more);
+	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners);
+	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more);
+	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow);
+	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes);
 	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 65536 / 8);
 	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
 			       tables.fd[PS_INST_OVERFLOW]))
@@ -141,16 +141,19 @@ __attribute__((noreturn)) static void die_of(const struct ps_error *error)
 	exit(1);
 }
 
-/* A rule as in `add`; "pass" in front of it is --on-miss pass. */
+/* A rule as in `add`; in front of it "pass" is --on-miss pass, "strict" an owner with a
+ * cgroup. */
 static struct ps_rule rule_of(const char *text)
 {
+	static char cgroup[] = "some.slice";
 	struct ps_error error = {};
 	struct ps_rule rule = {};
-	bool pass = !strncmp(text, "pass ", 5);
+	bool pass = !strncmp(text, "pass ", 5), strict = !strncmp(text, "strict ", 7);
 
-	if (ps_rule_parse(pass ? text + 5 : text, &rule, &error))
+	if (ps_rule_parse(text + (pass ? 5 : 0) + (strict ? 7 : 0), &rule, &error))
 		die_of(&error);
-	rule.owner.flags = PS_OWNER_ANY;
+	rule.owner.flags = strict ? PS_OWNER_CGROUP : PS_OWNER_ANY;
+	rule.owner.cgroup = strict ? cgroup : NULL;
 	rule.on_miss = pass ? PS_MISS_PASS : PS_MISS_REFUSE;
 	return rule;
 }
@@ -237,7 +240,8 @@ static uint32_t target_of(uint16_t port)
 	exit(1);
 }
 
-static void put_slot(uint16_t port, uint32_t n, struct listener *l)
+/* Without a word to the program. */
+static void fill_slot(uint16_t port, uint32_t n, struct listener *l)
 {
 	uint32_t target = target_of(port);
 	uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
@@ -246,6 +250,12 @@ static void put_slot(uint16_t port, uint32_t n, struct listener *l)
 	if (bpf_map_update_elem(tables.listeners[PS_TARGET_CHUNK_OF(target)], &slot, &fd,
 				BPF_NOEXIST))
 		die("put a listener into its slot");
+}
+
+static void put_slot(uint16_t port, uint32_t n, struct listener *l)
+{
+	fill_slot(port, n, l);
+	tables.instance->admissions++;
 }
 
 static void put_overflow(uint16_t port, uint32_t n, struct listener *l)
@@ -262,6 +272,8 @@ static void put_overflow(uint16_t port, uint32_t n, struct listener *l)
 	e.overflow = n + 1;
 	if (bpf_map_update_elem(events, &index, &e, 0))
 		die("count the overflow");
+	tables.instance->overflowed = 1;
+	tables.instance->admissions++;
 }
 
 static const char *name_of(uint64_t cookie)
@@ -291,13 +303,13 @@ struct row {
 	enum hit hit;
 };
 
-static int run(const struct row *row, uint64_t *cookie)
+static int run_from(const struct row *row, uint16_t client, uint64_t *cookie)
 {
 	struct bpf_sk_lookup ctx = { .protocol = (__u32)row->proto, .local_port = row->port };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
 		    .ctx_out = &ctx, .ctx_size_out = sizeof(ctx), .repeat = 1);
 
-	ctx.remote_port = htons(EPHEMERAL);
+	ctx.remote_port = htons(client);
 	if (strchr(row->local, ':')) {
 		ctx.family = AF_INET6;
 		inet_pton(AF_INET6, row->local, ctx.local_ip6);
@@ -307,10 +319,15 @@ static int run(const struct row *row, uint64_t *cookie)
 		inet_pton(AF_INET, row->local, &ctx.local_ip4);
 		inet_pton(AF_INET, "203.0.113.2", &ctx.remote_ip4);
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps3_steer), &opts))
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps4_steer), &opts))
 		die("BPF_PROG_TEST_RUN");
 	*cookie = ctx.cookie;
 	return (int)opts.retval;
+}
+
+static int run(const struct row *row, uint64_t *cookie)
+{
+	return run_from(row, EPHEMERAL, cookie);
 }
 
 static const struct ps_rule *rule_called(const char *text)
@@ -654,6 +671,138 @@ static void test_overflow(void)
 	CHECK("overflow", overflowing);
 }
 
+/* --- owners with a cgroup: what is known of the slots --- */
+
+enum { CLIENTS = 400 };
+
+/* Are CLIENTS clients spread over these listeners, and no others? */
+static void check_shares(const char *name, const struct row *row, struct listener *const *listeners,
+			 int count)
+{
+	int share[PS_SLOTS + 2] = {}, sum = 0, least = CLIENTS;
+	uint64_t cookie;
+
+	for (int i = 0; i < CLIENTS; i++) {
+		run_from(row, (uint16_t)(EPHEMERAL + i), &cookie);
+		for (int k = 0; k < count; k++)
+			share[k] += cookie == listeners[k]->cookie;
+	}
+	for (int k = 0; k < count; k++) {
+		least = share[k] < least ? share[k] : least;
+		sum += share[k];
+	}
+	report(sum == CLIENTS && least > CLIENTS / count / 2, name,
+	       "of %d clients %d reached one of them, the least %d", CLIENTS, sum, least);
+}
+
+static const struct row known[] = {
+	{ "the only one, looked for", TCP, "192.0.2.1", 80, PASS, "k4", "80:8080/tcp", STEERED },
+	{ "the only one, known", TCP, "127.0.0.1", 80, PASS, "k4", "80:8080/tcp", STEERED },
+	{ "the other family: none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
+	{ "the other family: still none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
+	{ "none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", MISSED },
+	{ "still none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", MISSED },
+	{ "dual stack, IPv6", TCP, "::1", 82, PASS, "kd", "82:8082/tcp", STEERED },
+	{ "dual stack, IPv4", TCP, "192.0.2.1", 82, PASS, "kd", "82:8082/tcp", STEERED },
+	{ "dual stack, IPv6, known", TCP, "::1", 82, PASS, "kd", "82:8082/tcp", STEERED },
+	{ "dual stack, IPv4, known", TCP, "127.0.0.1", 82, PASS, "kd", "82:8082/tcp", STEERED },
+};
+
+static const struct row one_more[] = {
+	{ "one of the other family has come", TCP, "::1", 80, PASS, "k6", "80:8080/tcp", STEERED },
+	{ "... and is known", TCP, "::1", 80, PASS, "k6", "80:8080/tcp", STEERED },
+	{ "the first goes on", TCP, "192.0.2.1", 80, PASS, "k4", "80:8080/tcp", STEERED },
+	{ "where there was none", TCP, "192.0.2.1", 81, PASS, "k81", "81:8081/tcp", STEERED },
+};
+
+static void test_known(void)
+{
+	static const char *const rules[] = { "strict 80:8080", "strict 81:8081", "strict 82:8082" };
+
+	USE(rules);
+	put_slot(8080, 2, listen_as("k4", '4'));
+	put_slot(8082, 1, listen_as("kd", 'd'));
+	commit();
+	CHECK("known", known);
+	put_slot(8080, 0, listen_as("k6", '6'));
+	put_slot(8081, 3, listen_as("k81", '4'));
+	CHECK("known", one_more);
+}
+
+static void test_known_shares(void)
+{
+	static const char *const rules[] = { "strict 90:8090" };
+	static const struct row row = { "", TCP, "192.0.2.1", 90, PASS, NULL, NULL, STEERED };
+	struct listener *l[PS_SLOTS];
+
+	USE(rules);
+	commit();
+	for (int i = 0; i < PS_SLOTS; i++) {
+		l[i] = listen_as("share", '4');
+		put_slot(8090, (uint32_t)i, l[i]);
+		check_shares("known: spread, as more come", &row, l, i + 1);
+	}
+	close(l[1]->fd);
+	l[1] = l[3];
+	check_shares("known: one has gone", &row, l, 3);
+	close(l[0]->fd);
+	check_shares("known: two have gone", &row, l + 1, 2);
+	/* Only that something has come makes the program look again. */
+	l[0] = listen_as("share", '4');
+	fill_slot(8090, 0, l[0]);
+	check_shares("known: nothing is looked for again", &row, l + 1, 2);
+	tables.instance->admissions++;
+	check_shares("known: one is back", &row, l, 3);
+}
+
+/* Two targets that have the same place for what is known of them: what is known of one is
+ * not taken for the other's. */
+static void test_known_places(void)
+{
+	static const char *const rules[] = { "strict 1000-1127:9000-9127" };
+	static const struct row lone = { "", TCP, "192.0.2.1", 1000, PASS, NULL, NULL, STEERED };
+	struct row shared = { "", TCP, "192.0.2.1", 1000, PASS, NULL, NULL, STEERED };
+	struct listener *one, *two[2];
+	uint16_t other = 9001;
+
+	USE(rules);
+	while (other < 9127 && target_of(other) % 64 != target_of(9000) % 64)
+		other++;
+	shared.port = (uint16_t)(other - 8000);
+	one = listen_as("one", '4');
+	put_slot(9000, 0, one);
+	for (uint32_t i = 0; i < 2; i++) {
+		two[i] = listen_as("two", '4');
+		put_slot(other, i, two[i]);
+	}
+	commit();
+	for (int i = 0; i < 2; i++) {
+		check_shares("known: a target that shares a place", &lone, &one, 1);
+		check_shares("known: the other one", &shared, two, 2);
+	}
+}
+
+/* More than the slots: then nothing is known, and all are asked. */
+static void test_known_overflow(void)
+{
+	static const char *const rules[] = { "strict 90:8091" };
+	static const struct row row = { "", TCP, "192.0.2.1", 90, PASS, NULL, NULL, STEERED };
+	struct listener *l[PS_SLOTS + 2];
+
+	USE(rules);
+	commit();
+	for (uint32_t i = 0; i < PS_SLOTS; i++) {
+		l[i] = listen_as("many", '4');
+		put_slot(8091, i, l[i]);
+	}
+	check_shares("known: as many as slots", &row, l, PS_SLOTS);
+	for (uint32_t i = 0; i < 2; i++) {
+		l[PS_SLOTS + i] = listen_as("many", '4');
+		put_overflow(8091, i, l[PS_SLOTS + i]);
+	}
+	check_shares("known: more than slots", &row, l, PS_SLOTS + 2);
+}
+
 static void test_big(void)
 {
 	struct ps_ruleset rules = {};
@@ -751,7 +900,11 @@ int main(void)
 	test_small();
 	test_close();
 	test_prefixes();
+	test_known();
+	test_known_shares();
+	test_known_places();
 	test_overflow();
+	test_known_overflow();
 	test_big();
 	test_every_port();
 	test_unload();

@@ -466,7 +466,7 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps3_netns".
+# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps4_netns".
 bpf_objects()
 {
 	{

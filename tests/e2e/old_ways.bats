@@ -26,7 +26,7 @@ fail_build()
 # The program that is asked for the cookie, if it is on a cgroup.
 attached()
 {
-	bpftool -j cgroup tree "$PS_TEST_CGROUP2" 2>/dev/null | grep -o '"name":"ps3_cookie"' || true
+	bpftool -j cgroup tree "$PS_TEST_CGROUP2" 2>/dev/null | grep -o '"name":"ps4_cookie"' || true
 }
 
 @test "who listens before the rule, or after it: each kind of owner, and who is none" {

@@ -680,6 +680,41 @@ answers_often()
 	counters 104:8080/tcp "steered=800 missed=0 error=0"
 }
 
+# What the program has learned of the sockets of a target is out of date each time.
+# bats test_tags=kernel
+@test "an owner with a cgroup: sockets that come get their share at once, those that go none" {
+	migrate
+	portsteer add 107:8080 --cgroup "$CG/web"
+	local first tally
+	serve -g web w1 0.0.0.0 8080 --reuseport
+	first=$PID
+	spread 107 "w1=100"
+	spread 107 "w1=100"
+	serve -g web w2 0.0.0.0 8080 --reuseport
+	spread 107 "w1=[0-9]+,w2=[0-9]+"
+	serve -g web six ::1 8080
+	spread 107 "w1=[0-9]+,w2=[0-9]+"
+	answers six http://[::1]:107/
+	rm -f "$PS_TEST_DIR/stop"
+	client_connections --procs 2 --until "$PS_TEST_DIR/stop" $HERE4 107 >"$PS_TEST_DIR/tally" 3>&- &
+	tally=$!
+	stop $first
+	spread 107 "w2=100"
+	serve -g web w3 0.0.0.0 8080 --reuseport
+	spread 107 "w2=[0-9]+,w3=[0-9]+"
+	: >"$PS_TEST_DIR/stop"
+	wait $tally
+	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]* refused 0 "
+	counters 107:8080/tcp "missed=0 refused=0 error=0 admitted=4"
+}
+
+# spread PORT NAMES: 100 connections, and who answered them
+spread()
+{
+	assert_match "$(client_connections --count 100 $HERE4 "$1")" \
+		"^ok 100 refused 0 broken 0 names $2\$"
+}
+
 # The kernel spreads over a group by itself, or as a program of any member says: here
 # everything to the second socket, which is the stranger's.
 # bats test_tags=kernel

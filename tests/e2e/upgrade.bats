@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# portsteer upgrade: from the last version of ABI 2, to another build of the present ABI,
-# to an ABI that has other structs, and back; with rules, listeners, counters and sockets
+# portsteer upgrade: from the last versions of ABI 2 and 3, to another build of the present
+# ABI, to an ABI that has other structs, and back; with rules, listeners, counters and sockets
 # kept, and no connection lost. scripts/build-others builds the other versions.
 
 load lib
@@ -97,7 +97,8 @@ clients_in()
 	in_background again restart_server
 	until_true 60 begun "$OLD"
 	before=$(counter 80:8080/tcp steered "$OLD")
-	for program in "$PORTSTEER" "$NEXT" "$SAME" "$PORTSTEER" "$NEXT" "$PORTSTEER"; do
+	for program in "$BEFORE" "$PORTSTEER" "$NEXT" "$SAME" "$BEFORE" "$PORTSTEER" "$NEXT" \
+		"$PORTSTEER"; do
 		"$program" upgrade
 		clean
 		steered=$(counter 80:8080/tcp steered "$program")
@@ -166,15 +167,15 @@ clients_in()
 	portsteer -q add 80:8080 --user ps-web
 	before=$(kernel_state; links)
 	assert_equal "$(portsteer upgrade)" "nothing to do: what is loaded is this version's"
-	assert_equal "$(portsteer upgrade --json | jsonget changed from_abi)" $'false\n3'
+	assert_equal "$(portsteer upgrade --json | jsonget changed from_abi)" $'false\n4'
 	assert_equal "$(kernel_state; links)" "$before"
 }
 
 @test "what it says" {
 	serve web 127.0.0.1 8080
 	"$OLD" -q add 80:8080 81:8081 --user ps-web
-	assert_equal "$(portsteer upgrade)" "upgraded from ABI 2 to 3: 1 network namespace, 2 rules"
-	assert_equal "$("$NEXT" upgrade --json)" '{"changed":true,"from_abi":3,"abi":9999,"namespaces":1,"rules":2,"lost_bound":false,"lost_connected":false}'
+	assert_equal "$(portsteer upgrade)" "upgraded from ABI 2 to 4: 1 network namespace, 2 rules"
+	assert_equal "$("$NEXT" upgrade --json)" '{"changed":true,"from_abi":4,"abi":9999,"namespaces":1,"rules":2,"lost_bound":false,"lost_connected":false}'
 	assert_equal "$("$PORTSTEER" -q upgrade)" ""
 }
 

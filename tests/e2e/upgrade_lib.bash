@@ -5,13 +5,14 @@
 
 KILLAT=$REPO/build/tools/killat
 OLD=$REPO/build/others/old
+BEFORE=$REPO/build/others/before
 SAME=$REPO/build/others/same
 NEXT=$REPO/build/others/next
 
 setup_others()
 {
 	local name
-	for name in old same next; do
+	for name in old before same next; do
 		if [ -e "$REPO/build/others/$name.why" ] || [ ! -x "$REPO/build/others/$name" ]; then
 			echo "no build to upgrade from or to: build/others/$name; run: make tests" >&2
 			cat "$REPO/build/others/$name.why" >&2
