@@ -10,12 +10,14 @@ owner=65534
 state=/sys/fs/bpf/portsteer
 results=${RESULTS:-$here/build/bench}
 conf=$here/scripts/bench.d
-server_cgroup=$PS_TEST_CGROUP/server
+# An owner's sock_ops program is attached to the cgroup above; clients are elsewhere.
+services_cgroup=$PS_TEST_CGROUP/services
+server_cgroup=$services_cgroup/server
 client_cgroup=$PS_TEST_CGROUP/client
-cgroup_name=${PS_TEST_CGROUP#"$PS_TEST_CGROUP2"/}
+owner_cgroup=${server_cgroup#"$PS_TEST_CGROUP2"/} cgroup_name=${PS_TEST_CGROUP#"$PS_TEST_CGROUP2"/}
 export XTABLES_LOCKFILE=$PS_TEST_DIR/xtables.lock
 install -m 0755 "$here"/build/tools/bench_{net,hold,flood,empty} .
-mkdir -p "$client_cgroup" "$results"
+mkdir -p "$services_cgroup" "$client_cgroup" "$results"
 mkdir -m 0777 tmp tmp-proxy
 ulimit -n "$(ulimit -Hn)"
 
@@ -87,8 +89,8 @@ start_way() {
 	case $1 in
 	none | direct | again) ;;
 	empty) start_empty ;;
-	steer) ns "$portsteer" -q add "$rule" --cgroup "$cgroup_name/server" ;;
-	bind) ns "$portsteer" -q add "$rule" --mode bind --cgroup "$cgroup_name/server" ;;
+	steer) ns "$portsteer" -q add "$rule" --cgroup "$owner_cgroup" ;;
+	bind) ns "$portsteer" -q add "$rule" --mode bind --cgroup "$owner_cgroup" ;;
 	connect) ns "$portsteer" -q add "$rule" --from "$cgroup_name/client" --any-user ;;
 	nft) ns nft -f "$conf/redirect.nft" ;;
 	iptables-legacy | iptables-nft) start_iptables "${1#iptables-}" ;;
@@ -113,7 +115,7 @@ start_way() {
 start_empty() {
 	rm -f empty.ready
 	(run_in server "$server_cgroup" ./bench_empty /run/netns/server sk_lookup -- \
-		"$PS_TEST_CGROUP2" sock_ops >empty.ready 2>>server.log < <(exec sleep infinity)) &
+		"$services_cgroup" sock_ops >empty.ready 2>>server.log < <(exec sleep infinity)) &
 	disown
 	await grep -qs ready empty.ready
 }
