@@ -231,8 +231,9 @@ static __always_inline enum ps_found try_slot(struct bpf_sk_lookup *ctx, __u32 t
 /* Place `n` of a target, the first PS_SLOTS being its slots. */
 PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
 {
-	return n < PS_SLOTS ? try_slot(ctx, target, n) :
-			      ps_try_one(ctx, target, n - PS_SLOTS, PS_EXACTLY);
+	if (n >= PS_SLOTS)
+		return ps_try_one(ctx, target, n - PS_SLOTS, PS_EXACTLY);
+	return try_slot(ctx, target, n);
 }
 
 /* A number that is the same for each packet of a client's connection. */
@@ -267,8 +268,6 @@ PS_PART int ps_steer_to_many(struct bpf_sk_lookup *ctx, __u32 target, __u32 plac
 	__u32 first = hash >> 1, step = hash & 1 ? 1 : places - 1;
 	int found = PS_NONE;
 
-	if (!places)
-		return PS_NONE;
 	/* Arithmetic, not branches: the verifier would follow each way. */
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
 		found |= PS_RESULT(ps_try_place(ctx, target, (first + i * step) % places));
@@ -340,7 +339,7 @@ PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
 	if (!me)
 		return PS_NONE;
 	admissions = *(volatile __u32 *)&me->admissions;
-	places = places_of(me, target);
+	places = PS_RESULT(places_of(me, target));
 	if (places > PS_SLOTS)
 		return ps_steer_to_many(ctx, target, places);
 	return steer_to_few(ctx, target, admissions);
