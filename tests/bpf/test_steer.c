@@ -117,8 +117,8 @@ static void check_size(void)
 
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(skel->progs.ps4_steer), &info, &size))
 		die("ask about the program");
-	report(info.verified_insns < 300000, "what the verifier has to look at",
-	       "%u instructions", info.verified_insns);
+	report(info.verified_insns < 300000, "what the verifier has to look at", "%u instructions",
+	       info.verified_insns);
 }
 
 static void open_tables(void)
