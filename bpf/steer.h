@@ -16,6 +16,7 @@
 #ifndef PS_PART
 #define PS_PART __noinline
 #define PS_RESULT(x) (x)
+#define PS_AGAIN true
 #endif
 
 /* A ruleset can be replaced while it is read; thousands of times slower than
@@ -380,6 +381,31 @@ steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct p
 	return found;
 }
 
+PS_PART __attribute__((unused)) int ps_steer_again(struct bpf_sk_lookup *ctx,
+						   struct ps_front *front)
+{
+	struct ps_instance *me = this_instance();
+
+	return me && front ? (int)steer_to(ctx, me, front) : PS_NONE;
+}
+
+/* A listener may enter a place that has been looked at, and the one that it replaces leave
+ * a place that has not: then there was one all the time, and none was found. */
+static __always_inline enum ps_found
+find_listener(struct bpf_sk_lookup *ctx, const struct ps_instance *me, struct ps_front *front)
+{
+	__u32 admissions;
+	enum ps_found found;
+
+	if (!PS_AGAIN)
+		return steer_to(ctx, me, front);
+	admissions = *(volatile __u32 *)&me->admissions;
+	found = steer_to(ctx, me, front);
+	if (found & PS_FOUND || *(volatile __u32 *)&me->admissions == admissions)
+		return found;
+	return ps_steer_again(ctx, front);
+}
+
 static __always_inline struct ps_hits *hits_of(__u32 rule)
 {
 	void *chunk;
@@ -439,7 +465,7 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 		return SK_DROP;
 	if (!front.flags)
 		return SK_PASS;
-	found = steer_to(ctx, me, &front);
+	found = find_listener(ctx, me, &front);
 	count(&front, found);
 	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
 		return SK_PASS;
