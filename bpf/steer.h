@@ -12,7 +12,8 @@
 #define AF_INET 2
 
 /* The rarer parts are global functions, which the verifier looks at once, whatever leads
- * to them. bpf/instance_old.bpf.c makes them others. */
+ * to them. bpf/instance_old.bpf.c makes them others, and does without a second search
+ * (PS_AGAIN). */
 #ifndef PS_PART
 #define PS_PART __noinline
 #define PS_RESULT(x) (x)
@@ -381,6 +382,7 @@ steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct p
 	return found;
 }
 
+/* The search after the first, as ps_look_again. */
 PS_PART __attribute__((unused)) int ps_steer_again(struct bpf_sk_lookup *ctx,
 						   struct ps_front *front)
 {
