@@ -55,7 +55,7 @@ LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
 OBJECTS := host instance $(PACKED_OBJECTS)
 # Built into user/objects.c.
-PACKED_OBJECTS := bind connect datagram instance_old cookie
+PACKED_OBJECTS := bind connect datagram cookie
 PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 
 # The core does no I/O and is tested alone, also under the sanitisers.
@@ -100,9 +100,9 @@ $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
 	$(Q)$(LLVM_STRIP) -g $(STRIP_OBJECT) $@
 
-# They read no kernel types and have no global functions: what is said of their code is not
+# It reads no kernel types and has no global functions: what is said of its code is not
 # needed.
-$(B)/instance_old.bpf.o $(B)/cookie.bpf.o: STRIP_OBJECT := -R .BTF.ext -R .rel.BTF.ext
+$(B)/cookie.bpf.o: STRIP_OBJECT := -R .BTF.ext -R .rel.BTF.ext
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@

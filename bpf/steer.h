@@ -12,13 +12,8 @@
 #define AF_INET 2
 
 /* The rarer parts are global functions, which the verifier looks at once, whatever leads
- * to them. bpf/instance_old.bpf.c makes them others, and does without a second search
- * (PS_AGAIN). */
-#ifndef PS_PART
+ * to them. They take the context and numbers, no other pointer, which Linux 5.10 refuses. */
 #define PS_PART __noinline
-#define PS_RESULT(x) (x)
-#define PS_AGAIN true
-#endif
 
 /* A ruleset can be replaced while it is read; thousands of times slower than
  * one read takes, so that a third try cannot be needed in practice. */
@@ -123,12 +118,9 @@ static __always_inline struct ps_instance *this_instance(void)
 }
 
 /* The looks after the first, out of the way of the usual one. */
-PS_PART int ps_look_again(struct bpf_sk_lookup *ctx, __u32 port, struct ps_front *front)
+static __noinline int look_again(const struct bpf_sk_lookup *ctx, const struct ps_instance *me,
+				 __u32 port, struct ps_front *front)
 {
-	struct ps_instance *me = this_instance();
-
-	if (!me || !front)
-		return 0;
 	for (int i = 1; i < PS_READ_TRIES; i++) {
 		if (!look_front(ctx, me, port, front))
 			return 0;
@@ -143,7 +135,7 @@ static __always_inline int find_front(struct bpf_sk_lookup *ctx, const struct ps
 {
 	if (!look_front(ctx, me, port, front))
 		return 0;
-	return ps_look_again(ctx, port, front);
+	return look_again(ctx, me, port, front);
 }
 
 /* How a search through a target's listeners went: bits, so that what several
@@ -200,7 +192,7 @@ PS_PART int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
 	int found = PS_NONE;
 
 	for (__u32 n = 0; n < PS_OVERFLOW && n < used; n++) {
-		found |= PS_RESULT(ps_try_one(ctx, target, n, 0));
+		found |= ps_try_one(ctx, target, n, 0);
 		if (found & PS_FOUND)
 			break;
 	}
@@ -272,7 +264,7 @@ PS_PART int ps_steer_to_many(struct bpf_sk_lookup *ctx, __u32 target, __u32 plac
 
 	/* Arithmetic, not branches: the verifier would follow each way. */
 	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
-		found |= PS_RESULT(ps_try_place(ctx, target, (first + i * step) % places));
+		found |= ps_try_place(ctx, target, (first + i * step) % places);
 		if (found & PS_FOUND)
 			break;
 	}
@@ -313,7 +305,7 @@ static __always_inline int steer_to_few(struct bpf_sk_lookup *ctx, __u32 target,
 	__u32 n = 0, good;
 
 	for (__u32 slot = 0; slot < PS_SLOTS; slot++) {
-		ret = PS_RESULT(ps_try_place(ctx, target, slot));
+		ret = ps_try_place(ctx, target, slot);
 		found |= ret;
 		good = (__u32)ret / PS_FOUND & 1;
 		word |= (__u64)(slot * good) << (52 + 2 * (n & 3));
@@ -324,7 +316,7 @@ static __always_inline int steer_to_few(struct bpf_sk_lookup *ctx, __u32 target,
 	word |= (__u64)n << 49;
 	*(volatile __u64 *)&taken[PS_TAKEN_AT(target, ctx->family)] = word;
 	/* If this one has gone by now, the last that was found has the client. */
-	return found | PS_RESULT(ps_try_place(ctx, target, slot_for(ctx, word)));
+	return found | ps_try_place(ctx, target, slot_for(ctx, word));
 }
 
 /*
@@ -341,7 +333,7 @@ PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
 	if (!me)
 		return PS_NONE;
 	admissions = *(volatile __u32 *)&me->admissions;
-	places = PS_RESULT(places_of(me, target));
+	places = places_of(me, target);
 	if (places > PS_SLOTS)
 		return ps_steer_to_many(ctx, target, places);
 	return steer_to_few(ctx, target, admissions);
@@ -360,13 +352,13 @@ static __always_inline enum ps_found steer_as_known(struct bpf_sk_lookup *ctx,
 }
 
 static __always_inline enum ps_found
-steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct ps_front *front)
+steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, __u32 target, __u32 flags)
 {
-	__u32 target = front->target, chunk = PS_TARGET_CHUNK_OF(target);
+	__u32 chunk = PS_TARGET_CHUNK_OF(target);
 	enum ps_found found = PS_NONE;
 	void *map;
 
-	if (front->flags & PS_FRONT_STRICT) {
+	if (flags & PS_FRONT_STRICT) {
 		found = steer_as_known(ctx, me, target);
 		return found & PS_FOUND ? found : ps_steer_strictly(ctx, target);
 	}
@@ -382,30 +374,25 @@ steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct p
 	return found;
 }
 
-/* The search after the first, as ps_look_again. */
-PS_PART __attribute__((unused)) int ps_steer_again(struct bpf_sk_lookup *ctx,
-						   struct ps_front *front)
+/* The search after the first, out of the way of the usual one. */
+PS_PART int ps_steer_again(struct bpf_sk_lookup *ctx, __u32 target, __u32 flags)
 {
 	struct ps_instance *me = this_instance();
 
-	return me && front ? (int)steer_to(ctx, me, front) : PS_NONE;
+	return me ? (int)steer_to(ctx, me, target, flags) : PS_NONE;
 }
 
 /* A listener may enter a place that has been looked at, and the one that it replaces leave
  * a place that has not: then there was one all the time, and none was found. */
 static __always_inline enum ps_found
-find_listener(struct bpf_sk_lookup *ctx, const struct ps_instance *me, struct ps_front *front)
+find_listener(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct ps_front *front)
 {
-	__u32 admissions;
-	enum ps_found found;
+	__u32 admissions = *(volatile __u32 *)&me->admissions;
+	enum ps_found found = steer_to(ctx, me, front->target, front->flags);
 
-	if (!PS_AGAIN)
-		return steer_to(ctx, me, front);
-	admissions = *(volatile __u32 *)&me->admissions;
-	found = steer_to(ctx, me, front);
 	if (found & PS_FOUND || *(volatile __u32 *)&me->admissions == admissions)
 		return found;
-	return ps_steer_again(ctx, front);
+	return ps_steer_again(ctx, front->target, front->flags);
 }
 
 static __always_inline struct ps_hits *hits_of(__u32 rule)

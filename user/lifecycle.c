@@ -13,10 +13,10 @@
 
 #include "anchor.h"
 #include "bpffs.h"
+#include "context.h"
 #include "instance.skel.h"
 #include "kmap.h"
 #include "netns.h"
-#include "objects.h"
 #include "tables.h"
 #include "util.h"
 
@@ -316,29 +316,6 @@ static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t i
 	return ret ? ret : ps_bpffs_pin(alive, path);
 }
 
-/* bpf/instance_old.bpf.c has the same names. */
-int ps_instance_skeleton(bool old, struct ps4_instance **result)
-{
-	struct ps4_instance *skel = calloc(1, sizeof(*skel));
-	_cleanup_free_ void *elf = NULL;
-	size_t size;
-	int ret = skel ? ps4_instance__create_skeleton(skel) : -ENOMEM;
-
-	if (!ret && old)
-		ret = ps_object_unpack(&ps_object_instance_old, &elf, &size);
-	if (elf) {
-		skel->skeleton->data = elf;
-		skel->skeleton->data_sz = size;
-	}
-	if (!ret)
-		ret = bpf_object__open_skeleton(skel->skeleton, NULL);
-	if (ret)
-		ps4_instance__destroy(skel);
-	else
-		*result = skel;
-	return ret;
-}
-
 static int load_program(const struct ps_host *host, uint32_t index, struct ps4_instance *skel)
 {
 	int ret;
@@ -350,19 +327,22 @@ static int load_program(const struct ps_host *host, uint32_t index, struct ps4_i
 	return ret ? ret : ps4_instance__load(skel);
 }
 
-/* The usual program, or if the verifier does not take it the one for old kernels. */
 static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_instance **result,
 			 struct ps_error *error)
 {
 	struct ps4_instance *skel = NULL;
 	int ret = -EINVAL;
 
-	for (int old = 0; old <= 1 && (ret == -EINVAL || ret == -EACCES); old++) {
+	for (int again = 0; again <= 1 && ps_context_may_be_misnamed(ret); again++) {
 		ps4_instance__destroy(skel);
-		skel = NULL;
-		ret = ps_instance_skeleton(old, &skel);
-		if (ret)
+		skel = ps4_instance__open();
+		ret = skel ? 0 : -errno;
+		if (!ret && again)
+			ret = ps_context_rename(skel->obj);
+		if (ret) {
+			ps4_instance__destroy(skel);
 			return ps_fail_kernel(error, ret, "read the built-in programs");
+		}
 		ret = load_program(host, index, skel);
 	}
 	if (!ret) {

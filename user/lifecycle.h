@@ -56,11 +56,6 @@ int ps_release_unneeded(struct ps_host *host);
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
 
-/* Open the steering program's skeleton, ready to be loaded; with `old`, that of the one for
- * old kernels. */
-struct ps4_instance;
-int ps_instance_skeleton(bool old, struct ps4_instance **result);
-
 /* The object file of the steering program. */
 const void *ps_instance_elf(size_t *size);
 

@@ -25,7 +25,6 @@
 EMBED(bind);
 EMBED(connect);
 EMBED(datagram);
-EMBED(instance_old);
 EMBED(cookie);
 
 /* A gzip file ends with the size of what is in it, 32 bits, little-endian (RFC 1952). */

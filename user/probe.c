@@ -15,6 +15,7 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
+#include "context.h"
 #include "host.h"
 #include "lifecycle.h"
 #include "netns.h"
@@ -143,8 +144,9 @@ struct object {
 	size_t size;
 };
 
-/* Load the object with one of its programs, or with all (NULL). */
-static int load(const struct object *o, const char *only)
+/* Load the object with one of its programs, or with all (NULL); `again`: where the usual way
+ * was refused. */
+static int load_as(const struct object *o, const char *only, bool again)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps_probe");
 	struct bpf_object *object = bpf_object__open_mem(o->elf, o->size, &opts);
@@ -156,9 +158,18 @@ static int load(const struct object *o, const char *only)
 	bpf_object__for_each_program(program, object)
 		bpf_program__set_autoload(program,
 					  !only || !strcmp(bpf_program__name(program), only));
-	ret = bpf_object__load(object);
+	ret = again ? ps_context_rename(object) : 0;
+	if (!ret)
+		ret = bpf_object__load(object);
 	bpf_object__close(object);
 	return ret;
+}
+
+static int load(const struct object *o, const char *only)
+{
+	int ret = load_as(o, only, false);
+
+	return ps_context_may_be_misnamed(ret) && !load_as(o, only, true) ? 0 : ret;
 }
 
 /* What a program is for, by its name without the prefix. */
@@ -205,9 +216,8 @@ static void refuse(const struct ps_probe *probe, struct ps_feature *f, int ret)
 		lacks(f, ret == -EPERM && !probe->permitted ? PS_UNKNOWN : PS_NO, strerror(-ret));
 }
 
-/* All programs of an object; one by one only if they cannot be loaded together, and these
- * of `other` then if there is one. */
-static void try_object(struct ps_probe *probe, const struct object *o, const struct object *other)
+/* All programs of an object; one by one only if they cannot be loaded together. */
+static void try_object(struct ps_probe *probe, const struct object *o)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps_probe");
 	struct bpf_object *object = bpf_object__open_mem(o->elf, o->size, &opts);
@@ -224,8 +234,6 @@ static void try_object(struct ps_probe *probe, const struct object *o, const str
 
 		if (all && probe->permitted)
 			ret = load(o, bpf_program__name(program));
-		if (ret && probe->permitted && other)
-			ret = load(other, bpf_program__name(program));
 		if (ret)
 			refuse(probe, f, ret);
 	}
@@ -241,23 +249,19 @@ static int try_packed(struct ps_probe *probe, const struct ps_object *packed)
 	if (ret)
 		return ret;
 	object.elf = elf;
-	try_object(probe, &object, NULL);
+	try_object(probe, &object);
 	return 0;
 }
 
 static int try_programs(struct ps_probe *probe)
 {
-	_cleanup_free_ void *elf = NULL;
-	struct object object = {}, old = {};
-	int ret = ps_object_unpack(&ps_object_instance_old, &elf, &old.size);
+	struct object object = {};
+	int ret;
 
-	if (ret)
-		return ret;
-	old.elf = elf;
 	object.elf = ps_host_elf(&object.size);
-	try_object(probe, &object, NULL);
+	try_object(probe, &object);
 	object.elf = ps_instance_elf(&object.size);
-	try_object(probe, &object, &old);
+	try_object(probe, &object);
 	ret = try_packed(probe, &ps_object_bind);
 	if (!ret)
 		ret = try_packed(probe, &ps_object_connect);

@@ -33,10 +33,6 @@
 #define SO_COOKIE 57
 #endif
 
-#ifndef TEST_OLD
-#define TEST_OLD false
-#endif
-
 enum { INSTANCE = 5, MAX_SOCKETS = 512, EPHEMERAL = 50000 };
 
 /* --- TAP --- */
@@ -100,7 +96,8 @@ static void load_host(void)
 
 static void load_instance(void)
 {
-	if (ps_instance_skeleton(TEST_OLD, &skel))
+	skel = ps4_instance__open();
+	if (!skel)
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
 	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
