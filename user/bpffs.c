@@ -15,6 +15,7 @@
 #include <linux/magic.h>
 
 #include "bpf_types.h"
+#include "privilege.h"
 #include "util.h"
 
 int ps_fail_kernel(struct ps_error *error, int err, const char *what)
@@ -22,9 +23,8 @@ int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 	err = err < 0 ? -err : err;
 	if (err == EPERM || err == EACCES)
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err,
-			       "cannot %s: %s; run portsteer as root with CAP_BPF, CAP_NET_ADMIN "
-			       "and CAP_SYS_ADMIN",
-			       what, strerror(err));
+			       "cannot %s: %s; run portsteer as root with %s", what, strerror(err),
+			       ps_rights());
 	if (err == ENOSYS)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, err,
 			       "cannot %s: this kernel has no bpf(2); use one with "

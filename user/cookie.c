@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "netns.h"
 #include "objects.h"
+#include "privilege.h"
 #include "util.h"
 
 static int load(struct bpf_object **result)
@@ -29,7 +30,7 @@ static int load(struct bpf_object **result)
 	object = bpf_object__open_mem(elf, size, &opts);
 	if (!object)
 		return -errno;
-	ret = bpf_object__load(object);
+	ret = ps_load_result(bpf_object__load(object));
 	if (ret)
 		bpf_object__close(object);
 	else

@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "host.h"
 #include "objects.h"
+#include "privilege.h"
 #include "util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };
@@ -358,8 +359,7 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 		return ps_fail_kernel(error, ret, "read the built-in programs");
 	ret = reuse_maps(host, set, object);
 	if (!ret)
-		ret = bpf_object__load(object);
-	/* EACCES is the verifier's, a lack of rights is EPERM. */
+		ret = ps_load_result(bpf_object__load(object));
 	if (ret == -EPERM) {
 		ret = ps_fail_kernel(error, ret, "load the programs on the root cgroup");
 	} else if (ret) {

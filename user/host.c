@@ -12,6 +12,7 @@
 #include "bpffs.h"
 #include "carry.h"
 #include "host.skel.h"
+#include "privilege.h"
 #include "util.h"
 
 const char *const ps_host_pin[PS_HOST_FDS] = {
@@ -176,8 +177,7 @@ static int load_host(struct ps_error *error)
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = ps4_host__load(skel);
-	/* EACCES is the verifier's, a lack of rights is EPERM. */
+	ret = ps_load_result(ps4_host__load(skel));
 	if (ret == -EPERM) {
 		ret = ps_fail_kernel(error, ret, "load the shared programs");
 	} else if (ret) {

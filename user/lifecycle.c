@@ -17,6 +17,7 @@
 #include "instance.skel.h"
 #include "kmap.h"
 #include "netns.h"
+#include "privilege.h"
 #include "tables.h"
 #include "util.h"
 
@@ -350,7 +351,7 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_
 		return 0;
 	}
 	ps4_instance__destroy(skel);
-	/* EACCES is the verifier's, a lack of rights is EPERM. */
+	ret = ps_load_result(ret);
 	if (ret == -EPERM)
 		return ps_fail_kernel(error, ret, "load the sk_lookup program");
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,

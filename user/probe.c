@@ -20,6 +20,7 @@
 #include "lifecycle.h"
 #include "netns.h"
 #include "objects.h"
+#include "privilege.h"
 #include "util.h"
 
 #ifndef IPPROTO_MPTCP
@@ -169,7 +170,9 @@ static int load(const struct object *o, const char *only)
 {
 	int ret = load_as(o, only, false);
 
-	return ps_context_may_be_misnamed(ret) && !load_as(o, only, true) ? 0 : ret;
+	if (ps_context_may_be_misnamed(ret) && !load_as(o, only, true))
+		return 0;
+	return ps_load_result(ret);
 }
 
 /* What a program is for, by its name without the prefix. */
@@ -208,12 +211,12 @@ static struct ps_feature *add_program(struct ps_probe *probe, const char *progra
 	return add(probe, name, "");
 }
 
-static void refuse(const struct ps_probe *probe, struct ps_feature *f, int ret)
+static void refuse(struct ps_feature *f, int ret)
 {
 	if (ret == -EACCES || ret == -EINVAL)
 		lacks(f, PS_NO, "the kernel does not know it, or something that it calls");
 	else
-		lacks(f, ret == -EPERM && !probe->permitted ? PS_UNKNOWN : PS_NO, strerror(-ret));
+		lacks(f, ret == -EPERM ? PS_UNKNOWN : PS_NO, strerror(-ret));
 }
 
 /* All programs of an object; one by one only if they cannot be loaded together. */
@@ -235,7 +238,7 @@ static void try_object(struct ps_probe *probe, const struct object *o)
 		if (all && probe->permitted)
 			ret = load(o, bpf_program__name(program));
 		if (ret)
-			refuse(probe, f, ret);
+			refuse(f, ret);
 	}
 	bpf_object__close(object);
 }
@@ -316,7 +319,7 @@ static void try_permission(struct ps_probe *probe)
 					 .sz = sizeof(struct bpf_map_create_opts),
 					 .map_flags = BPF_F_NO_PREALLOC });
 
-	probe->permitted = map >= 0 || errno != EPERM;
+	probe->permitted = (map >= 0 || errno != EPERM) && ps_load_result(-EACCES) != -EPERM;
 	ps_close(&map);
 }
 
@@ -351,8 +354,9 @@ int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 		return 0;
 	if (bad->support == PS_UNKNOWN)
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
-			       "what this kernel supports can only be tried as root (CAP_BPF, "
-			       "CAP_NET_ADMIN, CAP_PERFMON); run it with sudo");
+			       "what this kernel supports can only be tried as root; run portsteer "
+			       "as root with %s",
+			       ps_rights());
 	return ps_fail(error, bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED, ENOTSUP,
 		       "%s mode does not work on this kernel: it %s; use Linux 6.1 or newer with "
 		       "BTF, cgroup2 and all of BPF",

@@ -33,6 +33,22 @@ client()
 	nsenter --net=/run/netns/client -- "$@"
 }
 
+# limited CAPABILITY,... COMMAND...: a root that has no others; "none": none. ADMIN: what the
+# man page asks for.
+ADMIN=sys_admin,net_admin
+limited()
+{
+	local caps=-all
+	[ "$1" = none ] || caps+=,+${1//,/,+}
+	setpriv --bounding-set="$caps" --inh-caps=-all -- "${@:2}"
+}
+
+# without CAPABILITY COMMAND...: a root that has all others.
+without()
+{
+	setpriv --bounding-set="-$1" --inh-caps=-all -- "${@:2}"
+}
+
 # --- environment -------------------------------------------------------------------
 
 # setup_file of every .bats file.
@@ -435,6 +451,11 @@ counters()
 	if [ "$got" != "$wanted" ]; then
 		echo "counters of $rule should be: $2" >&2
 		portsteer stats --json >&2
+		# A packet that was sent twice, or late, is one more lookup.
+		nstat -as >&2 || true
+		ss -Htan >&2 || true
+		client nstat -as >&2 || true
+		client ss -Htan >&2 || true
 		return 1
 	fi
 }

@@ -91,3 +91,83 @@ no_objects()
 	assert_equal "$(rules)" 80:8080/tcp
 	answers web client http://$HERE4/
 }
+
+# locking KIB COMMAND...: before Linux 5.11 the memory of BPF maps counts as locked.
+locking()
+{
+	(ulimit -l "$1" && "${@:2}")
+}
+
+@test "all commands of steer mode, with two capabilities and memory to lock, as the service" {
+	local words
+	printf '[web]\nports = 80:8080\nuser = ps-web\n' >"$PS_TEST_DIR/rules.conf"
+	while read -ra words; do
+		run locking unlimited limited $ADMIN "$PORTSTEER" "${words[@]}"
+		assert_equal "$status ${words[*]}" "0 ${words[*]}"
+	done <<-END
+		load
+		add 80:8080 --any-user
+		add 81:8081 --cgroup $CG/default
+		list
+		list --all
+		stats
+		status
+		save
+		del 80
+		flush
+		unload
+		apply -f $PS_TEST_DIR/rules.conf
+		apply -f $PS_TEST_DIR/rules.conf
+		upgrade
+		unload --all
+	END
+	[ ! -e $STATE ]
+}
+
+@test "without memory to lock: with a third capability, or refused with what is missing" {
+	local n
+	for ((n = 0; n < 2; n++)); do
+		run locking 64 limited $ADMIN "$PORTSTEER" load
+		assert_equal "$status ${#lines[@]}" "4 1"
+		assert_match "$output" "^portsteer: .*CAP_SYS_RESOURCE or LimitMEMLOCK=infinity"
+		[ ! -e $STATE ]
+	done
+	until_true 20 no_objects
+	locking 64 limited $ADMIN,sys_resource "$PORTSTEER" load
+	portsteer status
+}
+
+# What needs which of them: neither alone will do.
+@test "listeners of others that were open before are found with two more" {
+	serve web 127.0.0.1 8080
+	local more
+	for more in "" ,sys_ptrace ,dac_read_search; do
+		locking unlimited limited $ADMIN$more "$PORTSTEER" -q add 80:8080 --user ps-web
+		refused client http://$HERE4/
+		portsteer -q del 80
+	done
+	locking unlimited limited $ADMIN,sys_ptrace,dac_read_search \
+		"$PORTSTEER" -q add 80:8080 --user ps-web
+	answers web client http://$HERE4/
+}
+
+@test "with all but CAP_SYS_ADMIN: refused, nothing changed" {
+	local words before
+	portsteer -q add 80:8080 --any-user
+	before=$(portsteer save)
+	for words in load "add 81:8081 --any-user" "del 80" flush list stats save; do
+		# shellcheck disable=SC2086 # words
+		run without sys_admin "$PORTSTEER" $words
+		assert_equal "$status $words" "4 $words"
+		assert_match "$output" "^portsteer: .*run portsteer as root with CAP_SYS_ADMIN"
+		assert_equal "$(portsteer save)" "$before"
+	done
+}
+
+# The kernel's socket maps ask for it by name, until Linux 6.5.
+@test "with all but CAP_NET_ADMIN: refused, nothing is loaded" {
+	run locking unlimited without net_admin "$PORTSTEER" add 80:8080 --any-user
+	assert_equal "$status" 4
+	assert_match "$output" "^portsteer: .*CAP_NET_ADMIN"
+	[ ! -e $STATE ]
+}

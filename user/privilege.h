@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What this process may do. */
+#ifndef PORTSTEER_PRIVILEGE_H
+#define PORTSTEER_PRIVILEGE_H
+
+/* What loading a program said: `ret`, or -EPERM where it may have been refused for a lack of
+ * rights only. The verifier has other words for that (-EACCES, -EINVAL), as if the kernel
+ * did not know the program. */
+int ps_load_result(int ret);
+
+/* What a process needs to be given, as the rest of a sentence: "run portsteer as root with ...". */
+const char *ps_rights(void);
+
+#endif
