@@ -328,6 +328,7 @@ static int load_program(const struct ps_host *host, uint32_t index, struct ps4_i
 	return ret ? ret : ps4_instance__load(skel);
 }
 
+/* Refused, it is loaded again with its context under the name that old kernels know. */
 static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_instance **result,
 			 struct ps_error *error)
 {

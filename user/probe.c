@@ -354,8 +354,8 @@ int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 		return 0;
 	if (bad->support == PS_UNKNOWN)
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
-			       "what this kernel supports can only be tried as root; run portsteer "
-			       "as root with %s",
+			       "what this kernel supports can only be tried as root with all rights "
+			       "for BPF; run portsteer as root with %s",
 			       ps_rights());
 	return ps_fail(error, bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED, ENOTSUP,
 		       "%s mode does not work on this kernel: it %s; use Linux 6.1 or newer with "

@@ -44,7 +44,6 @@ teardown() { teardown_test; }
 		stats
 		status
 		save
-		probe
 		del 80
 		flush
 		load --netns /run/netns/client
@@ -73,16 +72,25 @@ teardown() { teardown_test; }
 	limited $narrow "$PORTSTEER" load
 	limited none "$PORTSTEER" status
 	limited none "$PORTSTEER" unload
-	limited $narrow "$PORTSTEER" probe
 	[ ! -e $STATE ]
 	# It is not the kernel that lacks something.
 	for has in none bpf bpf,net_admin bpf,perfmon net_admin,perfmon; do
 		run limited $has "$PORTSTEER" load
 		assert_equal "$status $has" "4 $has"
 		assert_match "$output" "^portsteer: .*run portsteer as root with CAP_SYS_ADMIN"
+		[ ! -e $STATE ]
+	done
+}
+
+# Not in all kernels: that of 6.1 takes long over the programs, where it is emulated.
+@test "probe can do with the same three, and says when it lacks one" {
+	local has
+	limited sys_admin "$PORTSTEER" probe
+	limited bpf,net_admin,perfmon "$PORTSTEER" probe
+	for has in none bpf bpf,net_admin bpf,perfmon net_admin,perfmon; do
 		run limited $has "$PORTSTEER" probe
 		assert_equal "$status $has" "4 $has"
-		[ ! -e $STATE ]
+		assert_match "$output" "run portsteer as root with CAP_SYS_ADMIN"
 	done
 }
 
