@@ -127,7 +127,7 @@ static void try_sockmap(struct ps_probe *probe, const char *name, int protocol, 
 	int ret = map < 0 ? -errno : 0;
 
 	if (ret) {
-		lacks(f, probe->permitted ? PS_NO : PS_UNKNOWN, strerror(-ret));
+		lacks(f, probe->permitted && ret != -EPERM ? PS_NO : PS_UNKNOWN, strerror(-ret));
 		return;
 	}
 	fd = listener(protocol);
