@@ -22,7 +22,8 @@ B := build
 find_tool = $(lastword $(foreach name,$(1),$(firstword $(wildcard \
 	$(addsuffix /$(name),$(subst :, ,$(PATH)) /usr/local/sbin /usr/sbin /sbin)))))
 LLVM_STRIP ?= $(call find_tool,llvm-strip-14 llvm-strip-15 llvm-strip-16 llvm-strip-17 \
-	llvm-strip-18 llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm-strip)
+	llvm-strip-18 llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm-strip-22 llvm-strip-23 \
+	llvm-strip)
 BPFTOOL ?= $(call find_tool,bpftool)
 
 # --- flags
@@ -88,8 +89,8 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests tools demo test test-kernels test-boot deb bench bench-report bench-figures \
-	bench-bpf lint check-docs install uninstall clean help
+.PHONY: all tests tools demo test test-kernels test-boot test-fresh deb bench bench-report \
+	bench-figures bench-bpf lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -142,13 +143,13 @@ $(B)/unit/%: tests/unit/%.c $(CORE:%=$(B)/user/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $(filter %.c %.o,$^) -lcmocka -lz -linih -o $@
+		$(HARDENING_LD) $< $(filter %.o,$^) -lcmocka -lz -linih -o $@
 
 $(B)/unit-asan/%: tests/unit/%.c $(CORE:%=$(B)/user-asan/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(SANITISE) -O1 -g -MF $@.d \
-		$(filter %.c %.o,$^) -lcmocka -lz -linih -o $@
+		$< $(filter %.o,$^) -lcmocka -lz -linih -o $@
 
 # An archive, so that a test is linked with no more than it uses.
 $(B)/libportsteer.a: $(LIBRARY:%=$(B)/user/%.o)
@@ -192,6 +193,10 @@ test-kernels: ## boot Debian's kernels and run the tests in them
 test-boot: deb ## boot a Debian system with the package in it
 	$(Q)scripts/deps vm
 	$(Q)scripts/test-boot
+
+test-fresh: ## make demo and make test on a fresh Debian; SUITE=bookworm: which
+	$(Q)scripts/deps vm
+	$(Q)scripts/test-fresh $(SUITE)
 
 demo: ## a web server of an ordinary user answers on port 80
 	$(Q)scripts/deps demo
