@@ -1092,7 +1092,7 @@ all_by()
 	all_by two
 	stop "$PID"
 	assert_equal "$(from a connections --count 3 127.0.0.1 80)" \
-		"ok 0 refused 3 broken 0 names "
+		"ok 0 refused 3 broken 0 names  errors connect:ECONNREFUSED=3"
 	serve three 127.0.0.1 8080
 	all_by three
 }

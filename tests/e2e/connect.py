@@ -4,21 +4,36 @@
 
 connect.py [--procs N] [--count N | --until FILE] ADDRESS PORT
 prints "ok N refused N broken N names A=N,B=N": answered; not even connected; connected but
-not answered; and how many answers each server gave. With --until it goes on until FILE
-exists. Each process stays on a CPU of its own.
+not answered; and how many answers each server gave. Behind it, if any failed, " errors E=N":
+where, with which error, how often. With --until it goes on until FILE exists. Each process
+stays on a CPU of its own.
 """
 import argparse
 import collections
+import errno
 import os
 import pickle
 import socket
 
 
+def note(tally, where, error):
+    number = getattr(error, "errno", None)
+    tally[f"error {where}:{errno.errorcode.get(number, type(error).__name__)}"] += 1
+
+
+def listed(tally, word):
+    return ",".join(f"{k[len(word):]}={tally[k]}" for k in sorted(tally) if k.startswith(word))
+
+
 def once(address, tally):
     try:
         sock = socket.create_connection(address, timeout=10)
-    except OSError:
-        tally["refused"] += 1
+    except OSError as error:
+        # A reset before the handshake is done is ECONNREFUSED (tcp_reset() in the kernel).
+        # What comes after it is ECONNRESET, also if connect() has not returned by then.
+        reset = isinstance(error, ConnectionResetError)
+        tally["broken" if reset else "refused"] += 1
+        note(tally, "connect", error)
         return
     try:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -28,8 +43,9 @@ def once(address, tally):
         name = reply.split(b"\r\n\r\n", 1)[1].split()[0].decode()
         tally["ok"] += 1
         tally["name " + name] += 1
-    except (OSError, IndexError):
+    except (OSError, IndexError) as error:
         tally["broken"] += 1
+        note(tally, "answer", error)
     finally:
         sock.close()
 
@@ -65,8 +81,11 @@ def main():
     tally = collections.Counter()
     for reader in readers:
         tally += pickle.loads(reader.read())
-    names = ",".join(f"{k[5:]}={tally[k]}" for k in sorted(tally) if k.startswith("name "))
-    print(f"ok {tally['ok']} refused {tally['refused']} broken {tally['broken']} names {names}")
+    names, errors = listed(tally, "name "), listed(tally, "error ")
+    print(
+        f"ok {tally['ok']} refused {tally['refused']} broken {tally['broken']} names {names}"
+        + (f" errors {errors}" if errors else "")
+    )
 
 
 main()
