@@ -44,6 +44,7 @@ struct {
 } bound SEC(".maps");
 
 #include "owner.h"
+#include "address.h"
 #include "sock_addr.h"
 #include "bind.h"
 

@@ -19,10 +19,13 @@
 #include "connect_maps.h"
 
 #include "owner.h"
+#include "address.h"
 #include "sock_addr.h"
 #include "scope.h"
+#include "way.h"
 #include "trail.h"
 #include "recent.h"
+#include "reach.h"
 #include "connect.h"
 
 SEC("cgroup/connect4")

@@ -57,27 +57,4 @@ static __always_inline bool is_named(__u32 port)
 	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
 }
 
-/* An IPv4 address in an IPv6 one is taken out: then true. */
-static __always_inline bool unmap(__u32 addr[4])
-{
-	if (addr[0] || addr[1] || addr[2] != bpf_htonl(0xffff))
-		return false;
-	addr[0] = addr[3];
-	addr[2] = addr[3] = 0;
-	return true;
-}
-
-/* Have the first `bits` of two addresses, network byte order, the same values? */
-static __always_inline bool same_prefix(const __u32 *a, const __u32 *b, __u32 bits)
-{
-	for (int i = 0; i < 4 && bits; i++) {
-		__u32 some = bits < 32 ? bits : 32;
-
-		if ((a[i] ^ b[i]) & bpf_htonl(~0U << (32 - some)))
-			return false;
-		bits -= some;
-	}
-	return true;
-}
-
 #endif
