@@ -102,6 +102,7 @@ private_folder()
 setup_test()
 {
 	SERVERS=0
+	RETRANSMITTED=$(retransmitted)
 }
 
 # teardown of every test: no server, no cgroup, nothing of portsteer.
@@ -438,7 +439,9 @@ jsonget()
 	"$PYTHON" "$REPO/tests/e2e/jsonget" "$@"
 }
 
-# counters RULE "steered=1 missed=0": the counters named have these values.
+# counters RULE "steered=1 missed=0": the counters named have these values. A packet that is
+# sent twice, as on a machine that is so slow that a timer runs out, may be one more lookup: the
+# second answer to a FIN finds the connection gone, and is looked up as a new one's.
 counters()
 {
 	local rule=$1 pairs pair paths=() got wanted
@@ -448,16 +451,40 @@ counters()
 	done
 	wanted=$(printf '%s\n' "${pairs[@]#*=}")
 	got=$(portsteer stats --json | jsonget "${paths[@]}")
-	if [ "$got" != "$wanted" ]; then
+	if [ "$got" != "$wanted" ] && ! only_late "$wanted" "$got" "${pairs[@]%=*}"; then
 		echo "counters of $rule should be: $2" >&2
 		portsteer stats --json >&2
-		# A packet that was sent twice, or late, is one more lookup.
 		nstat -as >&2 || true
 		ss -Htan >&2 || true
 		client nstat -as >&2 || true
 		client ss -Htan >&2 || true
 		return 1
 	fi
+}
+
+# How many TCP segments were sent more than once, here and by the client (proc_net(5)).
+retransmitted()
+{
+	{ cat /proc/net/snmp; client cat /proc/net/snmp 2>/dev/null || true; } |
+		awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { sum += $13 } END { print sum + 0 }'
+}
+
+# only_late WANTED GOT NAME...: is nothing wrong but that there are more lookups than
+# connections, and no more of them than packets that were sent again in this test?
+only_late()
+{
+	local wanted got names=("${@:3}") i more=0 sent
+	mapfile -t wanted <<<"$1"
+	mapfile -t got <<<"$2"
+	for i in "${!wanted[@]}"; do
+		[ "${got[i]}" != "${wanted[i]}" ] || continue
+		[[ ${names[i]} == steered || ${names[i]} == missed ]] || return 1
+		((got[i] > wanted[i])) || return 1
+		((more += got[i] - wanted[i]))
+	done
+	sent=$(($(retransmitted) - RETRANSMITTED))
+	((more <= sent)) || return 1
+	echo "# $more more lookups, with $sent packets that were sent again" >&3
 }
 
 # rules: the rules in force, one to a line; "not loaded" when it is so.
