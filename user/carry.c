@@ -12,7 +12,7 @@
 #include "bpffs.h"
 #include "build_id.h"
 #include "kmap.h"
-#include "lifecycle.h"
+#include "saved.h"
 #include "util.h"
 
 /* More is not asked for in one element; what says so is damaged. */

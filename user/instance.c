@@ -16,6 +16,7 @@
 #include "lifecycle.h"
 #include "plan_bind.h"
 #include "plan_connect.h"
+#include "saved.h"
 #include "scan.h"
 #include "tables.h"
 #include "upgrade.h"

@@ -35,12 +35,6 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
 /* Remove the shared objects if no instance is left; *host is then closed. */
 int ps_drop_host_if_unused(struct ps_host *host);
 
-/* Save a state as the pin rules-GENERATION of an instance, and read it. */
-int ps_save_state(uint64_t cookie, const struct ps_state *state);
-int ps_read_state(uint64_t cookie, uint32_t generation, struct ps_state *state);
-/* Read what an opened pin of this kind has, of whatever ABI. */
-int ps_decode_state(int fd, struct ps_state *state);
-
 /* Give a new instance the rules of `before`, with their ids: in force, but with neither the
  * steering program nor sock_ops attached, and no listener found. All targets are such that
  * ps_scan looks for their listeners. */

@@ -16,6 +16,7 @@
 #include "kmap.h"
 #include "lifecycle.h"
 #include "memory.h"
+#include "saved.h"
 #include "tables.h"
 #include "upgrade.h"
 #include "util.h"
