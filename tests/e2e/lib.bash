@@ -108,6 +108,7 @@ setup_test()
 # teardown of every test: no server, no cgroup, nothing of portsteer.
 teardown_test()
 {
+	: >"$PS_TEST_DIR/stop" # for clients of a test that has failed
 	kill_servers
 	if [ -d $STATE ]; then
 		portsteer -q unload || true
@@ -462,7 +463,7 @@ counters()
 	fi
 }
 
-# How many TCP segments were sent more than once, here and by the client (proc_net(5)).
+# How many TCP segments were sent more than once, here and by the client: RetransSegs.
 retransmitted()
 {
 	{ cat /proc/net/snmp; client cat /proc/net/snmp 2>/dev/null || true; } |

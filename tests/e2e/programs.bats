@@ -80,13 +80,15 @@ workers()
 	rm -f "$PS_TEST_DIR/stop"
 	client_connections --procs 2 --until "$PS_TEST_DIR/stop" $HERE4 80 \
 		>"$PS_TEST_DIR/tally" 3>&- &
-	local tally=$! _ master=$PID
+	local tally=$! _ master=$PID pids
 	for _ in 1 2 3; do
 		kill -HUP $master
 		answers nginx client http://$HERE4/
 	done
 	until_true 10 workers 4
-	kill -9 "$(tail -1 "$PS_TEST_CGROUP/default/cgroup.procs")"
+	# Not by tail: that of coreutils 9.10 prints nothing of such files.
+	mapfile -t pids <"$PS_TEST_CGROUP/default/cgroup.procs"
+	kill -9 "${pids[-1]}"
 	until_true 10 workers 4
 	answers nginx client http://$HERE4/
 	: >"$PS_TEST_DIR/stop"
