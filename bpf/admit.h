@@ -70,7 +70,7 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 	if (!map || !me)
 		return -1;
 	/* Before the socket can be found: steering looks no further than this. */
-	__sync_fetch_and_add(&e->overflow, 1);
+	PS_COUNT(e->overflow);
 	*(volatile __u32 *)&me->overflowed = 1;
 	for (__u32 n = 0; n < PS_OVERFLOW && ret == -EEXIST; n++) {
 		key.n = n;
@@ -91,12 +91,12 @@ static __always_inline void admit_to(enum ps_way way, void *handle, __u32 inst, 
 	if (ret == -EEXIST)
 		ret = enter_more(way, handle, inst, target, e);
 	if (ret) {
-		__sync_fetch_and_add(&e->error, 1);
+		PS_COUNT(e->error);
 		return;
 	}
 	/* After it has entered: who has looked before has counted before, too. */
-	__sync_fetch_and_add(&me->admissions, 1);
-	__sync_fetch_and_add(&e->admitted, 1);
+	PS_COUNT(me->admissions);
+	PS_COUNT(e->admitted);
 }
 
 static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)
@@ -200,7 +200,7 @@ __noinline int ps_deny(__u64 where)
 			break;
 		e = events_at(inst, target_of(inst, half, record));
 		if (e)
-			__sync_fetch_and_add(&e->denied, 1);
+			PS_COUNT(e->denied);
 	}
 	return 0;
 }

@@ -134,7 +134,7 @@ __noinline int ps_bind_deny(const struct ps_ask *ask, __u32 index, __u32 port)
 		return 0;
 	e = bind_events(ask->instance, r->rule);
 	if (e)
-		__sync_fetch_and_add(&e->denied, 1);
+		PS_COUNT(e->denied);
 	return 0;
 }
 
@@ -251,7 +251,7 @@ static __always_inline int let_through(struct bpf_sock_addr *ctx, const struct p
 	struct bpf_sock *sk = ctx->sk;
 
 	if (e)
-		__sync_fetch_and_add(&e->tried, 1);
+		PS_COUNT(e->tried);
 	/* Without memory for that: rather no port than the wrong one. */
 	if (!sk || mark_socket(sk, &mark))
 		return PS_BIND_REFUSE;
@@ -319,7 +319,7 @@ static __always_inline int bind_done(struct bpf_sock *ctx)
 		return 1;
 	e = bind_events(mark->instance, mark->rule);
 	if (e) {
-		__sync_fetch_and_add(&e->done, 1);
+		PS_COUNT(e->done);
 		e->last = bpf_jiffies64();
 	}
 	return 1;

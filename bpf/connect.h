@@ -154,11 +154,11 @@ static __always_inline void count(__u32 inst, __u32 rule, int found)
 	if (!e)
 		return;
 	if (found & PS_FOUND)
-		__sync_fetch_and_add(&e->steered, 1);
+		PS_COUNT(e->steered);
 	else if (found & PS_OTHER_FAMILY)
-		__sync_fetch_and_add(&e->family, 1);
+		PS_COUNT(e->family);
 	else
-		__sync_fetch_and_add(&e->missed, 1);
+		PS_COUNT(e->missed);
 	e->last = bpf_jiffies64();
 }
 

@@ -431,7 +431,7 @@ static __always_inline void count(const struct ps_front *front, enum ps_found fo
 	if (!(found & PS_FOUND) && found & PS_FAILED) {
 		e = events_at(instance, front->target);
 		if (e)
-			__sync_fetch_and_add(&e->error, 1);
+			PS_COUNT(e->error);
 	}
 }
 
