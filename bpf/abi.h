@@ -339,15 +339,28 @@ struct ps_owner {
 	__u8 path[PS_CGROUP_PATH]; /* components, each ended by NUL: "system.slice\0web.service\0" */
 };
 
-/* One pass of the scan for open listeners: of the targets that a socket matches,
- * those from `skip` on, PS_SCAN_MATCHES at the most. */
+/*
+ * One pass of the scan for open listeners: of the targets that a socket matches, those from
+ * `skip` on, PS_SCAN_MATCHES at the most. Builds of this ABI before there were flags take the
+ * two for one number; they never say PS_SCAN_BUSY, and so are never given any.
+ */
 enum { PS_SCAN_MATCHES = 4 };
+enum ps_scan_flags {
+	PS_SCAN_AGAIN = 1, /* what was busy in the pass before, and no more */
+	PS_SCAN_LAST = 2, /* for the last time: who still is, is an error */
+};
 struct ps_scan_args {
 	__u32 instance;
-	__u32 skip;
+	__u16 skip;
+	__u16 flags; /* enum ps_scan_flags */
 };
-/* What it says, at its beginning, on a kernel where it cannot look at sockets; else nothing. */
-enum { PS_SCAN_BLIND = '?' };
+/*
+ * What it says: that it cannot look at sockets on this kernel; that a socket could not enter,
+ * but may be able to later. A listener is busy (EBUSY) for some instructions of the worker
+ * that frees the sockmap which it was in before (net/core/sock_map.c, sock_map_unref), and for
+ * long when the worker is not let run just then.
+ */
+enum { PS_SCAN_BLIND = '?', PS_SCAN_BUSY = 'b' };
 
 /* A question to ps4_cookie, and its answer. */
 struct ps_asked {

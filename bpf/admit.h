@@ -8,6 +8,7 @@
 #define PORTSTEER_ADMIT_H
 
 #define EAGAIN 11
+#define EBUSY 16
 #define EEXIST 17
 
 #define PS_CHAIN 128 /* user space keeps chains to half of this */
@@ -79,24 +80,28 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 	return ret;
 }
 
-static __always_inline void admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target)
+/* -EBUSY of those who can try again is not counted. */
+static __always_inline int admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target,
+				    bool can_try_again)
 {
 	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
 	struct ps_events *e = events_at(inst, target);
 	int ret;
 
 	if (!me || !e)
-		return;
+		return 0;
 	ret = enter_slots(way, handle, inst, target);
 	if (ret == -EEXIST)
 		ret = enter_more(way, handle, inst, target, e);
 	if (ret) {
-		PS_COUNT(e->error);
-		return;
+		if (ret != -EBUSY || !can_try_again)
+			PS_COUNT(e->error);
+		return ret;
 	}
 	/* After it has entered: who has looked before has counted before, too. */
 	PS_COUNT(me->admissions);
 	PS_COUNT(e->admitted);
+	return 0;
 }
 
 static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)

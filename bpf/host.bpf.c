@@ -39,9 +39,10 @@ struct {
 	__type(value, struct ps_scan_args);
 } scan_args SEC(".maps");
 
-/* Cookies of the sockets on new targets' ports that a run of ps4_scan has met: several
- * processes may hold one. Emptied around each run. With more sockets than this, some
- * that are shared would take a second slot. */
+/* Cookies of the sockets on new targets' ports that a pass of ps4_scan has met: several
+ * processes may hold one. With which of the pass's matches were busy, a bit each. Emptied
+ * around each pass, but for one that tries the busy ones again. With more sockets than this,
+ * some that are shared would take a second slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -57,7 +58,7 @@ struct {
  * once, and not for each target. */
 __noinline int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
 {
-	admit_to(PS_BY_SOCK_OPS, ctx, inst, target);
+	admit_to(PS_BY_SOCK_OPS, ctx, inst, target, false);
 	return 0;
 }
 
@@ -158,36 +159,53 @@ int ps4_listen(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* Met for the first time in this run? The result is an int, as before Linux 6.4 the
- * upper half of what this call returns is 0. */
-static __always_inline bool is_new(struct sock *sk)
+/* Which of the socket's matches are to be tried in this pass, a bit each: all when it is met
+ * for the first time. The result of the call is an int, as before Linux 6.4 the upper half of
+ * what it returns is 0. */
+static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_args *args)
 {
-	__u64 cookie = bpf_get_socket_cookie(sk);
-	__u32 one = 1;
-	int ret = bpf_map_update_elem(&seen, &cookie, &one, BPF_NOEXIST);
+	__u32 none = 0, *busy;
+	int ret;
 
-	return ret != -EEXIST;
+	if (args->flags & PS_SCAN_AGAIN) {
+		busy = bpf_map_lookup_elem(&seen, &cookie);
+		return busy ? *busy : 0;
+	}
+	ret = bpf_map_update_elem(&seen, &cookie, &none, BPF_NOEXIST);
+	return ret == -EEXIST ? 0 : (1 << PS_SCAN_MATCHES) - 1;
 }
 
 /* A socket that listens already; the iterator's reader holds the lock, so that the
  * ruleset being prepared stays what it is. One pass admits a socket to
- * PS_SCAN_MATCHES targets, from the args' skip on. */
-static __always_inline void admit_open(struct sock *sk, const struct ps_scan_args *args,
+ * PS_SCAN_MATCHES targets, from the args' skip on. True if one was busy. */
+static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_args *args,
 				       const struct ps_instance *me)
 {
 	struct ps_subject subject = { .port = BPF_CORE_READ(sk, __sk_common.skc_num) };
-	__u32 target = 0;
+	__u32 target = 0, tries, still = 0, *busy;
+	__u64 cookie;
+	bool noted;
 
-	if (!is_target(args->instance, me->pending, subject.port) || !is_new(sk))
-		return;
+	if (!is_target(args->instance, me->pending, subject.port))
+		return false;
+	cookie = bpf_get_socket_cookie(sk);
+	tries = matches_to_try(cookie, args);
+	busy = tries ? bpf_map_lookup_elem(&seen, &cookie) : NULL;
+	noted = busy && !(args->flags & PS_SCAN_LAST);
 	subject.uid = BPF_CORE_READ(sk, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
+		if (!(tries >> n & 1))
+			continue;
 		if (find_target(&subject, args->instance, me, me->pending, true, args->skip + n,
 				&target) <= 0)
-			return;
-		admit_to(PS_BY_ITER, sk, args->instance, target);
+			break;
+		if (admit_to(PS_BY_ITER, sk, args->instance, target, noted) == -EBUSY)
+			still |= 1 << n;
 	}
+	if (busy)
+		*busy = still;
+	return still && noted;
 }
 
 /* A TCP socket of this namespace that listens? */
@@ -197,15 +215,18 @@ static __always_inline bool is_listener(struct sock *sk, __u64 netns_cookie)
 	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && namespace_of(sk) == netns_cookie;
 }
 
+static __always_inline void say(struct bpf_iter__task_file *ctx, char word)
+{
+	bpf_seq_write(ctx->meta->seq, &word, sizeof(word));
+}
+
 /* Linux 5.10 cannot tell the socket of a file: say so, and user space does this. */
 static __always_inline bool is_blind(struct bpf_iter__task_file *ctx)
 {
-	char word = PS_SCAN_BLIND;
-
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file))
 		return false;
 	if (!ctx->meta->seq_num)
-		bpf_seq_write(ctx->meta->seq, &word, sizeof(word));
+		say(ctx, PS_SCAN_BLIND);
 	return true;
 }
 
@@ -235,8 +256,8 @@ int ps4_scan(struct bpf_iter__task_file *ctx)
 		return 0;
 	key = args->instance;
 	me = bpf_map_lookup_elem(&instances, &key);
-	if (me && is_listener(sk, me->cookie))
-		admit_open(sk, args, me);
+	if (me && is_listener(sk, me->cookie) && admit_open(sk, args, me))
+		say(ctx, PS_SCAN_BUSY);
 	return 0;
 }
 

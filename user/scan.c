@@ -3,30 +3,36 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <string.h>
 
 #include <bpf/bpf.h>
 
 #include "listeners.h"
+#include "patience.h"
 #include "scan_files.h"
 #include "util.h"
 
-/* Read the iterator to its end. -EOPNOTSUPP if it says that it is blind. */
+/* Read the iterator to its end. -EOPNOTSUPP if it says that it is blind, -EBUSY if some
+ * sockets were busy. */
 static int drain(int link)
 {
 	_cleanup_close_ int iter = bpf_iter_create(link);
-	char byte[64];
+	char said[64];
 	ssize_t got;
+	int ret = 0;
 
 	if (iter < 0)
 		return -errno;
 	/* EAGAIN: a million files without output, there are more. */
-	while ((got = read(iter, byte, sizeof(byte)))) {
+	while ((got = read(iter, said, sizeof(said)))) {
 		if (got < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
-		if (got > 0 && byte[0] == PS_SCAN_BLIND)
+		if (got > 0 && memchr(said, PS_SCAN_BLIND, (size_t)got))
 			return -EOPNOTSUPP;
+		if (got > 0 && memchr(said, PS_SCAN_BUSY, (size_t)got))
+			ret = -EBUSY;
 	}
-	return 0;
+	return ret;
 }
 
 static int forget_seen(const struct ps_host *host)
@@ -41,21 +47,35 @@ static int forget_seen(const struct ps_host *host)
 	return errno == ENOENT ? 0 : -errno;
 }
 
+/* One pass over all files. -EBUSY if some sockets were. */
 static int run(const struct ps_host *host, const struct ps_scan_args *args)
 {
 	_cleanup_close_ int link = -1;
 	__u32 zero = 0;
-	int ret = forget_seen(host);
 
-	if (ret)
-		return ret;
 	if (bpf_map_update_elem(host->fd[PS_HOST_SCAN_ARGS], &zero, args, 0))
 		return -errno;
 	link = bpf_link_create(host->fd[PS_HOST_SCAN], 0, BPF_TRACE_ITER, NULL);
-	if (link < 0)
-		return -errno;
-	ret = drain(link);
-	return ret ? ret : forget_seen(host);
+	return link < 0 ? -errno : drain(link);
+}
+
+/* The same, and again for those that are busy, while there is patience. */
+static int run_patiently(const struct ps_host *host, struct ps_scan_args args,
+			 struct ps_patience *patience)
+{
+	int ret = forget_seen(host), forgotten;
+
+	if (ret)
+		return ret;
+	ret = run(host, &args);
+	while (ret == -EBUSY) {
+		args.flags = PS_SCAN_AGAIN;
+		if (!ps_wait_a_little(patience))
+			args.flags |= PS_SCAN_LAST;
+		ret = run(host, &args);
+	}
+	forgotten = forget_seen(host);
+	return ret ? ret : forgotten;
 }
 
 /* The most owners that one port has among the new targets: a socket matches no
@@ -97,12 +117,13 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 	    const struct ps_state *state)
 {
 	struct ps_scan_args args = { .instance = index };
+	struct ps_patience patience = {};
 	uint32_t most = most_matches(state);
 	int ret = 0;
 
 	if (!most || (netns && !any_listener(netns, state)))
 		return 0;
 	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES)
-		ret = run(host, &args);
+		ret = run_patiently(host, args, &patience);
 	return ret == -EOPNOTSUPP && netns ? ps_scan_files(host, netns, index, state) : ret;
 }

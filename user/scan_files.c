@@ -15,6 +15,7 @@
 #include "cgroup.h"
 #include "kmap.h"
 #include "listeners.h"
+#include "patience.h"
 #include "util.h"
 
 enum { PROCESSES = 8 };
@@ -23,6 +24,7 @@ struct scan {
 	const struct ps_host *host;
 	const struct ps_state *state;
 	uint32_t index;
+	struct ps_patience *patience; /* with sockets that are busy, see PS_SCAN_BUSY */
 };
 
 /* --- whose a socket is; as bpf/owner.h */
@@ -51,11 +53,15 @@ static bool owns(const struct ps_owner_spec *owner, const struct ps_socket *sock
 
 /* --- into the maps; as bpf/admit.h */
 
-static int enter(int map, const void *key, int fd)
+static int enter(const struct scan *scan, int map, const void *key, int fd)
 {
 	uint64_t value = (uint64_t)fd;
+	int ret;
 
-	return bpf_map_update_elem(map, key, &value, BPF_NOEXIST) ? -errno : 0;
+	do
+		ret = bpf_map_update_elem(map, key, &value, BPF_NOEXIST) ? -errno : 0;
+	while (ret == -EBUSY && ps_wait_a_little(scan->patience));
+	return ret;
 }
 
 static int enter_slots(const struct scan *scan, uint32_t target, int fd)
@@ -67,7 +73,7 @@ static int enter_slots(const struct scan *scan, uint32_t target, int fd)
 	for (uint32_t n = 0; n < PS_SLOTS && ret == -EEXIST; n++) {
 		uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
 
-		ret = enter(map, &slot, fd);
+		ret = enter(scan, map, &slot, fd);
 	}
 	return ret;
 }
@@ -84,7 +90,7 @@ static int enter_more(const struct scan *scan, uint32_t target, int fd, struct p
 	__atomic_fetch_add(&events->overflow, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&scan->host->instances[scan->index].overflowed, 1, __ATOMIC_SEQ_CST);
 	for (; key.n < PS_OVERFLOW && ret == -EEXIST; key.n++)
-		ret = enter(map, &key, fd);
+		ret = enter(scan, map, &key, fd);
 	return ret;
 }
 
@@ -180,7 +186,10 @@ static int scan_socket(const struct scan *scan, const struct ps_socket *socket)
 int ps_scan_files(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
 		  const struct ps_state *state)
 {
-	const struct scan scan = { .host = host, .state = state, .index = index };
+	struct ps_patience patience = {};
+	const struct scan scan = {
+		.host = host, .state = state, .index = index, .patience = &patience
+	};
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
 	struct ps_sockets sockets = {};
 	int ret = ports ? 0 : -ENOMEM;

@@ -298,6 +298,13 @@ gone()
 	[ ! -e "/proc/$1" ]
 }
 
+# becomes_busy [--stays] PID PORT COMMAND...: run it while the kernel lets the process's listener
+# into no map, until the command has met it; see busy.py.
+becomes_busy()
+{
+	"$PYTHON" "$PS_TEST_DIR/busy.py" "$@"
+}
+
 # assert_no_caps PID UID: the process is an ordinary user's and has no capability.
 assert_no_caps()
 {

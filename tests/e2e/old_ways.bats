@@ -56,6 +56,20 @@ attached()
 	answers late "http://[::1]:84/"
 }
 
+@test "a listener that is busy when the rule comes, for a moment or for long" {
+	serve web 127.0.0.1 8080 --reuseport
+	becomes_busy "$PID" 8080 "$PORTSTEER" -q add 80:8080 --user ps-web
+	counters 80:8080/tcp "admitted=1 error=0 denied=0"
+	answers web client http://$HERE4/
+	portsteer -q unload
+	serve other 127.0.0.1 8081
+	serve busy 127.0.0.1 8082 --reuseport
+	becomes_busy --stays "$PID" 8082 "$PORTSTEER" -q add 81:8081 82:8082 --user ps-web
+	counters 81:8081/tcp "admitted=1 error=0"
+	counters 82:8082/tcp "admitted=0 error=1"
+	answers other client http://$HERE4:81/
+}
+
 @test "a cgroup's name that begins with the owner's is another one" {
 	serve -g web2 wrong 127.0.0.1 8080
 	serve -g web/below right 127.0.0.1 8081

@@ -310,6 +310,28 @@ serve_root()
 	counters 80:8080/tcp "steered=1 admitted=1"
 }
 
+# What the kernel's worker does to listeners for a moment, when it frees a sockmap.
+# bats test_tags=kernel
+@test "a listener that is busy when the rule comes is admitted as soon as it is not" {
+	serve web 127.0.0.1 8080 --reuseport --shared 6
+	becomes_busy "$PID" 8080 "$PORTSTEER" -q add 80:8080 81:8080 --user ps-web
+	counters 80:8080/tcp "admitted=1 error=0 denied=0"
+	answers web client http://$HERE4/
+}
+
+@test "a listener that stays busy is counted as an error, and others are not" {
+	serve busy 127.0.0.1 8080 --reuseport
+	busy=$PID
+	serve web 127.0.0.1 8080 --reuseport
+	serve other 127.0.0.1 8081
+	becomes_busy --stays "$busy" 8080 "$PORTSTEER" -q add 80:8080 81:8081 --user ps-web
+	counters 80:8080/tcp "admitted=1 error=1 denied=0"
+	counters 81:8081/tcp "admitted=1 error=0 denied=0"
+	stop "$busy"
+	answers web client http://$HERE4/
+	answers other client http://$HERE4:81/
+}
+
 # bats test_tags=kernel
 @test "a listener that comes after the rule, and comes back after a restart" {
 	portsteer add 80:8080 --user ps-web
@@ -770,9 +792,9 @@ all_answer()
 	all_answer
 }
 
-@test "one listener of twelve owners' targets, all rules at once" {
-	mkdir -p "$PS_TEST_CGROUP/2/3/4/5/6"
-	serve -g 2/3/4/5/6 web 127.0.0.1 8080
+# The same rules as a file.
+file_of_many_owners()
+{
 	many_owners
 	portsteer list --json | "$PYTHON" -c 'import json, sys
 for r in json.load(sys.stdin)["rules"]:
@@ -781,7 +803,19 @@ for r in json.load(sys.stdin)["rules"]:
           "--user ps-web" if o["uid"] else "", "--cgroup " + o["cgroup"] if o["cgroup"] else "")
 ' >"$PS_TEST_DIR/rules"
 	portsteer -q flush
+}
+
+@test "one listener of twelve owners' targets, all rules at once" {
+	file_of_many_owners
+	serve -g 2/3/4/5/6 web 127.0.0.1 8080
 	portsteer -q add -f "$PS_TEST_DIR/rules"
+	all_answer
+}
+
+@test "one listener of twelve owners' targets, which is busy" {
+	file_of_many_owners
+	serve -g 2/3/4/5/6 web 127.0.0.1 8080 --reuseport
+	becomes_busy "$PID" 8080 "$PORTSTEER" -q add -f "$PS_TEST_DIR/rules"
 	all_answer
 }
 
