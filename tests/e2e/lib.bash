@@ -105,9 +105,19 @@ setup_test()
 	RETRANSMITTED=$(retransmitted)
 }
 
+# How things are when a test has failed, which may not be seen again: bats shows it then.
+describe_failure()
+{
+	[ -d $STATE ] || return 0
+	timeout 20 "$PORTSTEER" list --all || true
+	timeout 20 "$PORTSTEER" stats --all --json || true
+	timeout 20 ss -Htlnp || true
+}
+
 # teardown of every test: no server, no cgroup, nothing of portsteer.
 teardown_test()
 {
+	[ -n "${BATS_TEST_COMPLETED-}" ] || describe_failure
 	: >"$PS_TEST_DIR/stop" # for clients of a test that has failed
 	kill_servers
 	if [ -d $STATE ]; then
