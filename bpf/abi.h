@@ -358,7 +358,8 @@ struct ps_scan_args {
  * What it says: that it cannot look at sockets on this kernel; that a socket could not enter,
  * but may be able to later. A listener is busy (EBUSY) for some instructions of the worker
  * that frees the sockmap which it was in before (net/core/sock_map.c, sock_map_unref), and for
- * long when the worker is not let run just then.
+ * long when the worker is not let run just then. ENOMEM is taken for the same: entering takes
+ * memory that the kernel must not wait for.
  */
 enum { PS_SCAN_BLIND = '?', PS_SCAN_BUSY = 'b' };
 

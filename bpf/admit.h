@@ -8,6 +8,7 @@
 #define PORTSTEER_ADMIT_H
 
 #define EAGAIN 11
+#define ENOMEM 12
 #define EBUSY 16
 #define EEXIST 17
 
@@ -80,7 +81,13 @@ static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst,
 	return ret;
 }
 
-/* -EBUSY of those who can try again is not counted. */
+/* A refusal that may be none a moment later; see PS_SCAN_BUSY. */
+static __always_inline bool is_passing(int ret)
+{
+	return ret == -EBUSY || ret == -ENOMEM;
+}
+
+/* A refusal that is passing is not counted of those who can try again. */
 static __always_inline int admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target,
 				    bool can_try_again)
 {
@@ -94,7 +101,7 @@ static __always_inline int admit_to(enum ps_way way, void *handle, __u32 inst, _
 	if (ret == -EEXIST)
 		ret = enter_more(way, handle, inst, target, e);
 	if (ret) {
-		if (ret != -EBUSY || !can_try_again)
+		if (!is_passing(ret) || !can_try_again)
 			PS_COUNT(e->error);
 		return ret;
 	}

@@ -200,7 +200,7 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 		if (find_target(&subject, args->instance, me, me->pending, true, args->skip + n,
 				&target) <= 0)
 			break;
-		if (admit_to(PS_BY_ITER, sk, args->instance, target, noted) == -EBUSY)
+		if (is_passing(admit_to(PS_BY_ITER, sk, args->instance, target, noted)))
 			still |= 1 << n;
 	}
 	if (busy)

@@ -60,7 +60,7 @@ static int enter(const struct scan *scan, int map, const void *key, int fd)
 
 	do
 		ret = bpf_map_update_elem(map, key, &value, BPF_NOEXIST) ? -errno : 0;
-	while (ret == -EBUSY && ps_wait_a_little(scan->patience));
+	while ((ret == -EBUSY || ret == -ENOMEM) && ps_wait_a_little(scan->patience));
 	return ret;
 }
 
