@@ -341,18 +341,18 @@ struct ps_owner {
 
 /*
  * One pass of the scan for open listeners: of the targets that a socket matches, those from
- * `skip` on, PS_SCAN_MATCHES at the most. Builds of this ABI before there were flags take the
- * two for one number; they never say PS_SCAN_BUSY, and so are never given any.
+ * `pass`'s lower half on, PS_SCAN_MATCHES at the most. Its upper half has flags; builds of this
+ * ABI before there were any never say PS_SCAN_BUSY, and so are never given one.
  */
 enum { PS_SCAN_MATCHES = 4 };
 enum ps_scan_flags {
-	PS_SCAN_AGAIN = 1, /* what was busy in the pass before, and no more */
-	PS_SCAN_LAST = 2, /* for the last time: who still is, is an error */
+	PS_SCAN_AGAIN = 1 << 16, /* what was busy in the pass before, and no more */
+	PS_SCAN_LAST = 1 << 17, /* for the last time: who still is, is an error */
 };
+#define PS_SCAN_SKIP(pass) ((pass)&0xffff)
 struct ps_scan_args {
 	__u32 instance;
-	__u16 skip;
-	__u16 flags; /* enum ps_scan_flags */
+	__u32 pass;
 };
 /*
  * What it says: that it cannot look at sockets on this kernel; that a socket could not enter,

@@ -54,11 +54,17 @@ struct {
 #include "owner.h"
 #include "admit.h"
 
+/* A scan on another CPU may keep a socket busy for some instructions. */
+#define PS_BUSY_TRIES 3
+
 /* One target of a socket that begins to listen: a global function is verified
  * once, and not for each target. */
 __noinline int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
 {
-	admit_to(PS_BY_SOCK_OPS, ctx, inst, target, false);
+	for (int n = 1; n <= PS_BUSY_TRIES; n++) {
+		if (!is_passing(admit_to(PS_BY_SOCK_OPS, ctx, inst, target, n < PS_BUSY_TRIES)))
+			break;
+	}
 	return 0;
 }
 
@@ -167,7 +173,7 @@ static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_a
 	__u32 none = 0, *busy;
 	int ret;
 
-	if (args->flags & PS_SCAN_AGAIN) {
+	if (args->pass & PS_SCAN_AGAIN) {
 		busy = bpf_map_lookup_elem(&seen, &cookie);
 		return busy ? *busy : 0;
 	}
@@ -177,7 +183,7 @@ static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_a
 
 /* A socket that listens already; the iterator's reader holds the lock, so that the
  * ruleset being prepared stays what it is. One pass admits a socket to
- * PS_SCAN_MATCHES targets, from the args' skip on. True if one was busy. */
+ * PS_SCAN_MATCHES targets, see struct ps_scan_args. True if one was busy. */
 static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_args *args,
 				       const struct ps_instance *me)
 {
@@ -191,21 +197,23 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 	cookie = bpf_get_socket_cookie(sk);
 	tries = matches_to_try(cookie, args);
 	busy = tries ? bpf_map_lookup_elem(&seen, &cookie) : NULL;
-	noted = busy && !(args->flags & PS_SCAN_LAST);
+	noted = busy && !(args->pass & PS_SCAN_LAST);
 	subject.uid = BPF_CORE_READ(sk, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
 		if (!(tries >> n & 1))
 			continue;
-		if (find_target(&subject, args->instance, me, me->pending, true, args->skip + n,
-				&target) <= 0)
+		if (find_target(&subject, args->instance, me, me->pending, true,
+				PS_SCAN_SKIP(args->pass) + n, &target) <= 0)
 			break;
 		if (is_passing(admit_to(PS_BY_ITER, sk, args->instance, target, noted)))
 			still |= 1 << n;
 	}
+	if (!noted)
+		still = 0;
 	if (busy)
 		*busy = still;
-	return still && noted;
+	return still;
 }
 
 /* A TCP socket of this namespace that listens? */

@@ -305,6 +305,18 @@ int ps_bpffs_open_link(const char *path)
 	return fd;
 }
 
+int ps_bpffs_detach(const char *path)
+{
+	struct bpf_link_info info;
+	_cleanup_close_ int link = ps_bpffs_open_any_link(path, &info);
+
+	if (unlink(path) && errno != ENOENT && errno != ENOTDIR)
+		return -errno;
+	if (link >= 0)
+		bpf_link_detach(link);
+	return 0;
+}
+
 int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), void *data)
 {
 	DIR *dir = opendir(path);

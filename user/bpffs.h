@@ -64,6 +64,11 @@ int ps_bpffs_open_any(const char *path);
 int ps_bpffs_open_map(const char *path);
 int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info);
 
+/* Remove the pin of a link, if it is there, and detach the link; any other file is removed. Once
+ * its pin is gone the kernel detaches it anyway, but by a worker, which may come later: until
+ * then its program would go on, and take what the next command stores for its own. */
+int ps_bpffs_detach(const char *path);
+
 /* Remove a file or a folder with its files, if it is there; `path` absolute. */
 int ps_bpffs_remove(const char *path);
 

@@ -395,6 +395,15 @@ int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 	return ret ? ret : open_set(&host->hooks, set, error);
 }
 
+static int detach_entry(const char *name, void *folder)
+{
+	char path[PS_PATH];
+
+	if (snprintf(path, sizeof(path), "%s/%s", (const char *)folder, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return ps_bpffs_detach(path);
+}
+
 int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set)
 {
 	char path[PS_PATH], temporary[PS_PATH];
@@ -407,7 +416,8 @@ int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set)
 	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
 	if (rename(path, temporary))
 		return errno == ENOENT ? 0 : -errno;
-	return clean_set(set);
+	ret = ps_bpffs_each(temporary, detach_entry, temporary);
+	return ret ? ret : clean_set(set);
 }
 
 static int open_iterator(const struct ps_hooks *hooks)

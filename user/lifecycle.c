@@ -81,18 +81,24 @@ int ps_find_loaded(const struct ps_host *host, uint64_t cookie)
 	return index >= 0 && !ps_fetch(&host->instances[index].active) ? -ESRCH : index;
 }
 
+int ps_steer_detach(uint64_t cookie)
+{
+	char path[PS_PATH];
+
+	ps_bpffs_path(path, FOLDER "/link", cookie);
+	return ps_bpffs_detach(path);
+}
+
 /* Everything of an instance but its word, which is 0 already. The link goes
  * first; the entry in `netns` last, as it is by that that the rest is found. */
 static int remove_rest(const struct ps_host *host, uint64_t cookie, uint32_t index)
 {
 	char path[PS_PATH];
-	int ret;
+	int ret = ps_steer_detach(cookie);
 
-	ps_bpffs_path(path, FOLDER "/link", cookie);
-	if (unlink(path) && errno != ENOENT && errno != ENOTDIR)
-		return -errno;
 	ps_bpffs_path(path, FOLDER, cookie);
-	ret = ps_bpffs_remove(path);
+	if (!ret)
+		ret = ps_bpffs_remove(path);
 	if (!ret)
 		ret = ps_tables_unregister(host, index);
 	if (ret)
@@ -229,14 +235,6 @@ int ps_steer_attach(const struct ps_netns *netns)
 		return -errno;
 	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
 	return ps_bpffs_pin(link, path);
-}
-
-int ps_steer_detach(uint64_t cookie)
-{
-	char path[PS_PATH];
-
-	ps_bpffs_path(path, FOLDER "/link", cookie);
-	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
 static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,

@@ -154,13 +154,16 @@ static int add_socket(struct dump *dump, const struct nlmsghdr *header)
 	return 0;
 }
 
-/* 1 at the end of the dump, 0 to go on. */
+/* 1 at the end of the dump, 0 to go on. The end says how the dump went: a kernel without the
+ * module for a protocol sends nothing else (__inet_diag_dump, netlink_dump). */
 static int read_message(struct dump *dump, const struct nlmsghdr *header)
 {
 	const struct nlmsgerr *failure = NLMSG_DATA(header);
+	const int *result = NLMSG_DATA(header);
 
 	if (header->nlmsg_type == NLMSG_DONE)
-		return 1;
+		return header->nlmsg_len >= NLMSG_LENGTH(sizeof(*result)) && *result < 0 ? *result :
+											   1;
 	if (header->nlmsg_type == NLMSG_ERROR)
 		return header->nlmsg_len < NLMSG_LENGTH(sizeof(*failure)) || !failure->error ?
 			       -EBADMSG :

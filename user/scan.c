@@ -68,10 +68,10 @@ static int run_patiently(const struct ps_host *host, struct ps_scan_args args,
 	if (ret)
 		return ret;
 	ret = run(host, &args);
-	while (ret == -EBUSY) {
-		args.flags = PS_SCAN_AGAIN;
+	while (ret == -EBUSY && !(args.pass & PS_SCAN_LAST)) {
+		args.pass |= PS_SCAN_AGAIN;
 		if (!ps_wait_a_little(patience))
-			args.flags |= PS_SCAN_LAST;
+			args.pass |= PS_SCAN_LAST;
 		ret = run(host, &args);
 	}
 	forgotten = forget_seen(host);
@@ -123,7 +123,7 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 
 	if (!most || (netns && !any_listener(netns, state)))
 		return 0;
-	for (; args.skip < most && !ret; args.skip += PS_SCAN_MATCHES)
+	for (; args.pass < most && !ret; args.pass += PS_SCAN_MATCHES)
 		ret = run_patiently(host, args, &patience);
 	return ret == -EOPNOTSUPP && netns ? ps_scan_files(host, netns, index, state) : ret;
 }

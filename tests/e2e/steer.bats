@@ -320,7 +320,7 @@ serve_root()
 }
 
 @test "a listener that stays busy is counted as an error, and others are not" {
-	serve busy 127.0.0.1 8080 --reuseport
+	serve busy 127.0.0.1 8080 --reuseport --shared 3
 	busy=$PID
 	serve web 127.0.0.1 8080 --reuseport
 	serve other 127.0.0.1 8081

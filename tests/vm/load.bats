@@ -4,8 +4,15 @@
 
 load ../e2e/lib
 
+MODPROBE=$(</proc/sys/kernel/modprobe)
+
+setup_file() { setup_env; }
 setup() { setup_test; }
-teardown() { teardown_test; }
+teardown()
+{
+	echo "$MODPROBE" >/proc/sys/kernel/modprobe
+	teardown_test
+}
 
 @test "the verifier accepts every program of every object" {
 	local object name count=0
@@ -27,4 +34,24 @@ teardown() { teardown_test; }
 	assert_equal "$(portsteer status --json | jsonget instances.#)" 1
 	portsteer unload
 	[ ! -e $STATE ]
+}
+
+# An open listener is admitted all the same, and list says what lacks.
+without_diag()
+{
+	portsteer add 80:8080 --user ps-web
+	answers web client http://$HERE4/
+	assert_match "$(portsteer list)" "unknown; try 'modprobe -a tcp_diag udp_diag'"
+	counters 80:8080/tcp "admitted=1 steered=1"
+	portsteer unload
+}
+
+@test "without the modules that list sockets: open listeners are admitted, list says what lacks" {
+	serve web 127.0.0.1 8080
+	modprobe -a tcp_diag udp_diag
+	echo /bin/false >/proc/sys/kernel/modprobe
+	rmmod tcp_diag udp_diag # the kernel says so at the end of an empty list
+	without_diag
+	rmmod inet_diag # it says so at once
+	without_diag
 }
