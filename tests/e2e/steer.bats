@@ -320,15 +320,17 @@ serve_root()
 }
 
 @test "a listener that stays busy is counted as an error, and others are not" {
-	serve busy 127.0.0.1 8080 --reuseport --shared 3
+	local n
+	serve -g web busy 127.0.0.1 8080 --reuseport --shared 3
 	busy=$PID
-	serve web 127.0.0.1 8080 --reuseport
-	serve other 127.0.0.1 8081
-	becomes_busy --stays "$busy" 8080 "$PORTSTEER" -q add 80:8080 81:8081 --user ps-web
+	serve -g web web 127.0.0.1 8080 --reuseport
+	serve -g web other 127.0.0.1 8081
+	becomes_busy --stays "$busy" 8080 "$PORTSTEER" -q add 80:8080 81:8081 --cgroup "$CG/web"
 	counters 80:8080/tcp "admitted=1 error=1 denied=0"
 	counters 81:8081/tcp "admitted=1 error=0 denied=0"
-	stop "$busy"
-	answers web client http://$HERE4/
+	for n in 1 2 3 4 5 6; do
+		answers web client http://$HERE4/
+	done
 	answers other client http://$HERE4:81/
 }
 
