@@ -270,8 +270,7 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
 	widen_filters(host, t, plan);
-	ret = ps_scan(t->host, netns, t->index, &plan->state);
-	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
+	return ps_scan(t->host, netns, t->index, &plan->state, error);
 }
 
 struct stale {

@@ -7,6 +7,7 @@
 
 #include <bpf/bpf.h>
 
+#include "bpffs.h"
 #include "listeners.h"
 #include "patience.h"
 #include "scan_files.h"
@@ -114,7 +115,7 @@ static bool any_listener(const struct ps_netns *netns, const struct ps_state *st
 }
 
 int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-	    const struct ps_state *state)
+	    const struct ps_state *state, struct ps_error *error)
 {
 	struct ps_scan_args args = { .instance = index };
 	struct ps_patience patience = {};
@@ -125,5 +126,7 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 		return 0;
 	for (; args.pass < most && !ret; args.pass += PS_SCAN_MATCHES)
 		ret = run_patiently(host, args, &patience);
-	return ret == -EOPNOTSUPP && netns ? ps_scan_files(host, netns, index, state) : ret;
+	if (ret == -EOPNOTSUPP && netns)
+		return ps_scan_files(host, netns, index, state, error);
+	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }

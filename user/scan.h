@@ -13,6 +13,6 @@
  * out that there is nothing to do; NULL: there is.
  */
 int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-	    const struct ps_state *state);
+	    const struct ps_state *state, struct ps_error *error);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bpffs.h"
 #include "cgroup.h"
 #include "kmap.h"
 #include "listeners.h"
@@ -184,7 +185,7 @@ static int scan_socket(const struct scan *scan, const struct ps_socket *socket)
 }
 
 int ps_scan_files(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-		  const struct ps_state *state)
+		  const struct ps_state *state, struct ps_error *error)
 {
 	struct ps_patience patience = {};
 	const struct scan scan = {
@@ -192,19 +193,21 @@ int ps_scan_files(const struct ps_host *host, const struct ps_netns *netns, uint
 	};
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
 	struct ps_sockets sockets = {};
-	int ret = ports ? 0 : -ENOMEM;
+	int ret;
 
-	for (size_t i = 0; !ret && i < state->target_count; i++) {
+	if (!ports)
+		return ps_fail_kernel(error, ENOMEM, "look for open listeners");
+	for (size_t i = 0; i < state->target_count; i++) {
 		if (state->targets[i].fresh)
 			ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port,
 				     state->targets[i].port);
 	}
-	if (!ret)
-		ret = ps_sockets_read(netns, ports, &sockets, NULL);
-	if (!ret)
-		ret = ps_sockets_find_processes(&sockets, PROCESSES);
+	ret = ps_sockets_read(netns, ports, &sockets, error);
+	if (ret)
+		return ret;
+	ret = ps_sockets_find_processes(&sockets, PROCESSES);
 	for (size_t i = 0; i < sockets.count && !ret; i++)
 		ret = scan_socket(&scan, &sockets.items[i]);
 	ps_sockets_clear(&sockets);
-	return ret;
+	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }

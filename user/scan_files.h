@@ -9,6 +9,6 @@
 /* As ps_scan, which calls it: from user space, with descriptors that the kernel hands out of
  * other processes. Needs the lock. */
 int ps_scan_files(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-		  const struct ps_state *state);
+		  const struct ps_state *state, struct ps_error *error);
 
 #endif

@@ -239,7 +239,7 @@ static int find_listeners(const struct ps_host *host, const struct ps_old *old,
 
 	ps_build_own(&new.build);
 	if (!ret && count)
-		ret = ps_scan(host, NULL, instance->index, &instance->state);
+		ret = ps_scan(host, NULL, instance->index, &instance->state, NULL);
 	if (!ret && count)
 		ret = count_missed(old, &new, instance, &missed);
 	if (ret)

@@ -5,9 +5,15 @@
 
 load ../e2e/lib
 
+MODPROBE=$(</proc/sys/kernel/modprobe)
+
 setup_file() { setup_env; }
 setup() { setup_test; }
-teardown() { teardown_test; }
+teardown()
+{
+	echo "$MODPROBE" >/proc/sys/kernel/modprobe
+	teardown_test
+}
 
 # refuses ARGS...
 refuses()
@@ -170,4 +176,21 @@ locking()
 	assert_equal "$status" 4
 	assert_match "$output" "^portsteer: .*CAP_NET_ADMIN"
 	[ ! -e $STATE ]
+}
+
+# There is no other way to find those that are open, and a rule that lacks them is none.
+@test "without the modules that list sockets: refused whole, with what to do" {
+	serve web 127.0.0.1 8080
+	modprobe -a tcp_diag udp_diag
+	echo /bin/false >/proc/sys/kernel/modprobe
+	rmmod tcp_diag udp_diag
+	local status=0
+	portsteer add 80:8080 --user ps-web 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal "$status" 5
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "^portsteer: .*modprobe -a tcp_diag udp_diag"
+	assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
+	[ ! -e $STATE ]
+	echo "$MODPROBE" >/proc/sys/kernel/modprobe
+	portsteer add 80:8080 --user ps-web
+	answers web client http://$HERE4/
 }
