@@ -395,6 +395,7 @@ int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 	return ret ? ret : open_set(&host->hooks, set, error);
 }
 
+/* The hooks' links are detached, and whatever else is there goes too. */
 static int detach_entry(const char *name, void *folder)
 {
 	char path[PS_PATH];

@@ -160,10 +160,10 @@ static int read_message(struct dump *dump, const struct nlmsghdr *header)
 {
 	const struct nlmsgerr *failure = NLMSG_DATA(header);
 	const int *result = NLMSG_DATA(header);
+	bool told = header->nlmsg_len >= NLMSG_LENGTH(sizeof(*result));
 
 	if (header->nlmsg_type == NLMSG_DONE)
-		return header->nlmsg_len >= NLMSG_LENGTH(sizeof(*result)) && *result < 0 ? *result :
-											   1;
+		return told && *result < 0 ? *result : 1;
 	if (header->nlmsg_type == NLMSG_ERROR)
 		return header->nlmsg_len < NLMSG_LENGTH(sizeof(*failure)) || !failure->error ?
 			       -EBADMSG :

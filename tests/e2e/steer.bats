@@ -320,7 +320,7 @@ serve_root()
 }
 
 @test "a listener that stays busy is counted as an error, and others are not" {
-	local n
+	local n busy
 	serve -g web busy 127.0.0.1 8080 --reuseport --shared 3
 	busy=$PID
 	serve -g web web 127.0.0.1 8080 --reuseport
