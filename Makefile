@@ -56,7 +56,7 @@ LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
 OBJECTS := host instance $(PACKED_OBJECTS)
 # Built into user/objects.c.
-PACKED_OBJECTS := bind connect datagram cookie
+PACKED_OBJECTS := bind connect datagram
 PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 
 # The core does no I/O and is tested alone, also under the sanitisers.
@@ -99,11 +99,7 @@ all: $(B)/portsteer ## build build/portsteer (the default)
 $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 	$(say) BPF $@
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
-	$(Q)$(LLVM_STRIP) -g $(STRIP_OBJECT) $@
-
-# It reads no kernel types and has no global functions: what is said of its code is not
-# needed.
-$(B)/cookie.bpf.o: STRIP_OBJECT := -R .BTF.ext -R .rel.BTF.ext
+	$(Q)$(LLVM_STRIP) -g $@
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@

@@ -355,19 +355,12 @@ struct ps_scan_args {
 	__u32 pass;
 };
 /*
- * What it says: that it cannot look at sockets on this kernel; that a socket could not enter,
- * but may be able to later. A listener is busy (EBUSY) for some instructions of the worker
+ * What it says: that a socket could not enter, but may be able to later. A listener is busy (EBUSY) for some instructions of the worker
  * that frees the sockmap which it was in before (net/core/sock_map.c, sock_map_unref), and for
  * long when the worker is not let run just then. ENOMEM is taken for the same: entering takes
  * memory that the kernel must not wait for.
  */
-enum { PS_SCAN_BLIND = '?', PS_SCAN_BUSY = 'b' };
-
-/* A question to ps4_cookie, and its answer. */
-struct ps_asked {
-	__u64 socket; /* cookie of the socket that asks */
-	__u64 netns; /* cookie of its network namespace, 0 before it has been told */
-};
+enum { PS_SCAN_BUSY = 'b' };
 
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
@@ -387,7 +380,6 @@ _Static_assert(sizeof(struct ps_turn) == 16, "ABI");
 _Static_assert(sizeof(struct ps_trail) == 200, "ABI");
 _Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
-_Static_assert(sizeof(struct ps_asked) == 16, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");
 
 #endif

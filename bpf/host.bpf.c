@@ -104,17 +104,11 @@ static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const str
 	}
 }
 
-/* The cookie of a socket's network namespace. Where it is given out on request (Linux
- * 5.10), a namespace that has an instance has one: the tool asked for it. The verifier knows
- * the types, so that these are loads and no calls. */
+/* The cookie of a socket's network namespace. The verifier knows the types, so that these
+ * are loads and no calls. */
 static __always_inline __u64 namespace_of(const struct sock *sk)
 {
-	const struct net *net = sk->__sk_common.skc_net.net;
-	const struct net___v511 *old = (const void *)net;
-
-	if (bpf_core_field_exists(old->net_cookie.counter))
-		return old->net_cookie.counter;
-	return net->net_cookie;
+	return sk->__sk_common.skc_net.net->net_cookie;
 }
 
 /* The socket, as the kernel has it. */
@@ -125,21 +119,10 @@ static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
 	return sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
 }
 
-/* Before Linux 6.1, sock_ops programs have no helper for this. */
-static __always_inline __u64 cookie_of(struct bpf_sock_ops *ctx)
-{
-	const struct sock *full;
-
-	if (bpf_core_type_exists(btf_bpf_get_netns_cookie_sock_ops))
-		return bpf_get_netns_cookie(ctx);
-	full = socket_of(ctx);
-	return full ? namespace_of(full) : 0;
-}
-
 /* A socket that has just begun to listen, in its own process's listen(). */
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
-	__u64 cookie = cookie_of(ctx);
+	__u64 cookie = bpf_get_netns_cookie(ctx);
 	__u32 *index = bpf_map_lookup_elem(&netns, &cookie), i;
 	struct ps_subject subject = { .port = ctx->local_port };
 	struct ps_instance *inst;
@@ -228,16 +211,6 @@ static __always_inline void say(struct bpf_iter__task_file *ctx, char word)
 	bpf_seq_write(ctx->meta->seq, &word, sizeof(word));
 }
 
-/* Linux 5.10 cannot tell the socket of a file: say so, and user space does this. */
-static __always_inline bool is_blind(struct bpf_iter__task_file *ctx)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file))
-		return false;
-	if (!ctx->meta->seq_num)
-		say(ctx, PS_SCAN_BLIND);
-	return true;
-}
-
 /*
  * Every open file of every process that the reader can see. Not iter/tcp, which
  * would be the obvious choice: it goes on from the listening to the established
@@ -255,7 +228,7 @@ int ps4_scan(struct bpf_iter__task_file *ctx)
 	struct sock *sk;
 	__u32 key = 0;
 
-	if (is_blind(ctx) || !file)
+	if (!file)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;

@@ -12,7 +12,7 @@
 #define AF_INET 2
 
 /* The rarer parts are global functions, which the verifier looks at once, whatever leads
- * to them. They take the context and numbers, no other pointer, which Linux 5.10 refuses. */
+ * to them. */
 #define PS_PART __noinline
 
 /* A ruleset can be replaced while it is read; thousands of times slower than

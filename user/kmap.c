@@ -72,12 +72,7 @@ int ps_outer_write(int outer, const uint32_t *keys, const int *fds, uint32_t cou
 
 	if (!count || !bpf_map_update_batch(outer, keys, fds, &done, NULL))
 		return 0;
-	/* Kernels before 5.14 or so: one by one, each waiting for readers. */
-	for (uint32_t i = 0; i < count; i++) {
-		if (bpf_map_update_elem(outer, &keys[i], &fds[i], 0))
-			return -errno;
-	}
-	return 0;
+	return -errno;
 }
 
 int ps_wait_for_programs(void)

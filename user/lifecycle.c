@@ -12,7 +12,6 @@
 
 #include "anchor.h"
 #include "bpffs.h"
-#include "context.h"
 #include "instance.skel.h"
 #include "kmap.h"
 #include "netns.h"
@@ -264,25 +263,15 @@ static int load_program(const struct ps_host *host, uint32_t index, struct ps4_i
 	return ret ? ret : ps4_instance__load(skel);
 }
 
-/* Refused, it is loaded again with its context under the name that old kernels know. */
 static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_instance **result,
 			 struct ps_error *error)
 {
-	struct ps4_instance *skel = NULL;
-	int ret = -EINVAL;
+	struct ps4_instance *skel = ps4_instance__open();
+	int ret;
 
-	for (int again = 0; again <= 1 && ps_context_may_be_misnamed(ret); again++) {
-		ps4_instance__destroy(skel);
-		skel = ps4_instance__open();
-		ret = skel ? 0 : -errno;
-		if (!ret && again)
-			ret = ps_context_rename(skel->obj);
-		if (ret) {
-			ps4_instance__destroy(skel);
-			return ps_fail_kernel(error, ret, "read the built-in programs");
-		}
-		ret = load_program(host, index, skel);
-	}
+	if (!skel)
+		return ps_fail_kernel(error, errno, "read the built-in programs");
+	ret = load_program(host, index, skel);
 	if (!ret) {
 		*result = skel;
 		return 0;

@@ -469,56 +469,6 @@ int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each)
 	return ret;
 }
 
-/* The descriptor, if the one of this name in the process's folder is the socket's. */
-static int take_file(int process, int fds, const char *name, const struct ps_socket *socket)
-{
-	_cleanup_close_ int fd = -1;
-	char target[64], wanted[64];
-	ssize_t size = readlinkat(fds, name, target, sizeof(target) - 1);
-	socklen_t length = sizeof(uint64_t);
-	uint64_t cookie = 0;
-	int result;
-
-	target[size < 0 ? 0 : size] = '\0';
-	snprintf(wanted, sizeof(wanted), "socket:[%" PRIu32 "]", socket->inode);
-	if (strcmp(target, wanted))
-		return -ENOENT;
-	fd = (int)syscall(SYS_pidfd_getfd, process, (int)strtol(name, NULL, 10), 0);
-	/* The process may have another one there by now. */
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) ||
-	    cookie != socket->cookie)
-		return -ENOENT;
-	result = fd;
-	fd = -1;
-	return result;
-}
-
-static int take_from(pid_t pid, const struct ps_socket *socket)
-{
-	_cleanup_close_ int process = (int)syscall(SYS_pidfd_open, pid, 0);
-	__attribute__((cleanup(close_dir))) DIR *dir = NULL;
-	struct dirent *entry;
-	int fd = -ENOENT;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	dir = process < 0 ? NULL : opendir(path);
-	while (fd < 0 && dir && (entry = readdir(dir))) {
-		if (entry->d_name[0] != '.')
-			fd = take_file(process, dirfd(dir), entry->d_name, socket);
-	}
-	return fd;
-}
-
-int ps_socket_open(const struct ps_socket *socket)
-{
-	int fd = -ENOENT;
-
-	for (uint32_t i = 0; i < socket->process_count && fd < 0; i++)
-		fd = take_from(socket->processes[i].pid, socket);
-	return fd;
-}
-
 /* An IPv4 address in an IPv6 one, or NULL. */
 static const uint8_t *mapped_part(const struct ps_socket *socket)
 {

@@ -68,10 +68,6 @@ bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule 
  */
 int ps_sockets_find_processes(struct ps_sockets *sockets, uint32_t each);
 
-/* A descriptor of ours for a socket, from one of its processes: it is this very socket, by
- * its cookie. -ENOENT if no process lets us have it. */
-int ps_socket_open(const struct ps_socket *socket);
-
 /* The clients that a socket serves: "ipv4", "ipv6" or "dual". */
 const char *ps_socket_family(const struct ps_socket *socket);
 

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/vfs.h>
 
-#include "cookie.h"
 #include "util.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -166,9 +165,10 @@ static int read_cookie(struct ps_netns *netns, struct ps_error *error)
 			       netns->label, strerror(-fd));
 	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns->cookie, &size))
 		return 0;
-	/* Before Linux 5.14. */
 	if (errno == ENOPROTOOPT)
-		return ps_cookie_ask(netns, &netns->cookie, error);
+		return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOPROTOOPT,
+			       "this kernel does not tell the cookies of network namespaces "
+			       "(SO_NETNS_COOKIE, Linux 5.14); use Linux 6.1 or newer");
 	return ps_fail(error, PS_EXIT_FAILED, errno,
 		       "cannot read the cookie of network namespace %s: %s; try another --netns",
 		       netns->label, strerror(errno));

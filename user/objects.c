@@ -25,7 +25,6 @@
 EMBED(bind);
 EMBED(connect);
 EMBED(datagram);
-EMBED(cookie);
 
 /* A gzip file ends with the size of what is in it, 32 bits, little-endian (RFC 1952). */
 static size_t unpacked_size(const struct ps_object *object)

@@ -9,8 +9,6 @@ struct ps_object {
 	const unsigned char *begin, *end; /* gzip */
 };
 extern const struct ps_object ps_object_bind, ps_object_connect, ps_object_datagram;
-/* For old kernels: a question to the kernel. */
-extern const struct ps_object ps_object_cookie;
 
 /* The ELF file, allocated. 0, -ENOMEM or -EBADMSG. */
 int ps_object_unpack(const struct ps_object *object, void **elf, size_t *size);

@@ -37,23 +37,7 @@ int ps_load_result(int ret)
 	return ret && !may_load() ? -EPERM : ret;
 }
 
-/* Does the memory of maps count as locked (before Linux 5.11), and is there a limit? libbpf has
- * tried to raise it. */
-static bool memory_is_limited(void)
-{
-	int version = 0, release = 0;
-	struct rlimit limit;
-	struct utsname uts;
-
-	if (uname(&uts) || sscanf(uts.release, "%d.%d", &version, &release) != 2 ||
-	    getrlimit(RLIMIT_MEMLOCK, &limit))
-		return false;
-	return limit.rlim_cur != RLIM_INFINITY && (version < 5 || (version == 5 && release < 11));
-}
-
 const char *ps_rights(void)
 {
-	return memory_is_limited() ? "CAP_SYS_ADMIN and CAP_NET_ADMIN, and CAP_SYS_RESOURCE or "
-				     "LimitMEMLOCK=infinity" :
-				     "CAP_SYS_ADMIN and CAP_NET_ADMIN";
+	return "CAP_SYS_ADMIN and CAP_NET_ADMIN";
 }

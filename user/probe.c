@@ -15,7 +15,6 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
-#include "context.h"
 #include "host.h"
 #include "lifecycle.h"
 #include "netns.h"
@@ -76,27 +75,8 @@ static void try_cookie(struct ps_probe *probe)
 	struct ps_netns netns = PS_NETNS_NONE;
 
 	if (ps_netns_open(NULL, &netns, NULL))
-		lacks(f, probe->permitted ? PS_NO : PS_UNKNOWN,
-		      "neither SO_NETNS_COOKIE (Linux 5.14) nor a program tells it");
+		lacks(f, PS_NO, "no SO_NETNS_COOKIE (Linux 5.14)");
 	ps_netns_close(&netns);
-}
-
-/* Without this helper ps4_scan can be loaded, but finds nothing. */
-static void try_sock_from_file(struct ps_probe *probe)
-{
-	struct ps_feature *f = add(probe, "sock_from_file",
-				   "steer: the kernel finds open listeners; else the command does");
-	struct btf *btf = btf__load_vmlinux_btf();
-	int id = btf ? btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM) : -1;
-	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(btf, (__u32)id);
-	bool found = false;
-
-	for (__u32 i = 0; type && i < (__u32)btf_vlen(type) && !found; i++)
-		found = !strcmp(btf__name_by_offset(btf, btf_enum(type)[i].name_off),
-				"BPF_FUNC_sock_from_file");
-	if (!found)
-		lacks(f, PS_NO, "no bpf_sock_from_file (Linux 5.11)");
-	btf__free(btf);
 }
 
 /* A listener of this protocol on some port of the loopback address. */
@@ -145,9 +125,8 @@ struct object {
 	size_t size;
 };
 
-/* Load the object with one of its programs, or with all (NULL); `again`: where the usual way
- * was refused. */
-static int load_as(const struct object *o, const char *only, bool again)
+/* Load the object with one of its programs, or with all (NULL). */
+static int load(const struct object *o, const char *only)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "ps_probe");
 	struct bpf_object *object = bpf_object__open_mem(o->elf, o->size, &opts);
@@ -159,20 +138,9 @@ static int load_as(const struct object *o, const char *only, bool again)
 	bpf_object__for_each_program(program, object)
 		bpf_program__set_autoload(program,
 					  !only || !strcmp(bpf_program__name(program), only));
-	ret = again ? ps_context_rename(object) : 0;
-	if (!ret)
-		ret = bpf_object__load(object);
+	ret = ps_load_result(bpf_object__load(object));
 	bpf_object__close(object);
 	return ret;
-}
-
-static int load(const struct object *o, const char *only)
-{
-	int ret = load_as(o, only, false);
-
-	if (ps_context_may_be_misnamed(ret) && !load_as(o, only, true))
-		return 0;
-	return ps_load_result(ret);
 }
 
 /* What a program is for, by its name without the prefix. */
@@ -333,7 +301,6 @@ int ps_probe_run(struct ps_probe *probe, struct ps_error *error)
 	try_permission(probe);
 	try_files(probe);
 	try_cookie(probe);
-	try_sock_from_file(probe);
 	try_sockmap(probe, "tcp-sockmap", IPPROTO_TCP, "steer, connect: TCP listeners");
 	try_sockmap(probe, "mptcp-sockmap", IPPROTO_MPTCP, "steer, connect: MPTCP listeners");
 	if (try_programs(probe))

@@ -10,11 +10,9 @@
 #include "bpffs.h"
 #include "listeners.h"
 #include "patience.h"
-#include "scan_files.h"
 #include "util.h"
 
-/* Read the iterator to its end. -EOPNOTSUPP if it says that it is blind, -EBUSY if some
- * sockets were busy. */
+/* Read the iterator to its end. -EBUSY if some sockets were busy. */
 static int drain(int link)
 {
 	_cleanup_close_ int iter = bpf_iter_create(link);
@@ -28,8 +26,6 @@ static int drain(int link)
 	while ((got = read(iter, said, sizeof(said)))) {
 		if (got < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
-		if (got > 0 && memchr(said, PS_SCAN_BLIND, (size_t)got))
-			return -EOPNOTSUPP;
 		if (got > 0 && memchr(said, PS_SCAN_BUSY, (size_t)got))
 			ret = -EBUSY;
 	}
@@ -126,7 +122,5 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 		return 0;
 	for (; args.pass < most && !ret; args.pass += PS_SCAN_MATCHES)
 		ret = run_patiently(host, args, &patience);
-	if (ret == -EOPNOTSUPP && netns)
-		return ps_scan_files(host, netns, index, state, error);
 	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
 }

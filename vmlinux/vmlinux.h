@@ -48,12 +48,9 @@ typedef struct {
 	__s64 counter;
 } atomic64_t;
 
-/* net/net_namespace.h; the cookie was an atomic64_t until 5.11, 0 until it was asked for. */
+/* net/net_namespace.h */
 struct net {
 	__u64 net_cookie;
-};
-struct net___v511 {
-	atomic64_t net_cookie;
 };
 typedef struct {
 	struct net *net;
@@ -106,10 +103,6 @@ struct bpf_iter__task_file {
 };
 
 #pragma clang attribute pop
-
-/* net/core/filter.c, where BPF_CALL_1 makes the type of a helper: it is there if the helper
- * is, which tells which kinds of program have it, as its number does not. */
-typedef __u64 (*btf_bpf_get_netns_cookie_sock_ops)(struct bpf_sock_ops_kern *ctx);
 
 /* linux/in.h */
 enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136 };

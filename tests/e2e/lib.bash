@@ -139,19 +139,10 @@ kill_servers()
 	done < <(find "$PS_TEST_CGROUP" -depth -type d)
 }
 
-# kill_cgroup FOLDER: kill all that is in it or below. Before Linux 5.14 none may run, and
-# make another, while they are looked for.
+# kill_cgroup FOLDER: kill all that is in it or below.
 kill_cgroup()
 {
-	if [ -e "$1/cgroup.kill" ]; then
-		echo 1 >"$1/cgroup.kill"
-		return
-	fi
-	local pids
-	echo 1 >"$1/cgroup.freeze"
-	mapfile -t pids < <(find "$1" -name cgroup.procs -exec cat {} +)
-	[ ${#pids[@]} = 0 ] || kill -9 "${pids[@]}" || true
-	echo 0 >"$1/cgroup.freeze"
+	echo 1 >"$1/cgroup.kill"
 }
 
 cgroup_empty()

@@ -558,13 +558,6 @@ in_cgroup_made()
 }
 
 @test "an MPTCP listener is served, or counted as an error where the kernel refuses it" {
-	# Debian's 5.10 has no such sockets.
-	if [ "$(sysctl -ne net.mptcp.enabled)" != 1 ] && [[ $(uname -r) == 5.* ]]; then
-		if serve web 127.0.0.1 8080 --mptcp; then
-			return 1
-		fi
-		return 0
-	fi
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080 --mptcp
 	if [ "$(listener_count 80:8080/tcp)" = 0 ]; then
@@ -596,11 +589,10 @@ in_cgroup_made()
 
 # --- several listeners -------------------------------------------------------------
 
-# What a dead worker had not accepted goes to another. Before Linux 5.14 it is lost: such a
-# connection is "broken", which is no matter of steering.
+# What a dead worker had not accepted goes to another.
 migrate()
 {
-	sysctl -qw net.ipv4.tcp_migrate_req=1 2>/dev/null || [[ $(uname -r) == 5.* ]]
+	sysctl -qw net.ipv4.tcp_migrate_req=1
 }
 
 @test "64 reuseport workers, killed one after the other: no connection fails" {
