@@ -16,6 +16,11 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
 STRIP ?= -s
 B := build
+# For the tests of upgrade, in another B: `build` is a build of the same layout with other
+# programs, `layout` one of another layout.
+VARIANT ?=
+variant := $(VARIANT:build=-DPS_OTHER_BUILD)
+variant := $(variant:layout=-DPS_OTHER_LAYOUT)
 
 # The last of the names that is installed, /usr/sbin being searched too: clang's
 # tools may be there with a version only, and bpftool is not in a user's PATH.
@@ -33,7 +38,7 @@ ARCH ?= $(patsubst riscv%,riscv,$(patsubst s390%,s390,$(patsubst ppc%,powerpc,$(
 	aarch64%,arm64,$(patsubst x86_64,x86,$(patsubst i%86,x86,$(machine)))))))
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibpf \
+BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -D__TARGET_ARCH_$(ARCH) -Ivmlinux -Ibpf $(variant) \
 	-idirafter /usr/include/$(MULTIARCH) -Wall -Wextra -Werror
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -42,8 +47,8 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 # Small before fast: what has to be fast is in bpf/.
 CFLAGS ?= -Os -g
 # As sources write it, so that theirs is no other definition.
-COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' -I$(B) -Iuser -I. \
-	$(WARNINGS) -MMD -MP
+COMMON := -std=gnu11 -D_GNU_SOURCE= -DPORTSTEER_VERSION='"$(VERSION)"' \
+	-DPS_OBJECTS='"$(B)"' $(variant) -I$(B) -Iuser -I. $(WARNINGS) -MMD -MP
 HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
 # Nobody unwinds the stack of the program; debuggers have their own tables.
 SMALL := -fno-asynchronous-unwind-tables -fno-unwind-tables

@@ -6,19 +6,26 @@
  * Byte order: ports are in host byte order everywhere in this file, addresses
  * are in network byte order. Every struct is free of implicit padding, and its
  * size is asserted below. A change to anything here is a change of
- * PORTSTEER_ABI, and with it of the names of all pinned objects.
+ * PORTSTEER_ABI.
  */
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
 
-#define PORTSTEER_ABI 4
-/* Kernel objects are called by this prefix and their pin's name ("ps4_netns"):
- * an object of another ABI is recognised before a byte of it is read. */
+/* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
+ * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
+#ifndef PS_OTHER_LAYOUT
+#define PORTSTEER_ABI 5
+#define PS_SPARE(count)
+#else
+#define PORTSTEER_ABI 9999
+#define PS_SPARE(count) __u64 spare[count];
+#endif
+/* Kernel objects are called by this prefix and their pin's name ("ps4_netns"). */
 #define PORTSTEER_PREFIX "ps4_"
-/* Objects that an upgrade hands on, whatever the ABI: maps "ps_bound", and "ps_trails"
+/* Objects that an upgrade hands on, whatever the layout: maps "ps_bound", and "ps_trails"
  * with "ps_turns" and "ps_reached", whose layouts have numbers of their own (a change of
  * struct ps_bound, of what its rule means, or of structs ps_trail or ps_turn is a new one),
- * and "ps_alive". user/carry.h says what else builds of different ABIs know of each other. */
+ * and "ps_alive". user/build.h says what else builds of different layouts know of each other. */
 #define PORTSTEER_CARRIED "ps_"
 enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 2 };
 
@@ -70,6 +77,7 @@ enum {
 
 /* One instance as the shared programs see it (map "instances"). */
 struct ps_instance {
+	PS_SPARE(4)
 	__u64 active; /* the ruleset word in force */
 	__u64 pending; /* the word being prepared: listeners are admitted for it too */
 	__u64 cookie; /* the network namespace's cookie */
@@ -96,6 +104,7 @@ struct ps_front {
 
 /* A bucket is what one lookup fetches. */
 struct ps_bucket {
+	PS_SPARE(8)
 	struct ps_front cell[4];
 	__u64 reserved[2];
 };
@@ -130,12 +139,17 @@ struct ps_prefix_key {
  * are in the map "hits", the others in "hits_more", PS_HITS_CHUNK a chunk.
  */
 struct ps_hits {
+	PS_SPARE(1)
 	__u64 steered; /* handed to an admitted listener */
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
 	__u64 last; /* jiffies of the last of these */
 };
+#ifndef PS_OTHER_LAYOUT
 enum { PS_HITS_SMALL = 32, PS_HITS_CHUNK = 256, PS_HITS_CHUNKS = 1024 };
+#else
+enum { PS_HITS_SMALL = 4, PS_HITS_CHUNK = 8192, PS_HITS_CHUNKS = 32 };
+#endif
 
 /* What happened to the listeners of one target; counted atomically. */
 struct ps_events {
@@ -197,6 +211,7 @@ enum ps_admit_flags {
 	PS_ADMIT_FRESH = 1, /* a target that the ruleset before did not have */
 };
 struct ps_admit {
+	PS_SPARE(1)
 	__u16 port;
 	__u16 flags; /* enum ps_admit_flags */
 	__u32 next;
@@ -341,8 +356,7 @@ struct ps_owner {
 
 /*
  * One pass of the scan for open listeners: of the targets that a socket matches, those from
- * `pass`'s lower half on, PS_SCAN_MATCHES at the most. Its upper half has flags; builds of this
- * ABI before there were any never say PS_SCAN_BUSY, and so are never given one.
+ * `pass`'s lower half on, PS_SCAN_MATCHES at the most. Its upper half has flags.
  */
 enum { PS_SCAN_MATCHES = 4 };
 enum ps_scan_flags {
@@ -355,21 +369,23 @@ struct ps_scan_args {
 	__u32 pass;
 };
 /*
- * What it says: that a socket could not enter, but may be able to later. A listener is busy (EBUSY) for some instructions of the worker
- * that frees the sockmap which it was in before (net/core/sock_map.c, sock_map_unref), and for
- * long when the worker is not let run just then. ENOMEM is taken for the same: entering takes
- * memory that the kernel must not wait for.
+ * What it says: that a socket could not enter, but may be able to later. A listener is busy
+ * (EBUSY) for some instructions of the worker that frees the sockmap which it was in before
+ * (net/core/sock_map.c, sock_map_unref), and for long when the worker is not let run just then.
+ * ENOMEM is taken for the same: entering takes memory that the kernel must not wait for.
  */
 enum { PS_SCAN_BUSY = 'b' };
 
+#ifndef PS_OTHER_LAYOUT
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
-_Static_assert(sizeof(struct ps_front) == 12, "ABI");
 _Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
-_Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
 _Static_assert(sizeof(struct ps_hits) == 32, "ABI");
+_Static_assert(sizeof(struct ps_admit) == 16, "ABI");
+#endif
+_Static_assert(sizeof(struct ps_front) == 12, "ABI");
+_Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
 _Static_assert(sizeof(struct ps_events) == 32, "ABI");
 _Static_assert(sizeof(struct ps_bind_events) == sizeof(struct ps_events), "ABI");
-_Static_assert(sizeof(struct ps_admit) == 16, "ABI");
 _Static_assert(sizeof(struct ps_bind) == 36, "ABI");
 _Static_assert(sizeof(struct ps_bound) == 16, "ABI");
 _Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_events), "ABI");

@@ -177,21 +177,24 @@ int ps_bpffs_pin(int fd, const char *path)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
-/* Those of ABI 2 had its prefix, all others have their own. */
-static bool is_carried(const char *name)
+int ps_bpffs_replace(int fd, const char *path)
 {
-	static const char *const first[] = { "ps2_bound", "ps2_trails", "ps2_alive" };
+	char aside[PS_PATH];
+	int ret;
 
-	for (size_t i = 0; i < PS_ARRAY_SIZE(first); i++) {
-		if (!strcmp(name, first[i]))
-			return true;
-	}
-	return !strncmp(name, PORTSTEER_CARRIED, strlen(PORTSTEER_CARRIED));
+	ps_bpffs_path(aside, PS_REPLACING);
+	ret = ps_bpffs_pin(fd, aside);
+	if (ret || !rename(aside, path))
+		return ret;
+	ret = -errno;
+	unlink(aside);
+	return ret;
 }
 
 bool ps_name_is_ours(const char *name)
 {
-	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) || is_carried(name);
+	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ||
+	       !strncmp(name, PORTSTEER_CARRIED, strlen(PORTSTEER_CARRIED));
 }
 
 /* What the descriptor is: "anon_inode:bpf-map" and so on. */
@@ -253,6 +256,24 @@ int ps_bpffs_open_map(const char *path)
 		return fd;
 	close(fd);
 	return ret ? ret : -EPROTO;
+}
+
+int ps_bpffs_open_map_of(const char *path, enum bpf_map_type type, uint32_t key, uint32_t value)
+{
+	int fd = ps_bpffs_open_map(path), ret = 0;
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	if (fd < 0)
+		return fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		ret = -errno;
+	else if (info.type != type || info.key_size != key || info.value_size != value)
+		ret = -EBADMSG;
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
 }
 
 int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info)

@@ -48,6 +48,10 @@ void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 
 /* Pin an object at an absolute path, replacing what is there. */
 int ps_bpffs_pin(int fd, const char *path);
+/* The same at one instant: there is always one of both. A kill may leave PS_REPLACING in the
+ * state folder. */
+#define PS_REPLACING "replacing"
+int ps_bpffs_replace(int fd, const char *path);
 
 /* Open a pinned map or program and check its name for our ABI: a descriptor,
  * -ENOENT, -EPROTO for an object of another ABI, or another -errno. */
@@ -62,6 +66,8 @@ bool ps_name_is_ours(const char *name);
 int ps_bpffs_open_any(const char *path);
 /* The same for a map and for a link; -EPROTO if it is something else. */
 int ps_bpffs_open_map(const char *path);
+/* For a map with such elements; -EBADMSG if it has others. */
+int ps_bpffs_open_map_of(const char *path, enum bpf_map_type type, uint32_t key, uint32_t value);
 int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info);
 
 /* Remove the pin of a link, if it is there, and detach the link; any other file is removed. Once

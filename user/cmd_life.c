@@ -70,16 +70,16 @@ int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error)
 	if (ret)
 		return ret;
 	if (cli->json)
-		printf("{\"changed\":%s,\"from_abi\":%" PRIu32 ",\"abi\":%d,\"namespaces\":%zu,"
-		       "\"rules\":%zu,\"lost_bound\":%s,\"lost_connected\":%s}\n",
-		       u.changed ? "true" : "false", u.from, PORTSTEER_ABI, u.instances, u.rules,
-		       u.lost_bound ? "true" : "false", u.lost_trails ? "true" : "false");
+		printf("{\"changed\":%s,\"rebuilt\":%s,\"namespaces\":%zu,\"rules\":%zu,"
+		       "\"lost_bound\":%s,\"lost_connected\":%s}\n",
+		       u.changed ? "true" : "false", u.rebuilt ? "true" : "false", u.instances,
+		       u.rules, u.lost_bound ? "true" : "false", u.lost_trails ? "true" : "false");
 	else if (!cli->quiet && !u.changed)
 		puts("nothing to do: what is loaded is this version's");
 	else if (!cli->quiet) {
-		printf("upgraded from ABI %" PRIu32 " to %d: %zu network namespace%s, %zu rule%s\n",
-		       u.from, PORTSTEER_ABI, u.instances, u.instances == 1 ? "" : "s", u.rules,
-		       u.rules == 1 ? "" : "s");
+		printf("upgraded: %zu network namespace%s, %zu rule%s%s\n", u.instances,
+		       u.instances == 1 ? "" : "s", u.rules, u.rules == 1 ? "" : "s",
+		       u.rebuilt ? "; counters begin again, as their layout has changed" : "");
 		tell_lost(&u);
 	}
 	return 0;

@@ -15,6 +15,7 @@
 #include "host.h"
 #include "objects.h"
 #include "privilege.h"
+#include "swap.h"
 #include "util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };
@@ -188,31 +189,29 @@ static int taken_over(const struct ps_hooks *hooks, int object)
 					    -1;
 }
 
+/* May a set's programs use this map of another set? */
+static bool shares(enum ps_set set, enum ps_set other)
+{
+	return set == other || (set == PS_SET_DATAGRAM && other == PS_SET_CONNECT);
+}
+
+/* Is it what the object calls a map? libbpf puts the object's name in front of ".data". */
+static bool is_called(const char *name, const char *map)
+{
+	return !strcmp(name, map) || (map[0] == '.' && strstr(name, map));
+}
+
 /* A map of this name that is loaded already, or -1. */
 static int loaded_map(const struct ps_host *host, enum ps_set set, const char *name)
 {
 	for (int i = 0; i < PS_HOOKS_FDS; i++) {
-		if (objects[i].set == set && objects[i].map && !strcmp(name, objects[i].map) &&
-		    taken_over(&host->hooks, i) >= 0)
-			return taken_over(&host->hooks, i);
-	}
-	for (int i = 0; i < PS_HOST_FDS; i++) {
-		if (!strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) &&
-		    !strcmp(name + strlen(PORTSTEER_PREFIX), ps_host_pin[i]))
-			return host->fd[i];
-	}
-	if (set != PS_SET_DATAGRAM)
-		return -1;
-	for (int i = 0; i < PS_HOOKS_FDS; i++) {
-		const char *map = objects[i].map;
-
-		if (objects[i].set != PS_SET_CONNECT || !map)
+		if (!objects[i].map || !shares(set, objects[i].set) ||
+		    !is_called(name, objects[i].map))
 			continue;
-		/* libbpf puts the object's name in front of ".data". */
-		if (!strcmp(name, map) || (map[0] == '.' && strstr(name, map)))
-			return host->hooks.fd[i];
+		return taken_over(&host->hooks, i) >= 0 ? taken_over(&host->hooks, i) :
+							  host->hooks.fd[i];
 	}
-	return -1;
+	return ps_host_map(host, name);
 }
 
 static int reuse_maps(const struct ps_host *host, enum ps_set set, struct bpf_object *object)
@@ -343,7 +342,9 @@ static int publish(const struct ps_hooks *hooks, const struct bpf_object *object
 	return ret;
 }
 
-static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
+/* Load a set's object, its maps being those that are loaded already. */
+static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_object **loaded,
+		       struct ps_error *error)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
 	_cleanup_free_ void *elf = NULL;
@@ -360,21 +361,63 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 	ret = reuse_maps(host, set, object);
 	if (!ret)
 		ret = ps_load_result(bpf_object__load(object));
-	if (ret == -EPERM) {
-		ret = ps_fail_kernel(error, ret, "load the programs on the root cgroup");
-	} else if (ret) {
-		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-			      "this kernel cannot load the programs of %s mode (%s), which need %s; "
-			      "use Linux 6.1 or newer",
-			      set == PS_SET_BIND ? "bind" : "connect", strerror(-ret),
-			      sets[set].needs);
-	} else {
-		ret = publish(&host->hooks, object, set, cgroup);
-		if (ret)
-			ret = ps_fail_kernel(error, ret, "attach programs to the root cgroup");
+	if (!ret) {
+		*loaded = object;
+		return 0;
 	}
 	bpf_object__close(object);
-	return ret;
+	if (ret == -EPERM)
+		return ps_fail_kernel(error, ret, "load the programs on the root cgroup");
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
+		       "this kernel cannot load the programs of %s mode (%s), which need %s; "
+		       "use Linux 6.1 or newer",
+		       set == PS_SET_BIND ? "bind" : "connect", strerror(-ret), sets[set].needs);
+}
+
+static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
+{
+	struct bpf_object *object;
+	int ret = load_object(host, set, &object, error);
+
+	if (ret)
+		return ret;
+	ret = publish(&host->hooks, object, set, cgroup);
+	bpf_object__close(object);
+	return ret ? ps_fail_kernel(error, ret, "attach programs to the root cgroup") : 0;
+}
+
+/* Where the pin of a program is, "" if it has none. */
+static void pin_of(enum ps_set set, const char *program, char path[PS_PATH])
+{
+	path[0] = '\0';
+	for (int i = 0; i < PS_HOOKS_FDS; i++) {
+		if (objects[i].set == set && objects[i].program &&
+		    !strcmp(objects[i].program, program))
+			ps_bpffs_path(path, "host/%s/%s", sets[set].name, objects[i].pin);
+	}
+}
+
+int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
+		  struct ps_error *error)
+{
+	struct bpf_object *object;
+	struct bpf_program *program;
+	char pin[PS_PATH], folder[PS_PATH];
+	int ret = load_object(host, set, &object, error);
+
+	if (ret)
+		return ret;
+	ps_bpffs_path(folder, "host/%s", sets[set].name);
+	bpf_object__for_each_program(program, object)
+	{
+		pin_of(set, bpf_program__name(program), pin);
+		if (!ret)
+			ret = ps_swap_add(swap, bpf_program__fd(program), pin, *pin ? "" : folder,
+					  BPF_LINK_TYPE_CGROUP,
+					  bpf_program__expected_attach_type(program));
+	}
+	bpf_object__close(object);
+	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
 }
 
 int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)

@@ -45,7 +45,7 @@ enum ps_hooks_fd {
 struct ps_takeover {
 	int bound, trails, turns, reached; /* -1: begin with an empty one */
 	/* Let `folder` (of the set's name) have the links that `program` is to get; how many
-	 * they are, or -errno. Without any it is attached as ever. */
+	 * they are, or -errno. Without any the program is attached anew. */
 	int (*adopt)(int program, enum bpf_attach_type type, const char *set, const char *folder);
 };
 
@@ -69,6 +69,13 @@ void ps_hooks_close(struct ps_hooks *hooks);
 
 /* Load and attach a set, if it is not. Needs the lock. */
 int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error);
+
+/* Load a set's programs anew, with the maps of those that are loaded, and hand each to `fn`
+ * with where its pin is, if it has one, and the folder of the links that it is to get: paths,
+ * "" for none. A non-zero result ends it. */
+struct ps_swap;
+int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
+		  struct ps_error *error);
 
 /* Detach and remove a set, in one instant, and close it. Needs the lock. */
 int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set);

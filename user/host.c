@@ -10,9 +10,10 @@
 #include <bpf/libbpf.h>
 
 #include "bpffs.h"
-#include "carry.h"
+#include "build.h"
 #include "host.skel.h"
 #include "privilege.h"
+#include "swap.h"
 #include "util.h"
 
 const char *const ps_host_pin[PS_HOST_FDS] = {
@@ -65,10 +66,25 @@ static int fail_open(struct ps_error *error, int ret, const char *path)
 	return ps_fail_kernel(error, ret, "open the shared state");
 }
 
+/* Is what is loaded of this layout? */
+static int check_layout(struct ps_error *error)
+{
+	struct ps_build build;
+	char folder[PS_PATH];
+	int ret;
+
+	ps_bpffs_path(folder, ".");
+	ret = ps_build_read(folder, &build, NULL);
+	if (!ret && build.abi != PORTSTEER_ABI)
+		ret = -EPROTO;
+	ps_bpffs_path(folder, "host");
+	return ret ? fail_open(error, ret, folder) : 0;
+}
+
 static int open_pins(struct ps_host *host, struct ps_error *error)
 {
 	char path[PS_PATH];
-	int ret = 0;
+	int ret = check_layout(error);
 
 	for (int i = 0; i < PS_HOST_FDS && !ret; i++) {
 		ps_bpffs_path(path, "host/%s", ps_host_pin[i]);
@@ -170,29 +186,78 @@ const void *ps_host_elf(size_t *size)
 	return ps4_host__elf_bytes(size);
 }
 
-static int load_host(struct ps_error *error)
+int ps_host_map(const struct ps_host *host, const char *name)
+{
+	if (strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)))
+		return -1;
+	for (int i = 0; i < PS_HOST_FDS; i++) {
+		if (!strcmp(name + strlen(PORTSTEER_PREFIX), ps_host_pin[i]))
+			return host->fd[i];
+	}
+	return -1;
+}
+
+/* Load the object; `host`: with the maps that are loaded, or NULL for new ones. */
+static int load_object(const struct ps_host *host, struct ps4_host **loaded, struct ps_error *error)
 {
 	struct ps4_host *skel = ps4_host__open();
-	int ret;
+	struct bpf_map *map;
+	int ret = 0;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = ps_load_result(ps4_host__load(skel));
-	if (ret == -EPERM) {
-		ret = ps_fail_kernel(error, ret, "load the shared programs");
-	} else if (ret) {
-		ret = ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-			      "this kernel cannot load the programs that find listeners (%s); use "
-			      "Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and "
-			      "CONFIG_CGROUP_BPF",
-			      strerror(-ret));
-	} else {
-		ret = publish_host(skel);
-		if (ret)
-			ret = ps_fail_kernel(error, ret, "pin the shared programs");
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		int fd = host ? ps_host_map(host, bpf_map__name(map)) : -1;
+
+		if (!ret && fd >= 0)
+			ret = bpf_map__reuse_fd(map, fd);
+	}
+	if (!ret)
+		ret = ps_load_result(ps4_host__load(skel));
+	if (!ret) {
+		*loaded = skel;
+		return 0;
 	}
 	ps4_host__destroy(skel);
-	return ret;
+	if (ret == -EPERM)
+		return ps_fail_kernel(error, ret, "load the shared programs");
+	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
+		       "this kernel cannot load the programs that find listeners (%s); use "
+		       "Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and "
+		       "CONFIG_CGROUP_BPF",
+		       strerror(-ret));
+}
+
+static int load_host(struct ps_error *error)
+{
+	struct ps4_host *skel;
+	int ret = load_object(NULL, &skel, error);
+
+	if (ret)
+		return ret;
+	ret = publish_host(skel);
+	ps4_host__destroy(skel);
+	return ret ? ps_fail_kernel(error, ret, "pin the shared programs") : 0;
+}
+
+int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_error *error)
+{
+	char folder[PS_PATH], listen[PS_PATH], scan[PS_PATH];
+	struct ps4_host *skel;
+	int ret = load_object(host, &skel, error);
+
+	if (ret)
+		return ret;
+	ps_bpffs_path(folder, "host");
+	ps_bpffs_path(listen, "host/%s", ps_host_pin[PS_HOST_LISTEN]);
+	ps_bpffs_path(scan, "host/%s", ps_host_pin[PS_HOST_SCAN]);
+	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_listen), listen, folder,
+			  BPF_LINK_TYPE_CGROUP, BPF_CGROUP_SOCK_OPS);
+	if (!ret)
+		ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_scan), scan, "", 0, 0);
+	ps4_host__destroy(skel);
+	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
 }
 
 int ps_host_load(struct ps_host *host, struct ps_error *error)

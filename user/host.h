@@ -47,6 +47,14 @@ int ps_host_open(struct ps_host *host, struct ps_error *error);
 int ps_host_load(struct ps_host *host, struct ps_error *error);
 void ps_host_close(struct ps_host *host);
 
+/* The shared map that objects call by this name, or -1. */
+int ps_host_map(const struct ps_host *host, const char *name);
+
+/* Load the shared programs anew, with the maps of those that are loaded; they are added to
+ * `swap`. */
+struct ps_swap;
+int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_error *error);
+
 /* The object file of the shared programs. */
 const void *ps_host_elf(size_t *size);
 

@@ -13,6 +13,7 @@
 
 #include "anchor.h"
 #include "bpffs.h"
+#include "kmap.h"
 #include "lifecycle.h"
 #include "plan_bind.h"
 #include "plan_connect.h"
@@ -228,7 +229,11 @@ static int store_plan(struct ps_host *host, struct ps_tables *t, const struct ps
 
 	if (ret)
 		return ret;
-	ret = ps_tables_reserve(t, plan);
+	/* A program that still reads a ruleset of before must not admit its target's listener to
+	 * the target that has the id next. */
+	ret = plan->wait ? ps_wait_for_programs() : 0;
+	if (!ret)
+		ret = ps_tables_reserve(t, plan);
 	if (!ret)
 		ret = ps_tables_store(t, plan, before);
 	if (!ret)
@@ -327,6 +332,20 @@ static bool has_prefixes(const struct ps_ruleset *rules)
 	return false;
 }
 
+/* Give up the ruleset that is being prepared, or was when a command was killed. Listeners may
+ * be on their way to its new targets, whose ids the next one gives out again: wait for them.
+ * `pending` says until then that there was one. */
+static int give_up_pending(struct ps_tables *t, uint64_t word)
+{
+	int ret;
+
+	ps_store(&t->instance->pending, ps_fetch(&t->instance->active) ? 0 : PS_WORD_LIFE(word));
+	ret = ps_wait_for_programs();
+	if (!ret)
+		ps_store(&t->instance->pending, word);
+	return ret;
+}
+
 /* Replace the ruleset in force by `rules`. */
 static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
@@ -342,17 +361,20 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	ret = ps_plan_build(rules, before, word, &plan, error);
 	if (ret)
 		return ret;
-	ps_store(&t->instance->pending, word);
-	if (pending != word)
+	if (pending != word) {
+		ret = give_up_pending(t, word);
 		tidy(host, t, PS_WORD_GEN(word), true);
-	ret = prepare(host, t, netns, &plan, before, error);
+	}
+	ret = ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") :
+		    prepare(host, t, netns, &plan, before, error);
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
 		narrow_filter(t->filter, plan.filter);
+		ps_tables_retire(t, &plan.state, plan.wait ? 0 : before->retired_count);
 		tidy(host, t, plan.state.generation, prefixes);
 		release_steer(t, &plan.state.rules);
 	} else {
-		ps_store(&t->instance->pending, word);
+		give_up_pending(t, word);
 		tidy(host, t, PS_WORD_GEN(word), prefixes);
 		release_steer(t, &before->rules);
 	}
@@ -360,29 +382,18 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	return ret;
 }
 
-/* Let a scan look for the listeners of all targets. */
-static void renew_all(struct ps_plan *plan)
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
+	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error)
 {
-	for (size_t i = 0; i < plan->state.target_count; i++)
-		plan->state.targets[i].fresh = true;
-	for (size_t i = 0; i < plan->admit_count; i++)
-		plan->admits[i].flags |= PS_ADMIT_FRESH;
-}
-
-int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
-	       struct ps_error *error)
-{
+	const struct ps_state before = { .generation = generation, .rules = *rules };
 	struct ps_tables tables = PS_TABLES_NONE;
 	struct ps_plan plan = {};
 	int ret = ps_tables_open(host, cookie, index, &tables, error);
 
 	if (!ret)
-		ret = ps_plan_build(&before->rules, before, ps_present_word(tables.instance), &plan,
-				    error);
-	if (!ret) {
-		renew_all(&plan);
-		ret = store_plan(host, &tables, &plan, before, error);
-	}
+		ret = ps_plan_build(rules, &before, ps_present_word(tables.instance), &plan, error);
+	if (!ret)
+		ret = store_plan(host, &tables, &plan, &before, error);
 	if (!ret) {
 		ps_store(&tables.instance->pending, plan.word);
 		ps_store(&tables.instance->active, plan.word);
@@ -429,7 +440,8 @@ static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
 	    !has_idle(host, PS_SET_CONNECT, rules, PS_MODE_CONNECT) &&
 	    !has_idle(host, PS_SET_DATAGRAM, rules, PS_MODE_CONNECT))
 		return;
-	ps_store(&t->instance->pending, word);
+	if (pending && give_up_pending(t, word))
+		return;
 	tidy(host, t, PS_WORD_GEN(word), pending);
 }
 

@@ -17,6 +17,7 @@
 #include "netns.h"
 #include "privilege.h"
 #include "saved.h"
+#include "swap.h"
 #include "tables.h"
 #include "util.h"
 
@@ -252,26 +253,53 @@ static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t i
 	return ret ? ret : ps_bpffs_pin(alive, path);
 }
 
-static int load_program(const struct ps_host *host, uint32_t index, struct ps4_instance *skel)
+/* Is it what the object calls the map with this pin? libbpf puts the object's name in front of
+ * ".data", which the filter is. */
+static bool is_called(const char *name, int pin)
 {
-	int ret;
+	if (pin == PS_INST_FILTER)
+		return strstr(name, ".data");
+	return !strcmp(name + strlen(PORTSTEER_PREFIX), ps_instance_pin[pin]);
+}
+
+/* The map that the program is to use, of those that are loaded; -1 for a new one. */
+static int loaded_map(const struct ps_host *host, const struct ps_tables *tables, const char *name)
+{
+	for (int i = 0; tables && i < PS_INST_FDS; i++) {
+		if (is_called(name, i))
+			return tables->fd[i];
+	}
+	return ps_host_map(host, name);
+}
+
+/* `tables`: those of the instance, if it is loaded, or NULL. */
+static int load_program(const struct ps_host *host, const struct ps_tables *tables, uint32_t index,
+			struct ps4_instance *skel)
+{
+	struct bpf_map *map;
+	int ret = 0;
 
 	skel->rodata->instance = index;
-	ret = bpf_map__reuse_fd(skel->maps.ps4_instances, host->fd[PS_HOST_INSTANCES]);
-	if (!ret)
-		ret = bpf_map__reuse_fd(skel->maps.ps4_events, host->fd[PS_HOST_EVENTS]);
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		const char *name = bpf_map__name(map);
+		int fd = strstr(name, ".rodata") ? -1 : loaded_map(host, tables, name);
+
+		if (!ret && fd >= 0)
+			ret = bpf_map__reuse_fd(map, fd);
+	}
 	return ret ? ret : ps4_instance__load(skel);
 }
 
-static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_instance **result,
-			 struct ps_error *error)
+static int load_instance(const struct ps_host *host, const struct ps_tables *tables, uint32_t index,
+			 struct ps4_instance **result, struct ps_error *error)
 {
 	struct ps4_instance *skel = ps4_instance__open();
 	int ret;
 
 	if (!skel)
 		return ps_fail_kernel(error, errno, "read the built-in programs");
-	ret = load_program(host, index, skel);
+	ret = load_program(host, tables, index, skel);
 	if (!ret) {
 		*result = skel;
 		return 0;
@@ -285,6 +313,26 @@ static int load_instance(const struct ps_host *host, uint32_t index, struct ps4_
 		       strerror(-ret));
 }
 
+int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, struct ps_swap *swap,
+		  struct ps_error *error)
+{
+	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
+	char folder[PS_PATH], pin[PS_PATH];
+	struct ps4_instance *skel;
+	int ret = ps_tables_open(host, cookie, index, &tables, error);
+
+	if (!ret)
+		ret = load_instance(host, &tables, index, &skel, error);
+	if (ret)
+		return ret;
+	ps_bpffs_path(folder, FOLDER, cookie);
+	ps_bpffs_path(pin, FOLDER "/steer", cookie);
+	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_steer), pin, folder,
+			  BPF_LINK_TYPE_NETNS, BPF_SK_LOOKUP);
+	ps4_instance__destroy(skel);
+	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
+}
+
 const void *ps_instance_elf(size_t *size)
 {
 	return ps4_instance__elf_bytes(size);
@@ -295,7 +343,7 @@ int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, in
 {
 	struct ps_instance *me = &host->instances[index];
 	struct ps4_instance *skel = NULL;
-	int ret = load_instance(host, index, &skel, error);
+	int ret = load_instance(host, NULL, index, &skel, error);
 
 	if (ret || !skel)
 		return ret ? ret : -EINVAL;

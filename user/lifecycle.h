@@ -35,11 +35,10 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
 /* Remove the shared objects if no instance is left; *host is then closed. */
 int ps_drop_host_if_unused(struct ps_host *host);
 
-/* Give a new instance the rules of `before`, with their ids: in force, but with neither the
- * steering program nor sock_ops attached, and no listener found. All targets are such that
- * ps_scan looks for their listeners. */
-int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index, const struct ps_state *before,
-	       struct ps_error *error);
+/* Give a new instance rules, with their ids, in the generation after this one: in force, but with neither the
+ * steering program nor sock_ops attached, and no listener found. */
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
+	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error);
 /* Attach sock_ops where any instance's rules need it, and detach and remove what none needs
  * any more. */
 int ps_release_unneeded(struct ps_host *host);
@@ -49,6 +48,12 @@ int ps_release_unneeded(struct ps_host *host);
  * only while there is a steer rule. */
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
+
+/* Load an instance's program anew, with the maps of the one that is loaded; it is added to
+ * `swap`. */
+struct ps_swap;
+int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, struct ps_swap *swap,
+		  struct ps_error *error);
 
 /* The object file of the steering program. */
 const void *ps_instance_elf(size_t *size);

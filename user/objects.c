@@ -9,12 +9,11 @@
 
 #include "util.h"
 
-/* The Makefile makes build/NAME.bpf.gz before this file is compiled, from the root of
- * the sources. */
+/* The Makefile makes NAME.bpf.gz in PS_OBJECTS before this file is compiled. */
 #define EMBED(name)                                                                                \
 	__asm__(".pushsection .rodata\n"                                                           \
 		"embedded_" #name ":\n"                                                            \
-		".incbin \"build/" #name ".bpf.gz\"\n"                                             \
+		".incbin \"" PS_OBJECTS "/" #name ".bpf.gz\"\n"                                    \
 		"embedded_" #name "_end:\n"                                                        \
 		".byte 0\n"                                                                        \
 		".popsection\n");                                                                  \

@@ -19,6 +19,7 @@ void ps_state_clear(struct ps_state *state)
 	for (size_t i = 0; i < state->target_count; i++)
 		free(state->targets[i].owner.cgroup);
 	free(state->targets);
+	free(state->retired);
 	*state = (struct ps_state){};
 }
 
@@ -206,11 +207,34 @@ static int list_targets(struct ps_plan *plan, const struct ps_targets *targets,
 	return 0;
 }
 
-static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
-			   struct ps_error *error)
+/* The ids that this ruleset retires, and those of before that it did not give out. */
+static int retire_targets(struct ps_plan *plan, const struct ps_state *before)
 {
 	struct ps_state *state = &plan->state;
-	struct ids ids = { .cursor = before->target_cursor };
+	size_t kept = plan->wait ? 0 : before->retired_count, at = 0;
+
+	state->retired = calloc(kept + before->target_count + 1, sizeof(*state->retired));
+	if (!state->retired)
+		return -ENOMEM;
+	for (size_t i = 0; i < kept; i++)
+		state->retired[state->retired_count++] = before->retired[i];
+	for (size_t i = 0; i < before->target_count; i++) {
+		const struct ps_target *old = &before->targets[i];
+		int order = 1;
+
+		while (at < state->target_count &&
+		       (order = ps_target_compare(&state->targets[at], old)) < 0)
+			at++;
+		if (at == state->target_count || order || state->targets[at].fresh)
+			state->retired[state->retired_count++] = old->id;
+	}
+	return 0;
+}
+
+/* How many ids there have to be: all of the highest that is in use, or the number of those
+ * that are in use, were, and will be. */
+static uint32_t count_targets(const struct ps_plan *plan, const struct ps_state *before)
+{
 	uint32_t need = 0, total = (uint32_t)before->target_count;
 
 	for (size_t i = 0; i < before->target_count; i++) {
@@ -218,9 +242,43 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 
 		need = linear >= need ? linear + 1 : need;
 	}
-	for (size_t i = 0; i < state->target_count; i++)
-		total += state->targets[i].fresh;
-	ids.room = target_room(total > need ? total : need);
+	for (size_t i = 0; i < plan->state.target_count; i++)
+		total += plan->state.targets[i].fresh;
+	return total > need ? total : need;
+}
+
+/* Mark what may not be given out. Where no more are left, retired ids may. */
+static void take_ids(struct ids *ids, struct ps_plan *plan, const struct ps_state *before)
+{
+	uint32_t left = ids->room, fresh = 0;
+
+	for (size_t i = 0; i < before->retired_count; i++) {
+		if (ps_target_linear(before->retired[i]) < ids->room)
+			ids->taken[ps_target_linear(before->retired[i])] = 1;
+	}
+	for (size_t i = 0; i < before->target_count; i++)
+		ids->taken[ps_target_linear(before->targets[i].id)] = 1;
+	for (uint32_t id = 0; id < ids->room; id++)
+		left -= ids->taken[id];
+	for (size_t i = 0; i < plan->state.target_count; i++) {
+		if (plan->state.targets[i].fresh)
+			fresh++;
+	}
+	plan->wait = fresh > left;
+	if (!plan->wait)
+		return;
+	memset(ids->taken, 0, ids->room);
+	for (size_t i = 0; i < before->target_count; i++)
+		ids->taken[ps_target_linear(before->targets[i].id)] = 1;
+}
+
+static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
+			   struct ps_error *error)
+{
+	struct ps_state *state = &plan->state;
+	struct ids ids = { .cursor = before->target_cursor };
+
+	ids.room = target_room(count_targets(plan, before));
 	if (!ids.room)
 		return too_many(error, "target ports");
 	_cleanup_free_ unsigned char *taken = calloc(ids.room, 1);
@@ -228,8 +286,7 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 	ids.taken = taken;
 	if (!taken)
 		return -ENOMEM;
-	for (size_t i = 0; i < before->target_count; i++)
-		taken[ps_target_linear(before->targets[i].id)] = 1;
+	take_ids(&ids, plan, before);
 	for (size_t i = 0; i < state->target_count; i++) {
 		struct ps_target *t = &state->targets[i];
 
@@ -239,7 +296,7 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 			plan->target_chunks = PS_TARGET_CHUNK_OF(t->id) + 1;
 	}
 	state->target_cursor = ids.cursor;
-	return 0;
+	return retire_targets(plan, before);
 }
 
 /* The flags of a cell or trie entry that leads to the rule's target. */

@@ -26,6 +26,10 @@ struct ps_state {
 	size_t target_count;
 	uint32_t generation;
 	uint32_t rule_cursor, target_cursor; /* where the search for a free id goes on */
+	/* Targets' ids that are free, but that a program which still runs may read in a ruleset
+	 * of before, and admit a listener to: not to be given out before a wait for programs. */
+	uint32_t *retired; /* owned */
+	size_t retired_count;
 	/* Of the state before, not saved: listeners may be missing from its targets, so
 	 * that none is kept and all are looked for anew. */
 	bool renew_targets;
@@ -42,10 +46,9 @@ uint32_t ps_target_linear(uint32_t target);
 const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
 					const struct ps_owner_spec *owner);
 
-/* The version of the saved form. */
-enum { PS_STATE_VERSION = 2 };
-/* Write and read the saved form: versioned, bounded, with a checksum. decode
- * trusts nothing: -EBADMSG for anything that encode did not write. */
+/* Write and read the saved form: bounded, with a checksum. decode trusts nothing: -EBADMSG for
+ * anything that encode did not write; -ENOTSUP if a newer version's encode wrote something
+ * that this one does not know. */
 int ps_state_encode(const struct ps_state *state, void **data, size_t *size);
 int ps_state_decode(const void *data, size_t size, struct ps_state *state);
 
@@ -78,6 +81,7 @@ struct ps_plan {
 	uint32_t target_chunks; /* one more than the highest chunk */
 	uint32_t event_chunks; /* chunks of events that bind and connect rules need */
 	bool binds_any, connects_any, connects_udp; /* which modes there are */
+	bool wait; /* retired ids are used again: wait for programs before the tables are stored */
 };
 void ps_plan_clear(struct ps_plan *plan);
 
@@ -94,7 +98,8 @@ uint32_t ps_rule_events(uint32_t rule_id);
  * instance), whose word is `word`. Rules equal to one of `before` keep its id;
  * targets (port, owner) that `before` has keep theirs; new ids start at the
  * cursors and are reused as late as possible, within the fewest chunks that hold
- * the ids in use. rules' and targets' copies are the plan's.
+ * the ids in use; retired targets' when there are no others. rules' and targets' copies are
+ * the plan's.
  * 0, -ENOMEM, or -E2BIG with a message when a limit is met.
  */
 int ps_plan_build(const struct ps_ruleset *rules, const struct ps_state *before, uint64_t word,

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The saved form of a ruleset. It lives as long as the kernel it was written on,
- * so numbers are in this machine's order. Builds of other ABIs read it too (portsteer
- * upgrade): a change to it, or to what the ids in it mean, is a new PS_STATE_VERSION.
+ * The saved form of a ruleset, which every version reads (portsteer upgrade). It lives as long
+ * as the kernel it was written on, so numbers are in this machine's order.
  *
- *   header | rules | targets | strings
+ *   header | rules | targets | retired ids | strings
+ *
+ * The header says how large it and each record is. A version that adds a field adds it at the
+ * end of a record, so that 0 means what was meant before there was such a field: a shorter
+ * record is filled with 0, and of a longer one all that is not known must be 0. Ids mean
+ * something to builds of the same layout only.
  *
  * Strings are offsets into the last part, which begins and ends with a NUL; 0 is
  * "none". Equal cgroup paths of neighbours are stored once.
@@ -22,10 +26,14 @@
 enum { MAX_TARGETS = 1 << 21 };
 
 struct saved_header {
-	uint32_t magic, version;
+	uint32_t magic;
 	uint32_t crc; /* of everything after this field */
-	uint32_t rules, targets, strings; /* counts, and bytes of strings */
+	uint32_t header_size, rule_size, target_size; /* bytes */
+	uint32_t rules, targets, retired, strings; /* counts, and bytes of strings */
 	uint32_t generation, rule_cursor, target_cursor;
+#ifdef PS_OTHER_LAYOUT
+	uint32_t later;
+#endif
 };
 
 struct saved_owner {
@@ -41,6 +49,9 @@ struct saved_rule {
 	uint32_t scope;
 	uint8_t to_family, reserved2[3];
 	uint8_t to[16];
+#ifdef PS_OTHER_LAYOUT
+	uint32_t later;
+#endif
 };
 
 struct saved_target {
@@ -49,9 +60,12 @@ struct saved_target {
 	struct saved_owner owner;
 };
 
-_Static_assert(sizeof(struct saved_header) == 36, "saved form");
+#ifndef PS_OTHER_LAYOUT
+_Static_assert(sizeof(struct saved_header) == 48, "saved form");
 _Static_assert(sizeof(struct saved_rule) == 72, "saved form");
+#endif
 _Static_assert(sizeof(struct saved_target) == 20, "saved form");
+enum { MAX_RECORD = 4096 };
 
 /* Strings that are being written. */
 struct strings {
@@ -147,21 +161,24 @@ int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 {
 	size_t fixed = sizeof(struct saved_header) +
 		       state->rules.count * sizeof(struct saved_rule) +
-		       state->target_count * sizeof(struct saved_target);
+		       state->target_count * sizeof(struct saved_target) +
+		       state->retired_count * sizeof(uint32_t);
 	struct strings s = { .used = 1, .size = strings_size(state) };
 	struct saved_header *header;
 	struct saved_rule *rules;
 	struct saved_target *targets;
+	uint32_t *retired;
 
 	if (state->rules.count > PS_MAX_RULES || state->target_count > MAX_TARGETS ||
-	    s.size > UINT32_MAX)
+	    state->retired_count > MAX_TARGETS || s.size > UINT32_MAX)
 		return -E2BIG;
 	header = calloc(1, fixed + s.size);
 	if (!header)
 		return -ENOMEM;
 	rules = (struct saved_rule *)(header + 1);
 	targets = (struct saved_target *)(rules + state->rules.count);
-	s.bytes = (char *)(targets + state->target_count);
+	retired = (uint32_t *)(targets + state->target_count);
+	s.bytes = (char *)(retired + state->retired_count);
 	for (size_t i = 0; i < state->rules.count; i++)
 		put_rule(&rules[i], &state->rules.rules[i], &s);
 	for (size_t i = 0; i < state->target_count; i++)
@@ -170,11 +187,16 @@ int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 			.id = state->targets[i].id,
 			.owner = put_owner(&s, &state->targets[i].owner),
 		};
+	for (size_t i = 0; i < state->retired_count; i++)
+		retired[i] = state->retired[i];
 	*header = (struct saved_header){
 		.magic = MAGIC,
-		.version = PS_STATE_VERSION,
+		.header_size = sizeof(*header),
+		.rule_size = sizeof(*rules),
+		.target_size = sizeof(*targets),
 		.rules = (uint32_t)state->rules.count,
 		.targets = (uint32_t)state->target_count,
+		.retired = (uint32_t)state->retired_count,
 		.strings = (uint32_t)s.used,
 		.generation = state->generation,
 		.rule_cursor = state->rule_cursor,
@@ -189,27 +211,57 @@ int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 /* What is being read, all parts checked to be inside. */
 struct saved {
 	struct saved_header header;
-	const char *rules, *targets, *strings;
+	const char *rules, *targets, *retired, *strings;
 };
+
+/* Read a record of `size` bytes into one of `known`. -ENOTSUP if it says something in a field
+ * that is not known here. */
+static int take_record(void *to, size_t known, const char *from, size_t size)
+{
+	memset(to, 0, known);
+	memcpy(to, from, size < known ? size : known);
+	for (size_t i = known; i < size; i++) {
+		if (from[i])
+			return -ENOTSUP;
+	}
+	return 0;
+}
+
+static bool is_size(uint32_t size)
+{
+	return size && size <= MAX_RECORD && size % sizeof(uint32_t) == 0;
+}
+
+/* Are the sizes and counts possible, and do they add up? */
+static bool adds_up(const struct saved_header *h, size_t size)
+{
+	return is_size(h->rule_size) && is_size(h->target_size) && h->rules <= PS_MAX_RULES &&
+	       h->targets <= MAX_TARGETS && h->retired <= MAX_TARGETS && h->strings &&
+	       h->header_size + (uint64_t)h->rules * h->rule_size +
+			       (uint64_t)h->targets * h->target_size +
+			       (uint64_t)h->retired * sizeof(uint32_t) + h->strings ==
+		       size;
+}
 
 static int take_apart(const void *data, size_t size, struct saved *saved)
 {
 	struct saved_header *h = &saved->header;
-	uint64_t want;
+	uint32_t sizes[3];
+	int ret;
 
-	if (size < sizeof(*h))
+	if (size < sizeof(sizes))
 		return -EBADMSG;
-	memcpy(h, data, sizeof(*h));
-	if (h->magic != MAGIC || h->version != PS_STATE_VERSION || h->rules > PS_MAX_RULES ||
-	    h->targets > MAX_TARGETS || !h->strings)
+	memcpy(sizes, data, sizeof(sizes));
+	if (sizes[0] != MAGIC || !is_size(sizes[2]) || sizes[2] > size ||
+	    checksum(data, size) != sizes[1])
 		return -EBADMSG;
-	want = sizeof(*h) + (uint64_t)h->rules * sizeof(struct saved_rule) +
-	       (uint64_t)h->targets * sizeof(struct saved_target) + h->strings;
-	if (want != size || checksum(data, size) != h->crc)
-		return -EBADMSG;
-	saved->rules = (const char *)data + sizeof(*h);
-	saved->targets = saved->rules + h->rules * sizeof(struct saved_rule);
-	saved->strings = saved->targets + h->targets * sizeof(struct saved_target);
+	ret = take_record(h, sizeof(*h), data, sizes[2]);
+	if (ret || !adds_up(h, size))
+		return ret ? ret : -EBADMSG;
+	saved->rules = (const char *)data + h->header_size;
+	saved->targets = saved->rules + (size_t)h->rules * h->rule_size;
+	saved->retired = saved->targets + (size_t)h->targets * h->target_size;
+	saved->strings = saved->retired + h->retired * sizeof(uint32_t);
 	return saved->strings[0] || saved->strings[h->strings - 1] ? -EBADMSG : 0;
 }
 
@@ -268,9 +320,10 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 	struct saved_rule from;
 	int ret;
 
-	memcpy(&from, saved->rules + i * sizeof(from), sizeof(from));
-	if (!is_valid(&from))
-		return -EBADMSG;
+	ret = take_record(&from, sizeof(from), saved->rules + i * saved->header.rule_size,
+			  saved->header.rule_size);
+	if (ret || !is_valid(&from))
+		return ret ? ret : -EBADMSG;
 	to->prefix.family = from.family;
 	to->prefix.len = from.len;
 	memcpy(to->prefix.addr, from.addr, sizeof(from.addr));
@@ -296,8 +349,11 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 static int take_target(const struct saved *saved, size_t i, struct ps_target *to)
 {
 	struct saved_target from;
+	int ret = take_record(&from, sizeof(from), saved->targets + i * saved->header.target_size,
+			      saved->header.target_size);
 
-	memcpy(&from, saved->targets + i * sizeof(from), sizeof(from));
+	if (ret)
+		return ret;
 	if (!from.port || PS_TARGET_CHUNK_OF(from.id) >= PS_TARGET_CHUNKS ||
 	    PS_TARGET_INDEX_OF(from.id) >= PS_TARGET_CHUNK(PS_TARGET_CHUNK_OF(from.id)))
 		return -EBADMSG;
@@ -313,7 +369,8 @@ static int take_all(const struct saved *saved, struct ps_state *state)
 
 	state->rules.rules = calloc(h->rules + 1, sizeof(*state->rules.rules));
 	state->targets = calloc(h->targets + 1, sizeof(*state->targets));
-	if (!state->rules.rules || !state->targets)
+	state->retired = calloc(h->retired + 1, sizeof(*state->retired));
+	if (!state->rules.rules || !state->targets || !state->retired)
 		return -ENOMEM;
 	state->rules.capacity = h->rules + 1;
 	/* Counted before it is read, so that what a failure leaves is freed. */
@@ -333,6 +390,8 @@ static int take_all(const struct saved *saved, struct ps_state *state)
 		if (!ret && i && ps_target_compare(&state->targets[i - 1], &state->targets[i]) >= 0)
 			ret = -EBADMSG;
 	}
+	state->retired_count = h->retired;
+	memcpy(state->retired, saved->retired, h->retired * sizeof(*state->retired));
 	state->generation = h->generation;
 	state->rule_cursor = h->rule_cursor;
 	state->target_cursor = h->target_cursor;

@@ -48,7 +48,6 @@ void ps_tables_close(struct ps_tables *tables)
 	for (int i = 0; i < PS_EVENTS_CHUNKS; i++)
 		ps_close(&tables->events[i]);
 	ps_close(&tables->hits);
-	ps_close(&tables->carried.fd);
 	if (tables->filter)
 		munmap(tables->filter, FILTER_SIZE);
 	*tables = (struct ps_tables)PS_TABLES_NONE;
@@ -104,10 +103,6 @@ static int open_pins(struct ps_tables *t, char path[PS_PATH])
 		if (t->fd[i] < 0)
 			return t->fd[i];
 	}
-	ps_bpffs_path(path, "ns-%" PRIu64 "/carried", t->cookie);
-	ret = ps_carried_open(path, &t->carried);
-	if (ret)
-		return ret;
 	t->filter = mmap(NULL, FILTER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
 			 t->fd[PS_INST_FILTER], 0);
 	if (t->filter == MAP_FAILED) {
@@ -480,23 +475,15 @@ static int store_prefixes(struct ps_tables *t, const struct ps_plan *plan)
 	return 0;
 }
 
-/* Empty the slots of a target id that nobody uses: whoever had it before may
- * still listen, and must not get the next one's connections. */
+/* Empty the slots of a target id that nobody uses: whoever had it before may still listen, and
+ * must not get the next one's connections. All of them, whatever has been counted: counters
+ * begin again, listeners stay. */
 static int clear_target(struct ps_tables *t, uint32_t target)
 {
 	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
 	struct ps_overflow_key more = { .target = target };
-	const struct ps_counts nothing = {};
-	struct ps_events events, none = {};
-	int ret = ps_carried_set_target(&t->carried, target, &nothing);
+	const struct ps_events none = {};
 
-	if (ret)
-		return ret;
-	if (bpf_map_lookup_elem(t->events[k], &index, &events))
-		return -errno;
-	/* Nobody has come to it since it was made, or cleared: its slots are empty. */
-	if (!memcmp(&events, &none, sizeof(none)))
-		return 0;
 	for (uint32_t n = 0; n < PS_SLOTS; n++) {
 		uint32_t slot = index * PS_SLOTS + n;
 
@@ -504,7 +491,7 @@ static int clear_target(struct ps_tables *t, uint32_t target)
 		    errno != EINVAL)
 			return -errno;
 	}
-	for (more.n = 0; more.n < PS_OVERFLOW && more.n < events.overflow; more.n++) {
+	for (more.n = 0; more.n < PS_OVERFLOW; more.n++) {
 		if (bpf_map_delete_elem(t->fd[PS_INST_OVERFLOW], &more) && errno != ENOENT)
 			return -errno;
 	}
@@ -519,6 +506,15 @@ static int clear_targets(struct ps_tables *t, const struct ps_plan *plan)
 		if (plan->state.targets[i].fresh)
 			ret = clear_target(t, plan->state.targets[i].id);
 	}
+	return ret;
+}
+
+int ps_tables_retire(struct ps_tables *tables, const struct ps_state *state, size_t first)
+{
+	int ret = 0;
+
+	for (size_t i = first; i < state->retired_count && !ret; i++)
+		ret = clear_target(tables, state->retired[i]);
 	return ret;
 }
 
@@ -548,12 +544,9 @@ static int find_hits(struct ps_tables *t, uint32_t rule, uint32_t *index)
 static int clear_rule(struct ps_tables *t, const struct ps_rule *rule, const void *zero)
 {
 	const struct ps_bind_events none = {};
-	const struct ps_counts nothing = {};
 	uint32_t events, index;
-	int fd, ret = ps_carried_set_rule(&t->carried, rule->id, &nothing);
+	int fd;
 
-	if (ret)
-		return ret;
 	if (rule->mode == PS_MODE_STEER) {
 		fd = find_hits(t, rule->id, &index);
 		if (fd < 0)
@@ -644,54 +637,22 @@ static int read_events(const struct ps_tables *t, uint32_t at, void *events)
 
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events)
 {
-	struct ps_counts before;
-	int ret = read_events(tables, target, events);
-
-	if (!ret)
-		ret = ps_carried_target(&tables->carried, target, &before);
-	if (ret)
-		return ret;
-	events->admitted += before.of[0];
-	events->denied += before.of[1];
-	events->error += before.of[2];
-	return 0;
+	return read_events(tables, target, events);
 }
 
 int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
 			  struct ps_bind_events *events)
 {
-	struct ps_counts before;
-	int ret = read_events(tables, ps_rule_events(rule), events);
-
-	if (!ret)
-		ret = ps_carried_rule(&tables->carried, rule, &before);
-	if (ret)
-		return ret;
-	events->tried += before.of[0];
-	events->denied += before.of[1];
-	events->done += before.of[2];
-	events->last = events->last > before.of[3] ? events->last : before.of[3];
-	return 0;
+	return read_events(tables, ps_rule_events(rule), events);
 }
 
 int ps_tables_connect_events(const struct ps_tables *tables, uint32_t rule,
 			     struct ps_connect_events *events)
 {
-	struct ps_counts before;
-	int ret = read_events(tables, ps_rule_events(rule), events);
-
-	if (!ret)
-		ret = ps_carried_rule(&tables->carried, rule, &before);
-	if (ret)
-		return ret;
-	events->steered += before.of[0];
-	events->missed += before.of[1];
-	events->family += before.of[2];
-	events->last = events->last > before.of[3] ? events->last : before.of[3];
-	return 0;
+	return read_events(tables, ps_rule_events(rule), events);
 }
 
-static int sum_hits(struct ps_tables *t, uint32_t rule, struct ps_hits *sum)
+int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
 {
 	int cpus = libbpf_num_possible_cpus(), fd;
 	_cleanup_free_ struct ps_hits *each = NULL;
@@ -700,7 +661,7 @@ static int sum_hits(struct ps_tables *t, uint32_t rule, struct ps_hits *sum)
 	if (cpus < 0)
 		return cpus;
 	each = calloc((size_t)cpus, sizeof(*each));
-	fd = find_hits(t, rule, &index);
+	fd = find_hits(tables, rule, &index);
 	if (!each || fd < 0)
 		return each ? fd : -ENOMEM;
 	if (bpf_map_lookup_elem(fd, &index, each))
@@ -712,46 +673,6 @@ static int sum_hits(struct ps_tables *t, uint32_t rule, struct ps_hits *sum)
 		sum->family += each[i].family;
 		if (each[i].last > sum->last)
 			sum->last = each[i].last;
-	}
-	return 0;
-}
-
-int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
-{
-	struct ps_counts before;
-	int ret = sum_hits(tables, rule, sum);
-
-	if (!ret)
-		ret = ps_carried_rule(&tables->carried, rule, &before);
-	if (ret)
-		return ret;
-	sum->steered += before.of[0];
-	sum->missed += before.of[1];
-	sum->family += before.of[2];
-	sum->last = sum->last > before.of[3] ? sum->last : before.of[3];
-	return 0;
-}
-
-static void zero_counts(struct ps_events *events)
-{
-	__atomic_store_n(&events->admitted, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&events->denied, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&events->error, 0, __ATOMIC_RELAXED);
-}
-
-/* Through mmap, as overflow must stay whatever is added to it meanwhile. */
-int ps_tables_forget_events(const struct ps_tables *tables)
-{
-	for (uint32_t k = 0; k < PS_TARGET_CHUNKS && tables->events[k] >= 0; k++) {
-		size_t size = PS_TARGET_CHUNK(k) * sizeof(struct ps_events);
-		struct ps_events *events =
-			mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, tables->events[k], 0);
-
-		if (events == MAP_FAILED)
-			return -errno;
-		for (uint32_t i = 0; i < PS_TARGET_CHUNK(k); i++)
-			zero_counts(&events[i]);
-		munmap(events, size);
 	}
 	return 0;
 }

@@ -7,7 +7,6 @@
 #ifndef PORTSTEER_TABLES_H
 #define PORTSTEER_TABLES_H
 
-#include "carried.h"
 #include "host.h"
 #include "plan.h"
 
@@ -38,14 +37,13 @@ struct ps_tables {
 	int events[PS_EVENTS_CHUNKS];
 	int hits; /* the chunk of hits that was opened last, or -1 */
 	uint32_t hits_chunk;
-	struct ps_carried carried; /* counted before an upgrade */
 };
 #define PS_TABLES_NONE                                                                             \
 	{                                                                                          \
 		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1 },                                      \
 		.listeners = { -1, -1, -1, -1, -1, -1, -1, -1 },                                   \
 		.events = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 },      \
-		.hits = -1, .carried = PS_CARRIED_NONE,                                            \
+		.hits = -1,                                                                        \
 	}
 
 /* Open instance `index`; -ENOENT or -EPROTO with a message. */
@@ -65,13 +63,13 @@ int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan);
  * force: ids that it does not use are cleared. */
 int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 		    const struct ps_state *before);
+/* Empty the places of the targets that a state in force has retired, from the `first`th on, so
+ * that nothing is kept for them. */
+int ps_tables_retire(struct ps_tables *tables, const struct ps_state *state, size_t first);
 /* Remove trie entries of every generation but `generation`. */
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation);
 
-/* Zero what the listeners of all targets have counted, while they may go on. */
-int ps_tables_forget_events(const struct ps_tables *tables);
-
-/* All of these with what was counted before an upgrade. A target's events. */
+/* A target's events. */
 int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events);
 /* A bind rule's, and a connect rule's. */
 int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,

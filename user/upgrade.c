@@ -11,11 +11,13 @@
 #include <bpf/bpf.h>
 
 #include "bpffs.h"
-#include "carry.h"
 #include "hooks.h"
 #include "kmap.h"
 #include "lifecycle.h"
+#include "loaded.h"
+#include "saved.h"
 #include "scan.h"
+#include "swap.h"
 #include "tables.h"
 #include "util.h"
 
@@ -37,44 +39,57 @@ static bool is_of_listen(const struct bpf_link_info *info)
 	       info->cgroup.attach_type == BPF_CGROUP_SOCK_OPS;
 }
 
-/* Call fn for each link pinned in a folder; other things are passed over. */
-struct links {
-	const char *folder;
-	int (*fn)(int link, const struct bpf_link_info *info, const char *pin, void *data);
-	void *data;
+/* --- the same layout: programs alone */
+
+struct swapping {
+	struct ps_host host;
+	struct ps_swap swap;
+	struct ps_error *error;
 };
 
-static int visit_link(const char *name, void *data)
+static void end_swapping(struct swapping *s)
 {
-	const struct links *links = data;
-	struct bpf_link_info info;
-	char path[PS_PATH];
-	struct stat st;
-	int link, ret;
+	ps_swap_clear(&s->swap);
+	ps_host_close(&s->host);
+}
 
-	if (snprintf(path, sizeof(path), "%s/%s", links->folder, name) >= (int)sizeof(path) ||
-	    lstat(path, &st) || !S_ISREG(st.st_mode))
+static int add_instance(uint64_t cookie, uint32_t index, void *data)
+{
+	struct swapping *s = data;
+
+	if (!ps_fetch(&s->host.instances[index].active))
 		return 0;
-	link = ps_bpffs_open_any_link(path, &info);
-	if (link < 0)
-		return link == -EPROTO || link == -ENOENT ? 0 : link;
-	ret = links->fn(link, &info, path, links->data);
-	close(link);
-	return ret;
+	return ps_steer_swap(&s->host, cookie, index, &s->swap, s->error);
 }
 
-static int each_link(const char *folder,
-		     int (*fn)(int link, const struct bpf_link_info *info, const char *pin,
-			       void *data),
-		     void *data)
+static int swap_programs(struct ps_error *error)
 {
-	struct links links = { folder, fn, data };
-	int ret = ps_bpffs_each(folder, visit_link, &links);
+	__attribute__((cleanup(end_swapping))) struct swapping s = { .host = PS_HOST_NONE,
+								     .error = error };
+	int ret = ps_host_open(&s.host, error);
 
-	return ret == -ENOENT || ret == -ENOTDIR ? 0 : ret;
+	if (!ret)
+		ret = ps_host_swap(&s.host, &s.swap, error);
+	for (int set = 0; set < PS_SETS && !ret; set++) {
+		if (s.host.hooks.loaded[set])
+			ret = ps_hooks_swap(&s.host, (enum ps_set)set, &s.swap, error);
+	}
+	if (!ret)
+		ret = ps_host_each(&s.host, add_instance, &s);
+	if (ret)
+		return ret;
+	ret = ps_swap_apply(&s.swap);
+	/* Last: until then the state is that of the build before, which an upgrade goes on with. */
+	if (!ret)
+		ret = ps_build_pin(PS_STATE "/host/build");
+	return ret ? ps_fail(error, PS_EXIT_FAILED, -ret,
+			     "cannot exchange all programs: %s; the rules are in force; run "
+			     "'portsteer upgrade' again",
+			     strerror(-ret)) :
+		     0;
 }
 
-/* --- building aside */
+/* --- another layout: building aside */
 
 /* The links of the old state that a new program is to get. */
 struct adopting {
@@ -110,7 +125,7 @@ static int adopt(int program, enum bpf_attach_type type, const char *set, const 
 	if (ret)
 		return ret;
 	snprintf(path, sizeof(path), PS_STATE "/host/%s", set);
-	ret = each_link(path, adopt_link, &a);
+	ret = ps_each_link(path, adopt_link, &a);
 	return ret ? ret : a.count;
 }
 
@@ -127,11 +142,11 @@ static int adopt_netns(uint64_t cookie)
 
 	snprintf(folder, sizeof(folder), PS_STATE "/ns-%" PRIu64, cookie);
 	snprintf(path, sizeof(path), PS_ASIDE "/ns-%" PRIu64 "/link", cookie);
-	return each_link(folder, adopt_steer, path);
+	return ps_each_link(folder, adopt_steer, path);
 }
 
 /* A map about sockets of the old state, or -1 if there is none, or of another form. */
-static int open_carried(const char *path, uint32_t type, uint32_t size, uint32_t entries)
+static int open_kept(const char *path, uint32_t type, uint32_t size, uint32_t entries)
 {
 	int fd = ps_bpffs_open_map(path);
 	struct bpf_map_info info = {};
@@ -152,14 +167,14 @@ static void open_takeover(const struct ps_build *from, struct ps_takeover *takeo
 	*takeover = (struct ps_takeover){ -1, -1, -1, -1, .adopt = adopt };
 	if (from->bound == PS_BOUND_LAYOUT)
 		takeover->bound =
-			open_carried(bound, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_bound), 0);
+			open_kept(bound, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_bound), 0);
 	if (from->trails == PS_TRAILS_LAYOUT) {
 		takeover->trails =
-			open_carried(trails, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_trail), 0);
-		takeover->turns = open_carried(PS_STATE "/host/connect/turns", BPF_MAP_TYPE_ARRAY,
-					       sizeof(struct ps_turn), PS_TURNS);
-		takeover->reached = open_carried(PS_STATE "/host/connect/reached",
-						 BPF_MAP_TYPE_ARRAY, sizeof(__u64), 65536 / 64);
+			open_kept(trails, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_trail), 0);
+		takeover->turns = open_kept(PS_STATE "/host/connect/turns", BPF_MAP_TYPE_ARRAY,
+					    sizeof(struct ps_turn), PS_TURNS);
+		takeover->reached = open_kept(PS_STATE "/host/connect/reached", BPF_MAP_TYPE_ARRAY,
+					      sizeof(__u64), 65536 / 64);
 	}
 	upgraded->lost_bound = takeover->bound < 0 && exists(bound);
 	upgraded->lost_trails =
@@ -175,16 +190,18 @@ static void close_takeover(struct ps_takeover *takeover)
 	ps_close(&takeover->reached);
 }
 
-static int build_instance(struct ps_host *host, const struct ps_old_instance *instance,
-			  struct ps_error *error)
+static int build_instance(struct ps_host *host, const struct ps_build *from,
+			  const struct ps_loaded_instance *instance, struct ps_error *error)
 {
 	int ret = ps_create_at(host, instance->cookie, instance->index, instance->alive, error);
 
 	if (ret)
 		return ret;
-	/* Its words go on as well: sockets remember them. */
-	ps_store(&host->instances[instance->index].pending, PS_WORD_LIFE(instance->word));
-	ret = ps_restore(host, instance->cookie, instance->index, &instance->state, error);
+	/* Sockets may remember its words. */
+	if (from->trails == PS_TRAILS_LAYOUT)
+		ps_store(&host->instances[instance->index].pending, PS_WORD_LIFE(instance->word));
+	ret = ps_restore(host, instance->cookie, instance->index, &instance->state.rules,
+			 PS_WORD_GEN(instance->word), error);
 	if (ret)
 		return ret;
 	ret = adopt_netns(instance->cookie);
@@ -205,111 +222,70 @@ static size_t subtract(uint64_t *these, size_t count, const uint64_t *others, si
 	return kept;
 }
 
+/* The state that was built, all of whose targets are new. */
+static int read_new_state(const struct ps_host *host, const struct ps_loaded_instance *instance,
+			  struct ps_state *state)
+{
+	uint64_t word = ps_fetch(&host->instances[instance->index].active);
+	int ret = ps_read_state(instance->cookie, PS_WORD_GEN(word), state);
+
+	for (size_t i = 0; i < state->target_count; i++)
+		state->targets[i].fresh = true;
+	return ret;
+}
+
 /* How many listeners the old state has (and had a moment ago) which the new one lacks. */
-static int count_missed(const struct ps_old *old, const struct ps_old *new,
-			const struct ps_old_instance *instance, size_t *missed)
+static int count_missed(uint64_t cookie, size_t *missed)
 {
 	_cleanup_free_ uint64_t *before = NULL, *found = NULL, *now = NULL;
 	size_t before_count, found_count, now_count;
-	int ret = ps_old_listeners(old, instance, &before, &before_count);
+	int ret = ps_loaded_listeners(PS_STATE, cookie, &before, &before_count);
 
 	*missed = 0;
 	if (!ret)
-		ret = ps_old_listeners(new, instance, &found, &found_count);
+		ret = ps_loaded_listeners(PS_ASIDE, cookie, &found, &found_count);
 	if (ret)
 		return ret;
 	before_count = subtract(before, before_count, found, found_count);
 	if (!before_count)
 		return 0;
 	/* Some may have been closed meanwhile. */
-	ret = ps_old_listeners(old, instance, &now, &now_count);
+	ret = ps_loaded_listeners(PS_STATE, cookie, &now, &now_count);
 	if (!ret)
 		*missed = before_count - subtract(before, before_count, now, now_count);
 	return ret;
 }
 
 /* Find the listeners as a load does, and see that all that were there are. */
-static int find_listeners(const struct ps_host *host, const struct ps_old *old,
-			  const struct ps_old_instance *instance, struct ps_error *error)
+static int find_listeners(const struct ps_host *host, const struct ps_loaded_instance *instance,
+			  struct ps_error *error)
 {
-	struct ps_old new = { .folder = PS_ASIDE };
 	_cleanup_free_ uint64_t *cookies = NULL;
+	struct ps_state state = {};
 	size_t count, missed = 0;
-	int ret = ps_old_listeners(old, instance, &cookies, &count);
+	int ret = ps_loaded_listeners(PS_STATE, instance->cookie, &cookies, &count);
 
-	ps_build_own(&new.build);
 	if (!ret && count)
-		ret = ps_scan(host, NULL, instance->index, &instance->state, NULL);
+		ret = read_new_state(host, instance, &state);
 	if (!ret && count)
-		ret = count_missed(old, &new, instance, &missed);
+		ret = ps_scan(host, NULL, instance->index, &state, NULL);
+	if (!ret && count)
+		ret = count_missed(instance->cookie, &missed);
+	ps_state_clear(&state);
 	if (ret)
 		return ps_fail_kernel(error, ret, "find the listeners");
 	return missed ? ps_fail(error, PS_EXIT_FAILED, EBUSY,
-				"cannot carry over %zu listening sockets: no process that holds "
+				"cannot take over %zu listening sockets: no process that holds "
 				"them is to be seen from here; run it on the host, outside of PID "
 				"namespaces (nothing was changed)",
 				missed) :
 			0;
 }
 
-/* What the sockets that were taken over have counted, they had counted before. */
-static int forget_events(const struct ps_host *host, const struct ps_old_instance *instance)
-{
-	struct ps_tables tables = PS_TABLES_NONE;
-	int ret = ps_tables_open(host, instance->cookie, instance->index, &tables, NULL);
-
-	if (!ret)
-		ret = ps_tables_forget_events(&tables);
-	ps_tables_close(&tables);
-	return ret;
-}
-
-/* One more than the highest ids of an instance's rules and targets. */
-static void count_ids(const struct ps_state *state, uint32_t *rules, uint32_t *targets)
-{
-	*rules = *targets = 0;
-	for (size_t i = 0; i < state->rules.count; i++) {
-		if (state->rules.rules[i].id >= *rules)
-			*rules = state->rules.rules[i].id + 1;
-	}
-	for (size_t i = 0; i < state->target_count; i++) {
-		if (ps_target_linear(state->targets[i].id) >= *targets)
-			*targets = ps_target_linear(state->targets[i].id) + 1;
-	}
-}
-
-static int carry_counters(const char *folder, const struct ps_old *old,
-			  const struct ps_old_instance *instance)
-{
-	struct ps_carried carried = PS_CARRIED_NONE;
-	char path[PS_PATH];
-	int ret;
-
-	snprintf(path, sizeof(path), "%s/ns-%" PRIu64 "/carried", folder, instance->cookie);
-	ret = ps_carried_open(path, &carried);
-	if (!ret && carried.fd >= 0)
-		ret = ps_old_carry(old, instance, &carried);
-	ps_close(&carried.fd);
-	return ret;
-}
-
-/* As they are now; the rest comes when the links are this build's. */
-static int first_counters(const struct ps_old *old, const struct ps_old_instance *instance)
-{
-	uint32_t rules, targets;
-	char path[PS_PATH];
-	int ret;
-
-	count_ids(&instance->state, &rules, &targets);
-	snprintf(path, sizeof(path), PS_ASIDE "/ns-%" PRIu64 "/carried", instance->cookie);
-	ret = ps_carried_make(path, rules, targets);
-	return ret ? ret : carry_counters(PS_ASIDE, old, instance);
-}
-
 /* From here on, sockets that begin to listen are admitted to the old and to the new
  * state. Those that listened before are in the old one's maps. */
-static int take_listeners(struct ps_host *host, const struct ps_old *old,
-			  const struct ps_old_list *list, struct ps_error *error)
+static int take_listeners(struct ps_host *host, const struct ps_loaded_list *list,
+			  struct ps_error *error)
 {
 	int ret = ps_release_unneeded(host);
 
@@ -318,61 +294,24 @@ static int take_listeners(struct ps_host *host, const struct ps_old *old,
 	if (ret)
 		return ps_fail_kernel(error, ret, "attach the program that finds listeners");
 	for (size_t i = 0; i < list->count && !ret; i++)
-		ret = find_listeners(host, old, &list->items[i], error);
-	return ret;
-}
-
-static int take_counters(const struct ps_host *host, const struct ps_old *old,
-			 const struct ps_old_list *list)
-{
-	int ret = 0;
-
-	for (size_t i = 0; i < list->count && !ret; i++) {
-		ret = forget_events(host, &list->items[i]);
-		if (!ret)
-			ret = first_counters(old, &list->items[i]);
-	}
+		ret = find_listeners(host, &list->items[i], error);
 	return ret;
 }
 
 static int build_all(struct ps_host *host, const struct ps_takeover *takeover,
-		     const struct ps_old *old, const struct ps_old_list *list,
+		     const struct ps_build *from, const struct ps_loaded_list *list,
 		     struct ps_error *error)
 {
 	int ret = ps_host_load(host, error);
 
 	host->hooks.takeover = takeover;
 	for (size_t i = 0; i < list->count && !ret; i++)
-		ret = build_instance(host, &list->items[i], error);
-	if (!ret)
-		ret = take_listeners(host, old, list, error);
-	if (ret)
-		return ret;
-	ret = take_counters(host, old, list);
-	return ret ? ps_fail_kernel(error, ret, "take over the counters") : 0;
-}
-
-/* Before anything is built: may two folders be exchanged? */
-static int try_exchange(struct ps_error *error)
-{
-	const char *one = PS_ASIDE "/one", *other = PS_ASIDE "/other";
-	int ret = mkdir(one, 0700) || mkdir(other, 0700) ||
-				  renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) ||
-				  rmdir(one) || rmdir(other) ?
-			  -errno :
-			  0;
-
-	if (ret == -EINVAL)
-		return ps_fail(
-			error, PS_EXIT_UNSUPPORTED, EINVAL,
-			"this kernel cannot exchange two folders of a bpffs (Linux 5.16), which "
-			"is how an upgrade takes effect; 'portsteer save', 'unload' and 'apply' "
-			"do the same with a gap, or use Linux 6.1 or newer");
-	return ret ? ps_fail_kernel(error, ret, "exchange two folders in " PS_ASIDE) : 0;
+		ret = build_instance(host, from, &list->items[i], error);
+	return ret ? ret : take_listeners(host, list, error);
 }
 
 /* Build all in PS_ASIDE, without an effect. */
-static int build_aside(const struct ps_old *old, const struct ps_old_list *list,
+static int build_aside(const struct ps_build *from, const struct ps_loaded_list *list,
 		       struct ps_upgraded *upgraded, struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
@@ -382,33 +321,23 @@ static int build_aside(const struct ps_old *old, const struct ps_old_list *list,
 
 	if (mkdir(PS_ASIDE, 0700) || mkdir(PS_ASIDE "/" UPGRADING, 0700))
 		return ps_fail_kernel(error, errno, "make " PS_ASIDE);
-	ret = try_exchange(error);
-	if (ret)
-		return ret;
-	open_takeover(&old->build, &takeover, upgraded);
+	open_takeover(from, &takeover, upgraded);
 	ps_bpffs_go_aside(true);
-	ret = build_all(&host, &takeover, old, list, error);
+	ret = build_all(&host, &takeover, from, list, error);
 	ps_bpffs_go_aside(false);
 	return ret;
 }
 
 /* --- the exchange, and what follows it */
 
-/* Update a link to the program that is pinned at `path`, if there is one. */
+/* Give a link the program that is pinned at `path`, if there is one. */
 static int give_link(int link, const struct bpf_link_info *info, const char *path)
 {
 	_cleanup_close_ int program = ps_bpffs_open_any(path);
-	struct bpf_prog_info prog = {};
-	__u32 size = sizeof(prog);
 
 	if (program < 0)
 		return program == -ENOENT ? 0 : program;
-	if (bpf_obj_get_info_by_fd(program, &prog, &size))
-		return -errno;
-	if (prog.id == info->prog_id)
-		return 0;
-	/* ENOLINK: the cgroup, or the namespace, is gone. */
-	return bpf_link_update(link, program, NULL) && errno != ENOLINK ? -errno : 0;
+	return ps_link_give(link, info, program);
 }
 
 static int give_cgroup_link(int link, const struct bpf_link_info *info, const char *pin, void *data)
@@ -441,7 +370,7 @@ static int give_set(const char *name, void *data)
 
 	(void)data;
 	snprintf(folder, sizeof(folder), PS_STATE "/host/%.255s", name);
-	return each_link(folder, give_cgroup_link, NULL);
+	return ps_each_link(folder, give_cgroup_link, NULL);
 }
 
 static int give_instance(const char *name, void *data)
@@ -452,7 +381,7 @@ static int give_instance(const char *name, void *data)
 	if (strncmp(name, "ns-", 3))
 		return 0;
 	snprintf(folder, sizeof(folder), PS_STATE "/%.255s", name);
-	return each_link(folder, give_netns_link, folder);
+	return ps_each_link(folder, give_netns_link, folder);
 }
 
 static int detach_listen(int link, const struct bpf_link_info *info, const char *pin, void *data)
@@ -470,32 +399,14 @@ static int give_links(void)
 	if (!ret)
 		ret = ps_bpffs_each(PS_STATE, give_instance, NULL);
 	if (!ret)
-		ret = each_link(PS_ASIDE "/host", detach_listen, NULL);
+		ret = ps_each_link(PS_ASIDE "/host", detach_listen, NULL);
 	return ret ? ret : ps_wait_for_programs();
-}
-
-/* What the old programs have counted to their end. */
-static int last_counters(void)
-{
-	__attribute__((cleanup(ps_old_close))) struct ps_old old = PS_OLD_NONE;
-	struct ps_old_list list = {};
-	int ret = ps_old_open(PS_ASIDE, &old, NULL);
-
-	if (!ret)
-		ret = ps_old_list(&old, &list, NULL);
-	for (size_t i = 0; i < list.count && !ret; i++)
-		ret = carry_counters(PS_STATE, &old, &list.items[i]);
-	ps_old_list_clear(&list);
-	/* What is not there, or damaged by now, will not get better. */
-	return ret == -ENOENT || ret == -EBADMSG || ret == -EPROTO ? 0 : ret;
 }
 
 static int finish(void)
 {
 	int ret = give_links();
 
-	if (!ret)
-		ret = last_counters();
 	if (!ret && rename(PS_STATE "/" UPGRADING, PS_STATE "/" UPGRADED))
 		ret = -errno;
 	return ret;
@@ -511,6 +422,8 @@ int ps_upgrade_settle(struct ps_error *error)
 		ret = ps_bpffs_remove(PS_ASIDE);
 	if (!ret)
 		ret = ps_bpffs_remove(PS_STATE "/" UPGRADED);
+	if (!ret)
+		ret = ps_bpffs_remove(PS_STATE "/" PS_REPLACING);
 	return ret ? ps_fail(error, PS_EXIT_FAILED, -ret,
 			     "cannot finish an upgrade that has begun: %s; the rules are in force; "
 			     "run 'portsteer upgrade' again",
@@ -538,19 +451,11 @@ static int exchange(struct ps_error *error)
 	return lock;
 }
 
-static int replace_old(const struct ps_old *old, struct ps_upgraded *upgraded,
-		       struct ps_error *error)
+static int rebuild(const struct ps_build *from, const struct ps_loaded_list *list,
+		   struct ps_upgraded *upgraded, struct ps_error *error)
 {
-	struct ps_old_list list = {};
-	int ret = ps_old_list(old, &list, error), lock = -1;
+	int ret = build_aside(from, list, upgraded, error), lock = -1;
 
-	if (ret)
-		return ret;
-	upgraded->instances = list.count;
-	for (size_t i = 0; i < list.count; i++)
-		upgraded->rules += list.items[i].state.rules.count;
-	ret = build_aside(old, &list, upgraded, error);
-	ps_old_list_clear(&list);
 	if (!ret)
 		ret = lock = exchange(error);
 	if (ret < 0) {
@@ -562,15 +467,33 @@ static int replace_old(const struct ps_old *old, struct ps_upgraded *upgraded,
 	return ret;
 }
 
+static int upgrade_from(const struct ps_loaded *loaded, struct ps_upgraded *upgraded,
+			struct ps_error *error)
+{
+	struct ps_loaded_list list = {};
+	int ret = ps_loaded_list(loaded, &list, error);
+
+	if (ret)
+		return ret;
+	upgraded->instances = list.count;
+	for (size_t i = 0; i < list.count; i++)
+		upgraded->rules += list.items[i].state.rules.count;
+	upgraded->rebuilt = loaded->build.abi != PORTSTEER_ABI;
+	ret = upgraded->rebuilt ? rebuild(&loaded->build, &list, upgraded, error) :
+				  swap_programs(error);
+	ps_loaded_list_clear(&list);
+	return ret;
+}
+
 static int upgrade_locked(struct ps_upgraded *upgraded, struct ps_error *error)
 {
-	__attribute__((cleanup(ps_old_close))) struct ps_old old = PS_OLD_NONE;
+	__attribute__((cleanup(ps_loaded_close))) struct ps_loaded loaded = PS_LOADED_NONE;
 	struct ps_build own;
 	int ret = ps_upgrade_settle(error);
 
 	if (ret)
 		return ret;
-	ret = ps_old_open(PS_STATE, &old, error);
+	ret = ps_loaded_open(PS_STATE, &loaded, error);
 	if (ret == -ENOENT)
 		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
 			       "portsteer is not loaded, so that there is nothing to upgrade; run "
@@ -578,11 +501,10 @@ static int upgrade_locked(struct ps_upgraded *upgraded, struct ps_error *error)
 	if (ret)
 		return ret;
 	ps_build_own(&own);
-	upgraded->from = old.build.abi;
-	if (own.abi == old.build.abi && own.id == old.build.id)
+	if (own.abi == loaded.build.abi && own.id == loaded.build.id)
 		return 0;
 	upgraded->changed = true;
-	return replace_old(&old, upgraded, error);
+	return upgrade_from(&loaded, upgraded, error);
 }
 
 int ps_upgrade(struct ps_upgraded *upgraded, struct ps_error *error)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * portsteer upgrade: this build's programs take the place of those that are loaded, of
- * the same or of another ABI.
+ * portsteer upgrade: this build's programs take the place of those that are loaded.
  *
- * All of the new state is built in PS_ASIDE, complete, with the same rules, and
- * exchanged for the old one by a rename, which is the commit point. The folder
- * "upgrading" in the new state, which holds its programs for the links, says that the
- * links have yet to be given to them; what does so may be killed and begun again, by any
- * command. Links go on: each is updated, and none is ever detached.
+ * If these are of the same layout, they are exchanged in place (user/swap.h), and all else
+ * stays. Of any other layout the rules are read (user/loaded.h), and all of the new state is
+ * built in PS_ASIDE, complete, and exchanged for the old one by a rename, which is the commit
+ * point. The folder "upgrading" in the new state, which holds its programs for the links, says
+ * that the links have yet to be given to them; what does so may be killed and begun again, by
+ * any command. Links go on: each is updated, and none is detached before another one does its
+ * work.
  */
 #ifndef PORTSTEER_UPGRADE_H
 #define PORTSTEER_UPGRADE_H
@@ -21,7 +22,7 @@
 /* What an upgrade did. */
 struct ps_upgraded {
 	bool changed; /* false: these programs are loaded already */
-	uint32_t from; /* ABI of what was loaded */
+	bool rebuilt; /* it was of another layout: counters have begun again */
 	size_t instances, rules;
 	/* Notes on sockets were lost, as their form is another one: bound sockets then say
 	 * their real port, connected ones their real peer. */

@@ -10,7 +10,7 @@
 
 #include "anchor.h"
 #include "bpffs.h"
-#include "carry.h"
+#include "build.h"
 #include "cgroup.h"
 #include "instance.h"
 #include "kmap.h"

@@ -1,21 +1,18 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: GPL-2.0-only
-# What the tests of portsteer upgrade use: the other versions, which scripts/build-others
-# has built, and how to ask them.
+# What the tests of portsteer upgrade use: two other builds, which scripts/build-others has
+# built (NEXT has another layout), and how to ask them.
 
 KILLAT=$REPO/build/tools/killat
-OLD=$REPO/build/others/old
-BEFORE=$REPO/build/others/before
-SAME=$REPO/build/others/same
-NEXT=$REPO/build/others/next
+SAME=$REPO/build/others/same-layout
+NEXT=$REPO/build/others/other-layout
 
 setup_others()
 {
-	local name
-	for name in old before same next; do
-		if [ -e "$REPO/build/others/$name.why" ] || [ ! -x "$REPO/build/others/$name" ]; then
-			echo "no build to upgrade from or to: build/others/$name; run: make tests" >&2
-			cat "$REPO/build/others/$name.why" >&2
+	local program
+	for program in "$SAME" "$NEXT"; do
+		if [ ! -x "$program" ]; then
+			echo "no build to upgrade from or to: $program; run: make tests" >&2
 			return 1
 		fi
 	done
@@ -38,5 +35,6 @@ counter()
 # clean: nothing of an upgrade is left.
 clean()
 {
-	[ ! -e $STATE-upgrade ] && [ ! -e $STATE/upgrading ] && [ ! -e $STATE/upgraded ]
+	[ ! -e $STATE-upgrade ] && [ ! -e $STATE/upgrading ] && [ ! -e $STATE/upgraded ] &&
+		[ ! -e $STATE/replacing ]
 }

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Programs that take the place of others of the same layout, in place: the maps stay, links are
+ * updated, pins are replaced. All are loaded before the first is exchanged. Both builds'
+ * programs work with the maps, so that a kill between two of them does no harm.
+ */
+#ifndef PORTSTEER_SWAP_H
+#define PORTSTEER_SWAP_H
+
+#include <stddef.h>
+
+#include <linux/bpf.h>
+
+#include "bpf_types.h"
+
+struct ps_swap {
+	struct ps_swap_item *items; /* owned */
+	size_t count;
+};
+void ps_swap_clear(struct ps_swap *swap);
+
+/* Note a program, whose descriptor stays the caller's; `pin` is to be its pin, and it gets the
+ * links of this type and attach type in `links`: absolute paths, "" for none. */
+int ps_swap_add(struct ps_swap *swap, int program, const char *pin, const char *links,
+		__u32 link_type, __u32 attach_type);
+
+/* Exchange all of them. 0 or -errno; may be repeated. */
+int ps_swap_apply(const struct ps_swap *swap);
+
+/* Call fn for each link that is pinned in a folder; other things are passed over, as is a
+ * folder that does not exist. A non-zero result ends it. */
+int ps_each_link(const char *folder,
+		 int (*fn)(int link, const struct bpf_link_info *info, const char *pin, void *data),
+		 void *data);
+
+/* Update a link to a program, unless it has that already, or its cgroup or namespace is gone. */
+int ps_link_give(int link, const struct bpf_link_info *info, int program);
+
+#endif
