@@ -346,6 +346,19 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 	return !ret && to->name && ps_name_check(to->name, NULL) ? -EBADMSG : ret;
 }
 
+static bool is_target_id(uint32_t id)
+{
+	uint32_t chunk = PS_TARGET_CHUNK_OF(id);
+
+	return chunk < PS_TARGET_CHUNKS && PS_TARGET_INDEX_OF(id) < PS_TARGET_CHUNK(chunk);
+}
+
+static int take_retired(const struct saved *saved, size_t i, uint32_t *id)
+{
+	memcpy(id, saved->retired + i * sizeof(*id), sizeof(*id));
+	return is_target_id(*id) ? 0 : -EBADMSG;
+}
+
 static int take_target(const struct saved *saved, size_t i, struct ps_target *to)
 {
 	struct saved_target from;
@@ -354,8 +367,7 @@ static int take_target(const struct saved *saved, size_t i, struct ps_target *to
 
 	if (ret)
 		return ret;
-	if (!from.port || PS_TARGET_CHUNK_OF(from.id) >= PS_TARGET_CHUNKS ||
-	    PS_TARGET_INDEX_OF(from.id) >= PS_TARGET_CHUNK(PS_TARGET_CHUNK_OF(from.id)))
+	if (!from.port || !is_target_id(from.id))
 		return -EBADMSG;
 	to->port = from.port;
 	to->id = from.id;
@@ -390,8 +402,11 @@ static int take_all(const struct saved *saved, struct ps_state *state)
 		if (!ret && i && ps_target_compare(&state->targets[i - 1], &state->targets[i]) >= 0)
 			ret = -EBADMSG;
 	}
-	state->retired_count = h->retired;
-	memcpy(state->retired, saved->retired, h->retired * sizeof(*state->retired));
+	while (!ret && state->retired_count < h->retired) {
+		size_t i = state->retired_count++;
+
+		ret = take_retired(saved, i, &state->retired[i]);
+	}
 	state->generation = h->generation;
 	state->rule_cursor = h->rule_cursor;
 	state->target_cursor = h->target_cursor;

@@ -433,6 +433,35 @@ static void check_rule_ids(const struct ps_plan *plan, const struct ps_state *be
 
 /* The same for targets; FRESH says what is new. Chunks are used densely: a new
  * id is in none that the old and the new targets together do not need. */
+/* Ids that were in use, and may be read by a program still, are not given out before there was a
+ * wait, and all of them are noted. */
+static void check_retired(const struct ps_plan *plan, const struct ps_state *before)
+{
+	bool *may = calloc(ALL_TARGETS, sizeof(*may)), *now = calloc(ALL_TARGETS, sizeof(*now));
+	const struct ps_state *state = &plan->state;
+	size_t count = 0;
+
+	for (size_t i = 0; i < before->retired_count && !plan->wait; i++)
+		may[linear(before->retired[i])] = true;
+	for (size_t i = 0; i < state->target_count; i++)
+		CHECK_MSG(!may[linear(state->targets[i].id)], "id %x", state->targets[i].id);
+	for (size_t i = 0; i < before->target_count; i++)
+		may[linear(before->targets[i].id)] = true;
+	for (size_t i = 0; i < state->target_count; i++)
+		may[linear(state->targets[i].id)] = false;
+	for (size_t i = 0; i < state->retired_count; i++) {
+		CHECK(!now[linear(state->retired[i])]);
+		now[linear(state->retired[i])] = true;
+	}
+	for (size_t i = 0; i < ALL_TARGETS; i++) {
+		CHECK_MSG(now[i] == may[i], "id %zu", i);
+		count += now[i];
+	}
+	CHECK_EQ(count, state->retired_count);
+	free(may);
+	free(now);
+}
+
 static void check_target_ids(const struct ps_plan *plan, const struct ps_state *before)
 {
 	bool *old = calloc(ALL_TARGETS, sizeof(*old)), *now = calloc(ALL_TARGETS, sizeof(*now));
@@ -497,6 +526,7 @@ static void check_plan(const struct ps_plan *plan, const struct ps_ruleset *rule
 			     PS_WORD_LIFE(word)));
 	check_rule_ids(plan, before);
 	check_target_ids(plan, before);
+	check_retired(plan, before);
 	check_fronts(plan, m, ids);
 	check_prefixes(plan, m, ids);
 	check_admits(plan, m, ids, fresh);
@@ -821,6 +851,32 @@ static void test_ids_stay(void **state)
 
 /* A rule that is replaced again and again goes through all ids of the smallest
  * tables before it meets an old one, and never leaves those tables. */
+/* Whoever waits too often makes commands slow: once for all ids. */
+static void test_waits_are_few(void **state)
+{
+	struct instance in;
+	int waits = 0;
+
+	(void)state;
+	start(&in);
+	for (int i = 0; i < 6400; i++) {
+		struct ps_rule rule = plain_rule(80, (uint16_t)(1000 + i), (uint32_t)i);
+		struct ps_error error = NO_ERROR;
+		struct ps_ruleset set = {};
+		struct ps_plan plan = {};
+
+		CHECK_EQ(ps_ruleset_add(&set, &rule, 1, NULL), 0);
+		CHECK_EQ(ps_plan_build(&set, &in.state, in.word, &plan, &error), 0);
+		waits += plan.wait;
+		CHECK(!plan.wait || i > 60);
+		ps_plan_clear(&plan);
+		step(&in, &set);
+		ps_ruleset_clear(&set);
+	}
+	CHECK_MSG(waits >= 95 && waits <= 105, "%d", waits);
+	ps_state_clear(&in.state);
+}
+
 static void test_ids_reused_late(void **state)
 {
 	uint32_t rules[400], targets[400];
@@ -1320,6 +1376,7 @@ int main(void)
 		cmocka_unit_test(test_generation),
 		cmocka_unit_test(test_ids_stay),
 		cmocka_unit_test(test_ids_reused_late),
+		cmocka_unit_test(test_waits_are_few),
 		cmocka_unit_test(test_chunks),
 		cmocka_unit_test(test_long_chains),
 		cmocka_unit_test(test_random_small),

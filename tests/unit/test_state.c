@@ -3,6 +3,8 @@
 #define UNIT_FAULTS
 #include "unit.h"
 
+#include <zlib.h>
+
 /* A state as ps_plan_build leaves it. */
 static void build(const struct ps_ruleset *rules, uint32_t generation, struct ps_state *state)
 {
@@ -36,6 +38,11 @@ static void sample(struct ps_state *state)
 	ps_ruleset_clear(&set);
 	state->rule_cursor = 41;
 	state->target_cursor = 42;
+	free(state->retired);
+	state->retired = calloc(2, sizeof(*state->retired));
+	state->retired[0] = PS_TARGET(0, 63);
+	state->retired[1] = PS_TARGET(1, 200);
+	state->retired_count = 2;
 }
 
 static void *encode(const struct ps_state *state, size_t *size)
@@ -396,6 +403,8 @@ SPOIL(target_port, s->targets[0].port = 0)
 SPOIL(target_index, s->targets[0].id = PS_TARGET(0, PS_TARGET_CHUNK(0)))
 SPOIL(target_chunk, s->targets[0].id = PS_TARGET(PS_TARGET_CHUNKS, 0))
 SPOIL(target_id, s->targets[0].id = UINT32_MAX)
+SPOIL(retired_index, s->retired[1] = PS_TARGET(0, PS_TARGET_CHUNK(0)))
+SPOIL(retired_id, s->retired[0] = UINT32_MAX)
 
 /* The owner of a rule loses its path, or has an impossible one: the tables have
  * no room for it, and these bytes are the only thing between. */
@@ -489,6 +498,8 @@ static void test_impossible(void **state)
 		{ "target's index", target_index },
 		{ "target's chunk", target_chunk },
 		{ "target's id", target_id },
+		{ "retired index", retired_index },
+		{ "retired id", retired_id },
 		{ "no cgroup", no_cgroup },
 		{ "empty cgroup", empty_cgroup },
 		{ "relative cgroup", relative_cgroup },
@@ -516,6 +527,101 @@ static void test_impossible(void **state)
 		free(data);
 		ps_state_clear(&one);
 	}
+}
+
+/* --- As other versions write it --- */
+
+/* user/state.c's header. */
+enum { MAGIC_WORD, CRC, HEADER_SIZE, RULE_SIZE, TARGET_SIZE, RULES, TARGETS };
+
+static void set_checksum(void *data, size_t size)
+{
+	uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)data + 8, size - 8);
+
+	memcpy((char *)data + 4, &crc, sizeof(crc));
+}
+
+/* Copy `count` records of `size` bytes, each with `more` bytes of `filler` behind it, or `less`
+ * bytes fewer. */
+static const char *copy_records(char **to, const char *from, size_t count, size_t size, size_t more,
+				size_t less, char filler)
+{
+	for (size_t i = 0; i < count; i++, from += size) {
+		memcpy(*to, from, size - less);
+		*to += size - less;
+		memset(*to, filler, more);
+		*to += more;
+	}
+	return from;
+}
+
+/* The same bytes with a header and rules that are longer, or shorter. */
+static void *resize(const void *data, size_t *size, size_t more, size_t less, char filler)
+{
+	char *copy = calloc(1, *size * 2 + 65536), *to = copy;
+	const char *end = (const char *)data + *size, *from = data;
+	uint32_t h[12];
+
+	memcpy(h, data, sizeof(h));
+	from = copy_records(&to, from, 1, h[HEADER_SIZE], more, 0, filler);
+	from = copy_records(&to, from, h[RULES], h[RULE_SIZE], more, less, filler);
+	memcpy(to, from, (size_t)(end - from));
+	*size = (size_t)(to - copy) + (size_t)(end - from);
+	h[HEADER_SIZE] += (uint32_t)more;
+	h[RULE_SIZE] += (uint32_t)(more - less);
+	memcpy(copy, h, sizeof(h));
+	set_checksum(copy, *size);
+	return copy;
+}
+
+static void test_other_versions(void **state)
+{
+	struct ps_state one = {}, read = {};
+	size_t size, other;
+	void *data, *copy;
+
+	(void)state;
+	sample(&one);
+	data = encode(&one, &size);
+	ROW("longer records, with nothing new in them");
+	other = size;
+	copy = resize(data, &other, 8, 0, 0);
+	CHECK_EQ(ps_state_decode(copy, other, &read), 0);
+	check_same_state(&one, &read);
+	ps_state_clear(&read);
+	free(copy);
+	ROW("longer records that say something");
+	other = size;
+	copy = resize(data, &other, 8, 0, 1);
+	CHECK_EQ(ps_state_decode(copy, other, &read), -ENOTSUP);
+	free(copy);
+	/* An older version had no address to send to: no rule of these has one. */
+	ROW("shorter records");
+	ps_state_clear(&one);
+	free(data);
+	one.generation = 3;
+	data = encode(&one, &size);
+	other = size;
+	copy = resize(data, &other, 0, 20, 0);
+	CHECK_EQ(ps_state_decode(copy, other, &read), 0);
+	CHECK_EQ(read.generation, 3);
+	ps_state_clear(&read);
+	free(copy);
+	ROW("sizes that cannot be");
+	for (int field = HEADER_SIZE; field <= TARGET_SIZE; field++) {
+		static const uint32_t sizes[] = { 0, 1, 3, 4096 + 4, UINT32_MAX, UINT32_MAX - 3 };
+
+		for (size_t i = 0; i < PS_ARRAY_SIZE(sizes); i++) {
+			copy = malloc(size);
+			memcpy(copy, data, size);
+			((uint32_t *)copy)[field] = sizes[i];
+			set_checksum(copy, size);
+			refuse_bytes(copy, size);
+			free(copy);
+		}
+	}
+	free(data);
+	ps_state_clear(&one);
 }
 
 /* --- Without memory --- */
@@ -589,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_spliced),
 		cmocka_unit_test(test_impossible),
+		cmocka_unit_test(test_other_versions),
 #if UNIT_CAN_FAIL
 		cmocka_unit_test(test_no_memory),
 #endif

@@ -287,6 +287,9 @@ UNIT_FN void check_same_state(const struct ps_state *a, const struct ps_state *b
 		CHECK_EQ(a->targets[i].port, b->targets[i].port);
 		CHECK_EQ(a->targets[i].id, b->targets[i].id);
 	}
+	CHECK_EQ(a->retired_count, b->retired_count);
+	for (size_t i = 0; i < a->retired_count; i++)
+		CHECK_EQ(a->retired[i], b->retired[i]);
 	CHECK_EQ(a->generation, b->generation);
 	CHECK_EQ(a->rule_cursor, b->rule_cursor);
 	CHECK_EQ(a->target_cursor, b->target_cursor);
