@@ -52,8 +52,8 @@ struct {
 } events SEC(".maps");
 
 /* One more, where other CPUs count too. Relaxed, and without a result: that is the cheapest
- * atomic instruction. Of __sync_fetch_and_add() clang 23 makes one that fetches, whether or
- * not anybody asks for the result. */
+ * atomic instruction. Of __sync_fetch_and_add() clang 23 makes one that fetches the old value,
+ * whether or not anybody asks for it. */
 #define PS_COUNT(counter) ((void)__atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED))
 
 static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
