@@ -376,7 +376,7 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 
 static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
 {
-	struct bpf_object *object;
+	struct bpf_object *object = NULL;
 	int ret = load_object(host, set, &object, error);
 
 	if (ret)
@@ -400,7 +400,7 @@ static void pin_of(enum ps_set set, const char *program, char path[PS_PATH])
 int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 		  struct ps_error *error)
 {
-	struct bpf_object *object;
+	struct bpf_object *object = NULL;
 	struct bpf_program *program;
 	char pin[PS_PATH], folder[PS_PATH];
 	int ret = load_object(host, set, &object, error);

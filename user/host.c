@@ -231,7 +231,7 @@ static int load_object(const struct ps_host *host, struct ps4_host **loaded, str
 
 static int load_host(struct ps_error *error)
 {
-	struct ps4_host *skel;
+	struct ps4_host *skel = NULL;
 	int ret = load_object(NULL, &skel, error);
 
 	if (ret)
@@ -244,7 +244,7 @@ static int load_host(struct ps_error *error)
 int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_error *error)
 {
 	char folder[PS_PATH], listen[PS_PATH], scan[PS_PATH];
-	struct ps4_host *skel;
+	struct ps4_host *skel = NULL;
 	int ret = load_object(host, &skel, error);
 
 	if (ret)

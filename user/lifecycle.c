@@ -318,7 +318,7 @@ int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, s
 {
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
 	char folder[PS_PATH], pin[PS_PATH];
-	struct ps4_instance *skel;
+	struct ps4_instance *skel = NULL;
 	int ret = ps_tables_open(host, cookie, index, &tables, error);
 
 	if (!ret)
