@@ -379,8 +379,8 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 	struct bpf_object *object = NULL;
 	int ret = load_object(host, set, &object, error);
 
-	if (ret)
-		return ret;
+	if (ret || !object)
+		return ret ? ret : -EINVAL;
 	ret = publish(&host->hooks, object, set, cgroup);
 	bpf_object__close(object);
 	return ret ? ps_fail_kernel(error, ret, "attach programs to the root cgroup") : 0;
@@ -405,8 +405,8 @@ int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 	char pin[PS_PATH], folder[PS_PATH];
 	int ret = load_object(host, set, &object, error);
 
-	if (ret)
-		return ret;
+	if (ret || !object)
+		return ret ? ret : -EINVAL;
 	ps_bpffs_path(folder, "host/%s", sets[set].name);
 	bpf_object__for_each_program(program, object)
 	{

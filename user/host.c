@@ -234,8 +234,8 @@ static int load_host(struct ps_error *error)
 	struct ps4_host *skel = NULL;
 	int ret = load_object(NULL, &skel, error);
 
-	if (ret)
-		return ret;
+	if (ret || !skel)
+		return ret ? ret : -EINVAL;
 	ret = publish_host(skel);
 	ps4_host__destroy(skel);
 	return ret ? ps_fail_kernel(error, ret, "pin the shared programs") : 0;
@@ -247,8 +247,8 @@ int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_err
 	struct ps4_host *skel = NULL;
 	int ret = load_object(host, &skel, error);
 
-	if (ret)
-		return ret;
+	if (ret || !skel)
+		return ret ? ret : -EINVAL;
 	ps_bpffs_path(folder, "host");
 	ps_bpffs_path(listen, "host/%s", ps_host_pin[PS_HOST_LISTEN]);
 	ps_bpffs_path(scan, "host/%s", ps_host_pin[PS_HOST_SCAN]);

@@ -323,8 +323,8 @@ int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, s
 
 	if (!ret)
 		ret = load_instance(host, &tables, index, &skel, error);
-	if (ret)
-		return ret;
+	if (ret || !skel)
+		return ret ? ret : -EINVAL;
 	ps_bpffs_path(folder, FOLDER, cookie);
 	ps_bpffs_path(pin, FOLDER "/steer", cookie);
 	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_steer), pin, folder,
