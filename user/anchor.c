@@ -65,25 +65,34 @@ static int include(struct ps_anchors *anchors, const char *path)
 	return append(anchors, path);
 }
 
-/* Shorten `path` to the deepest existing cgroup above it. */
-static void deepest_above(const char *mount, char *path)
+/* Does systemd run? Where it does, it keeps these slices (sd_booted(3)). */
+static bool keeps_slices(void)
 {
-	char whole[PS_CGROUP_PATH + 512];
 	struct stat st;
-	char *slash;
 
-	while ((slash = strrchr(path, '/'))) {
-		*slash = '\0';
-		snprintf(whole, sizeof(whole), "%s%s", mount, path);
-		if (!stat(whole, &st) && S_ISDIR(st.st_mode))
-			return;
+	return !lstat("/run/systemd/system", &st) && S_ISDIR(st.st_mode);
+}
+
+/* The attach point above a cgroup: one that stays, whatever comes and goes below. */
+static const char *attach_point(const char *mount, const char *cgroup)
+{
+	static const char *const slices[] = { "/system.slice", "/user.slice" };
+	char whole[512];
+	struct stat st;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(slices) && keeps_slices(); i++) {
+		snprintf(whole, sizeof(whole), "%s%s", mount, slices[i]);
+		if (is_below(cgroup, slices[i]) && strcmp(cgroup, slices[i]) && !stat(whole, &st) &&
+		    S_ISDIR(st.st_mode))
+			return slices[i];
 	}
+	return "";
 }
 
 int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, struct ps_error *error)
 {
-	char mount[256], path[PS_CGROUP_PATH];
 	const char *last = NULL;
+	char mount[256];
 	int ret;
 
 	if (!state->target_count)
@@ -98,9 +107,7 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, str
 		if (last && !strcmp(last, cgroup))
 			continue;
 		last = cgroup;
-		snprintf(path, sizeof(path), "%s", cgroup);
-		deepest_above(mount, path);
-		ret = include(anchors, path);
+		ret = include(anchors, attach_point(mount, cgroup));
 		if (ret)
 			return ps_fail(error, PS_EXIT_FAILED, -ret,
 				       "out of memory; nothing was changed");
@@ -295,7 +302,7 @@ static int read_one(const char *name, void *data)
 	if (ret)
 		return ret;
 	if (!id)
-		return append(anchors, "(removed)");
+		return append(anchors, "(detached)");
 	/* We are in a cgroup namespace, or have no right to open it by its id. */
 	if (ps_cgroup_path(id, path, sizeof(path)))
 		snprintf(path, sizeof(path), "(id %" PRIu64 ")", id);

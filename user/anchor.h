@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Where the sock_ops program is attached. The kernel calls it at every stage of
- * every TCP connection below its cgroup, so it sits on the deepest cgroups that
- * are sure to contain every owner; on none when there are no rules.
+ * every TCP connection below its cgroup, so it sits no higher than is safe: on
+ * system.slice or user.slice, which systemd keeps, if they contain every owner, else
+ * on the root; on none when there are no rules. A program that is attached to any other
+ * cgroup is lost when that is removed, and nobody is there to notice.
  */
 #ifndef PORTSTEER_ANCHOR_H
 #define PORTSTEER_ANCHOR_H
@@ -20,10 +22,8 @@ struct ps_anchors {
 };
 void ps_anchors_clear(struct ps_anchors *anchors);
 
-/* Add the anchors that a ruleset's owners need: for a cgroup, the deepest
- * existing one above it (its parent, if that exists: a service's own cgroup goes
- * with the service, and a program attached to it too); for any other owner the
- * root. -errno with a message if there is no cgroup2. */
+/* Add the anchors that a ruleset's owners need. -errno with a message if there is no
+ * cgroup2. */
 int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
 		   struct ps_error *error);
 
@@ -35,10 +35,10 @@ int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *ancho
 int ps_anchors_detach_others(const struct ps_anchors *anchors);
 
 /* Does every anchor have the program on itself or above: 1, 0 or -errno. Not so when
- * a cgroup was removed, with what was attached to it, and made again. */
+ * somebody has detached it. */
 int ps_anchors_cover(const struct ps_anchors *anchors);
 
-/* Where it is attached now, "(removed)" for a cgroup that is gone. */
+/* Where it is attached now, "(detached)" for a link that is not. */
 int ps_anchors_read(struct ps_anchors *anchors);
 
 #endif

@@ -13,6 +13,7 @@
 #include "bpffs.h"
 #include "cgroup.h"
 #include "host.h"
+#include "link.h"
 #include "objects.h"
 #include "privilege.h"
 #include "swap.h"
@@ -420,22 +421,82 @@ int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
 }
 
+static int open_root_cgroup(struct ps_error *error)
+{
+	char mount[256];
+	int ret = ps_cgroup2_mount(mount, error), fd;
+
+	if (ret)
+		return ret;
+	fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? ps_fail_kernel(error, errno, "open the root cgroup") : fd;
+}
+
 int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 {
 	_cleanup_close_ int cgroup = -1;
-	char mount[256];
 	int ret;
 
 	if (host->hooks.loaded[set])
 		return 0;
-	ret = ps_cgroup2_mount(mount, error);
-	if (ret)
-		return ret;
-	cgroup = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cgroup = open_root_cgroup(error);
 	if (cgroup < 0)
-		return ps_fail_kernel(error, errno, "open the root cgroup");
+		return cgroup;
 	ret = load(host, set, cgroup, error);
 	return ret ? ret : open_set(&host->hooks, set, error);
+}
+
+static int revive_set(enum ps_set set, int cgroup)
+{
+	int revived = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		char path[PS_PATH];
+		int ret;
+
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		ret = ps_link_revive(path, cgroup);
+		if (ret < 0)
+			return ret;
+		revived += ret;
+	}
+	return revived;
+}
+
+size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
+{
+	char path[PS_PATH];
+	size_t count = 0;
+
+	for (int set = 0; set < PS_SETS; set++) {
+		for (size_t i = 0;
+		     hooks->loaded[set] && i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
+		     i++) {
+			ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+			count += ps_link_is_attached(path) == 0;
+		}
+	}
+	return count;
+}
+
+int ps_hooks_revive(const struct ps_hooks *hooks)
+{
+	_cleanup_close_ int cgroup = -1;
+	int revived = 0;
+
+	for (int set = 0; set < PS_SETS; set++) {
+		int ret;
+
+		if (!hooks->loaded[set])
+			continue;
+		if (cgroup < 0)
+			cgroup = open_root_cgroup(NULL);
+		ret = cgroup < 0 ? cgroup : revive_set((enum ps_set)set, cgroup);
+		if (ret < 0)
+			return ret;
+		revived += ret;
+	}
+	return revived;
 }
 
 /* The hooks' links are detached, and whatever else is there goes too. */

@@ -77,6 +77,12 @@ struct ps_swap;
 int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 		  struct ps_error *error);
 
+/* Attach again what somebody has detached of the sets that are loaded: how many links, or -errno.
+ * Needs the lock. */
+int ps_hooks_revive(const struct ps_hooks *hooks);
+/* How many such links there are. */
+size_t ps_hooks_count_detached(const struct ps_hooks *hooks);
+
 /* Detach and remove a set, in one instant, and close it. Needs the lock. */
 int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set);
 /* Remove what a killed load or removal left. */

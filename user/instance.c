@@ -23,6 +23,9 @@
 #include "upgrade.h"
 #include "util.h"
 
+/* In the state folder, while listeners that a lost hook has missed are looked for. */
+#define RENEWING "renewing"
+
 /* The writer's lock and what is behind it. */
 struct writer {
 	int lock;
@@ -183,7 +186,34 @@ static void narrow_filter(uint32_t *filter, const uint32_t *plan)
 		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
 
-/* Attach sock_ops where it is needed, and detach what no instance's rules need any more. */
+int ps_attach_needed(const struct ps_host *host)
+{
+	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
+	int ret;
+
+	if (!c)
+		return -ENOMEM;
+	c->host = host;
+	ret = ps_host_each(host, collect_one, c);
+	if (!ret)
+		ret = ps_anchors_attach(host, &c->anchors, NULL);
+	ps_anchors_clear(&c->anchors);
+	return ret;
+}
+
+/* Let sock_ops sit no higher than it is needed. One that was lost stays lost: whoever attaches
+ * it again has to look for the listeners that it missed. */
+static int move_anchors(const struct ps_host *host, const struct ps_anchors *anchors)
+{
+	int ret = ps_anchors_cover(anchors);
+
+	if (ret <= 0)
+		return ret;
+	ret = ps_anchors_attach(host, anchors, NULL);
+	return ret ? ret : ps_anchors_detach_others(anchors);
+}
+
+/* Detach what no instance's rules need any more. */
 int ps_release_unneeded(struct ps_host *host)
 {
 	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
@@ -193,11 +223,8 @@ int ps_release_unneeded(struct ps_host *host)
 		return -ENOMEM;
 	c->host = host;
 	ret = ps_host_each(host, collect_one, c);
-	/* Where the deepest cgroups of another instance's owners are by now. */
 	if (!ret)
-		ret = ps_anchors_attach(host, &c->anchors, NULL);
-	if (!ret)
-		ret = ps_anchors_detach_others(&c->anchors);
+		ret = move_anchors(host, &c->anchors);
 	/* The last first: a set may need those before it. */
 	for (int set = PS_SETS; set-- && !ret;)
 		ret = c->needs[set] ? 0 : ps_hooks_remove(&host->hooks, (enum ps_set)set);
@@ -267,9 +294,9 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	ps_anchors_clear(&anchors);
 	if (ret)
 		return ret;
-	if (ps_ruleset_has_mode(&plan->state.rules, PS_MODE_STEER)) {
+	if (netns && ps_ruleset_has_mode(&plan->state.rules, PS_MODE_STEER)) {
 		ret = ps_steer_attach(netns);
-		if (ret)
+		if (ret < 0)
 			return ps_fail_kernel(error, ret, "attach to the network namespace");
 	}
 	/* From here a socket that begins to listen is admitted to new targets. */
@@ -405,11 +432,8 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	return ret;
 }
 
-/*
- * Was the listen hook lost for a part of these rules? It goes with the cgroup that
- * it is attached to; when that is made again, its listeners are not seen, and those
- * that have begun meanwhile must be found by a scan.
- */
+/* Was the listen hook lost for a part of these rules? Then the listeners that have begun meanwhile
+ * must be found by a scan. */
 static int is_hook_lost(const struct ps_state *state)
 {
 	struct ps_anchors anchors = {};
@@ -445,6 +469,71 @@ static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
 	tidy(host, t, PS_WORD_GEN(word), pending);
 }
 
+static int read_in_force(const struct ps_tables *t, struct ps_state *state, struct ps_error *error)
+{
+	int ret = ps_read_state(t->cookie, PS_WORD_GEN(ps_present_word(t->instance)), state);
+
+	return ret ? ps_fail_kernel(error, ret, "read the rules in force") : 0;
+}
+
+/* Look for the listeners of all targets of an instance, attaching the listen hook if it is not. */
+static int renew_one(uint64_t cookie, uint32_t index, void *data)
+{
+	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
+	struct ps_host *host = data;
+	struct ps_state before = {};
+	int ret;
+
+	if (!ps_fetch(&host->instances[index].active))
+		return 0;
+	ret = ps_tables_open(host, cookie, index, &tables, NULL);
+	if (!ret)
+		ret = ps_read_state(cookie, PS_WORD_GEN(ps_present_word(tables.instance)), &before);
+	before.renew_targets = true;
+	if (!ret && before.target_count)
+		ret = replace(host, &tables, NULL, &before.rules, &before, NULL);
+	ps_state_clear(&before);
+	return ret;
+}
+
+/* The hook is one for all instances: once it is attached again, nothing shows that listeners
+ * were missed. So a folder says that until all of them were looked for. */
+static int renew_all(struct ps_host *host, struct ps_error *error)
+{
+	char mark[PS_PATH];
+	int ret;
+
+	ps_bpffs_path(mark, RENEWING);
+	if (mkdir(mark, 0700) && errno != EEXIST)
+		return ps_fail_kernel(error, errno, "note that listeners are to be looked for");
+	ret = ps_host_each(host, renew_one, host);
+	if (!ret && rmdir(mark))
+		ret = -errno;
+	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
+}
+
+/* Were hooks detached by somebody, or is a command that attached them again not through? Then put
+ * everything in order, and say so. */
+static int revive(struct ps_host *host, const struct ps_netns *netns, const struct ps_state *state,
+		  bool *revived, struct ps_error *error)
+{
+	char mark[PS_PATH];
+	int ret = ps_hooks_revive(&host->hooks);
+
+	*revived = ret > 0;
+	if (ret >= 0 && ps_ruleset_has_mode(&state->rules, PS_MODE_STEER)) {
+		ret = ps_steer_attach(netns);
+		*revived |= ret > 0;
+	}
+	if (ret < 0)
+		return ps_fail_kernel(error, ret, "attach the programs again");
+	ps_bpffs_path(mark, RENEWING);
+	if (access(mark, F_OK) && is_hook_lost(state) <= 0)
+		return 0;
+	*revived = true;
+	return renew_all(host, error);
+}
+
 static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t index,
 		       ps_edit_fn *edit, void *data, bool *replaced, struct ps_error *error)
 {
@@ -452,25 +541,30 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 	struct ps_state before = {};
 	struct ps_ruleset rules = {};
 	struct ps_diff diff;
+	bool revived;
 	int ret = ps_tables_open(&w->host, netns->cookie, index, &tables, error);
 
 	if (ret)
 		return ret;
-	ret = ps_read_state(netns->cookie, PS_WORD_GEN(ps_present_word(tables.instance)), &before);
+	ret = read_in_force(&tables, &before, error);
 	if (!ret)
-		ret = ps_ruleset_copy(&before.rules, &rules);
-	if (ret)
-		ps_fail_kernel(error, ret, "read the rules in force");
-	else
+		ret = revive(&w->host, netns, &before, &revived, error);
+	if (!ret && revived) {
+		ps_state_clear(&before);
+		ret = read_in_force(&tables, &before, error);
+	}
+	if (!ret && ps_ruleset_copy(&before.rules, &rules))
+		ret = ps_fail_kernel(error, ENOMEM, "read the rules in force");
+	if (!ret)
 		ret = edit(&rules, data, error);
 	if (!ret) {
 		diff = ps_ruleset_diff(&before.rules, &rules);
-		before.renew_targets = is_hook_lost(&before) > 0;
-		*replaced = diff.added || diff.removed || diff.changed || before.renew_targets;
+		*replaced = diff.added || diff.removed || diff.changed;
 		if (*replaced)
 			ret = replace(&w->host, &tables, netns, &rules, &before, error);
 		else
 			tidy_unchanged(&w->host, &tables, &rules);
+		*replaced |= revived;
 	}
 	ps_ruleset_clear(&rules);
 	ps_state_clear(&before);

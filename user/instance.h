@@ -82,10 +82,11 @@ struct ps_host_info {
 	char bpffs[256]; /* where the state is */
 	char cgroup2[256]; /* where cgroup2 is mounted */
 	bool bind_hooks, connect_hooks; /* programs that are attached to the root cgroup */
-	char **anchors; /* cgroup paths where sock_ops is attached, "" for one that is gone */
+	char **anchors; /* cgroup paths where sock_ops is attached, "(detached)" for a lost link */
 	size_t anchor_count;
 	struct ps_instance_info *instances;
 	size_t instance_count;
+	size_t detached; /* links that somebody has detached; load attaches them again */
 	size_t leftovers; /* things an interrupted command left, to be cleaned by the next */
 	uint64_t memory; /* bytes of kernel memory in maps and programs */
 };

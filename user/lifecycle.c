@@ -14,6 +14,7 @@
 #include "bpffs.h"
 #include "instance.skel.h"
 #include "kmap.h"
+#include "link.h"
 #include "netns.h"
 #include "privilege.h"
 #include "saved.h"
@@ -79,6 +80,14 @@ int ps_find_loaded(const struct ps_host *host, uint64_t cookie)
 	int index = ps_host_find(host, cookie);
 
 	return index >= 0 && !ps_fetch(&host->instances[index].active) ? -ESRCH : index;
+}
+
+bool ps_steer_is_detached(uint64_t cookie)
+{
+	char path[PS_PATH];
+
+	ps_bpffs_path(path, FOLDER "/link", cookie);
+	return !access(path, F_OK) && ps_link_is_attached(path) == 0;
 }
 
 int ps_steer_detach(uint64_t cookie)
@@ -216,14 +225,15 @@ static int pin_instance(const struct ps4_instance *skel, uint64_t cookie)
 int ps_steer_attach(const struct ps_netns *netns)
 {
 	_cleanup_close_ int program = -1, link = -1, own = -1;
-	char path[PS_PATH];
-	int target = netns->fd;
+	char path[PS_PATH], pin[PS_PATH];
+	int target = netns->fd, ret;
 
 	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
-	if (!access(path, F_OK))
-		return 0;
-	ps_bpffs_path(path, FOLDER "/steer", netns->cookie);
-	program = ps_bpffs_open(path);
+	ret = ps_link_is_attached(path);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	ps_bpffs_path(pin, FOLDER "/steer", netns->cookie);
+	program = ps_bpffs_open(pin);
 	if (program < 0)
 		return program;
 	if (target < 0)
@@ -233,8 +243,8 @@ int ps_steer_attach(const struct ps_netns *netns)
 	link = bpf_link_create(program, target, BPF_SK_LOOKUP, NULL);
 	if (link < 0)
 		return -errno;
-	ps_bpffs_path(path, FOLDER "/link", netns->cookie);
-	return ps_bpffs_pin(link, path);
+	ret = ps_bpffs_replace(link, path);
+	return ret ? ret : 1;
 }
 
 static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,

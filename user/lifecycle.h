@@ -39,15 +39,18 @@ int ps_drop_host_if_unused(struct ps_host *host);
  * steering program nor sock_ops attached, and no listener found. */
 int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error);
-/* Attach sock_ops where any instance's rules need it, and detach and remove what none needs
- * any more. */
+/* Attach sock_ops where any instance's rules need it. */
+int ps_attach_needed(const struct ps_host *host);
+/* Detach and remove what no instance's rules need any more. */
 int ps_release_unneeded(struct ps_host *host);
 
-/* Attach the steering program to its namespace, if it is not, and detach it. It is called
+/* Attach the steering program to its namespace, if it is not (1: now, 0: it was), and detach it. It is called
  * for each look-up of a listener and of an unconnected UDP socket, so that it is attached
  * only while there is a steer rule. */
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
+/* Was it attached, and has somebody detached it? */
+bool ps_steer_is_detached(uint64_t cookie);
 
 /* Load an instance's program anew, with the maps of the one that is loaded; it is added to
  * `swap`. */

@@ -355,6 +355,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put(object, "bind_hooks", json_object_new_boolean(info->bind_hooks));
 	put(object, "connect_hooks", json_object_new_boolean(info->connect_hooks));
 	put_number(object, "memory", info->memory);
+	put_number(object, "detached", info->detached);
 	put_number(object, "leftovers", info->leftovers);
 	for (size_t i = 0; i < info->instance_count; i++)
 		json_object_array_add(instances, instance_json(&info->instances[i]));

@@ -319,7 +319,6 @@ void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
 static void print_anchors(const struct ps_host_info *info)
 {
 	char path[4 * PS_CGROUP_PATH];
-	bool lost = false;
 
 	printf("listen hook:    ");
 	if (!info->anchor_count)
@@ -327,9 +326,8 @@ static void print_anchors(const struct ps_host_info *info)
 	for (size_t i = 0; i < info->anchor_count; i++) {
 		ps_printable(info->anchors[i], path, sizeof(path));
 		printf("%scgroup %s", i ? ", " : "", path);
-		lost |= !strcmp(path, "(removed)");
 	}
-	puts(lost ? "; run 'portsteer load' to attach it again" : "");
+	putchar('\n');
 	printf("bind hooks:     %s\n",
 	       info->bind_hooks ? "cgroup /" : "nowhere: no rule needs them");
 	printf("connect hooks:  %s\n",
@@ -370,6 +368,10 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 	if (info->loaded)
 		print_anchors(info);
 	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);
+	if (info->detached)
+		printf("detached:       %zu programs, by somebody else, so that rules do not work; run "
+		       "'portsteer load' to attach them again\n",
+		       info->detached);
 	if (info->leftovers)
 		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
 		       "the next change removes them\n",

@@ -4,12 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include <bpf/bpf.h>
 
 #include "bpffs.h"
+#include "link.h"
 #include "util.h"
 
 struct ps_swap_item {
@@ -45,54 +42,6 @@ int ps_swap_add(struct ps_swap *swap, int program, const char *pin, const char *
 	snprintf(item->links, sizeof(item->links), "%s", links);
 	swap->count++;
 	return 0;
-}
-
-struct links {
-	const char *folder;
-	int (*fn)(int link, const struct bpf_link_info *info, const char *pin, void *data);
-	void *data;
-};
-
-static int visit_link(const char *name, void *data)
-{
-	const struct links *links = data;
-	struct bpf_link_info info;
-	char path[PS_PATH];
-	struct stat st;
-	int link, ret;
-
-	if (snprintf(path, sizeof(path), "%s/%s", links->folder, name) >= (int)sizeof(path) ||
-	    lstat(path, &st) || !S_ISREG(st.st_mode))
-		return 0;
-	link = ps_bpffs_open_any_link(path, &info);
-	if (link < 0)
-		return link == -EPROTO || link == -ENOENT ? 0 : link;
-	ret = links->fn(link, &info, path, links->data);
-	close(link);
-	return ret;
-}
-
-int ps_each_link(const char *folder,
-		 int (*fn)(int link, const struct bpf_link_info *info, const char *pin, void *data),
-		 void *data)
-{
-	struct links links = { folder, fn, data };
-	int ret = ps_bpffs_each(folder, visit_link, &links);
-
-	return ret == -ENOENT || ret == -ENOTDIR ? 0 : ret;
-}
-
-int ps_link_give(int link, const struct bpf_link_info *info, int program)
-{
-	struct bpf_prog_info prog = {};
-	__u32 size = sizeof(prog);
-
-	if (bpf_obj_get_info_by_fd(program, &prog, &size))
-		return -errno;
-	if (prog.id == info->prog_id)
-		return 0;
-	/* ENOLINK: the cgroup, or the namespace, is gone. */
-	return bpf_link_update(link, program, NULL) && errno != ENOLINK ? -errno : 0;
 }
 
 static int give(int link, const struct bpf_link_info *info, const char *pin, void *data)

@@ -9,8 +9,6 @@
 
 #include <stddef.h>
 
-#include <linux/bpf.h>
-
 #include "bpf_types.h"
 
 struct ps_swap {
@@ -26,14 +24,5 @@ int ps_swap_add(struct ps_swap *swap, int program, const char *pin, const char *
 
 /* Exchange all of them. 0 or -errno; may be repeated. */
 int ps_swap_apply(const struct ps_swap *swap);
-
-/* Call fn for each link that is pinned in a folder; other things are passed over, as is a
- * folder that does not exist. A non-zero result ends it. */
-int ps_each_link(const char *folder,
-		 int (*fn)(int link, const struct bpf_link_info *info, const char *pin, void *data),
-		 void *data);
-
-/* Update a link to a program, unless it has that already, or its cgroup or namespace is gone. */
-int ps_link_give(int link, const struct bpf_link_info *info, int program);
 
 #endif

@@ -13,6 +13,7 @@
 #include "bpffs.h"
 #include "hooks.h"
 #include "kmap.h"
+#include "link.h"
 #include "lifecycle.h"
 #include "loaded.h"
 #include "saved.h"
@@ -287,7 +288,7 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 static int take_listeners(struct ps_host *host, const struct ps_loaded_list *list,
 			  struct ps_error *error)
 {
-	int ret = ps_release_unneeded(host);
+	int ret = ps_attach_needed(host);
 
 	if (!ret)
 		ret = ps_wait_for_programs();

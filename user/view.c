@@ -361,6 +361,7 @@ static int read_info(uint64_t cookie, uint32_t index, void *data)
 		c->info->leftovers++;
 	ps_state_clear(&state);
 	ps_is_dead(cookie, &i->netns_inode);
+	c->info->detached += i->netns_inode && ps_steer_is_detached(cookie);
 	if (ps_fetch(&c->host->instances[index].pending) != word)
 		c->info->leftovers++;
 	c->info->instance_count++;
@@ -432,6 +433,9 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 		info->anchors = anchors.paths;
 		info->anchor_count = anchors.count;
 	}
+	for (size_t i = 0; i < info->anchor_count; i++)
+		info->detached += !strcmp(info->anchors[i], "(detached)");
+	info->detached += ps_hooks_count_detached(&host->hooks);
 	info->loaded = true;
 	info->outdated = is_outdated();
 	info->bind_hooks = host->hooks.loaded[PS_SET_BIND];

@@ -4,7 +4,13 @@
 
 load lib
 
-setup_file() { setup_env; }
+setup_file()
+{
+	setup_env
+	# A /run that tells of no systemd, whatever this machine has.
+	private_folder /run
+	rm -f /run/systemd
+}
 setup() { setup_test; }
 teardown() { teardown_test; }
 
@@ -338,7 +344,32 @@ placed()
 print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 }
 
-@test "sock_ops: nowhere without rules, at the root for a user" {
+# with_slices: where systemd runs, its slices are there. What is missing here is made for the
+# test, and removed by without_slices.
+with_slices()
+{
+	local slice
+	mkdir -p /run/systemd/system
+	MADE=()
+	for slice in system.slice user.slice; do
+		[ ! -e "$PS_TEST_CGROUP2/$slice" ] || continue
+		mkdir "$PS_TEST_CGROUP2/$slice"
+		MADE+=("$PS_TEST_CGROUP2/$slice")
+	done
+}
+without_slices()
+{
+	local slice
+	[ ! -e "$PS_TEST_CGROUP2/system.slice/ps-test.service" ] ||
+		{ kill_cgroup "$PS_TEST_CGROUP2/system.slice/ps-test.service"; kill_servers; }
+	for slice in "$PS_TEST_CGROUP2/system.slice/ps-test.service" "${MADE[@]}"; do
+		[ ! -e "$slice" ] || until_true 10 rmdir "$slice"
+	done
+	MADE=()
+	rm -r /run/systemd
+}
+
+@test "sock_ops: nowhere without rules, else at the root, which stays" {
 	portsteer -q load
 	placed ""
 	portsteer -q add 80:8080 --user ps-web
@@ -349,57 +380,45 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	placed /
 	portsteer -q del 80
 	placed ""
-}
-
-@test "sock_ops: on the parent of a cgroup owner, or the deepest that exists" {
 	mkdir -p "$PS_TEST_CGROUP/slice/web"
 	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
-	placed "/$CG/slice"
-	portsteer -q del 80
-	portsteer -q add 80:8080 --cgroup "$CG/slice/one/two"
-	placed "/$CG/slice"
-	portsteer -q del 80
-	portsteer -q add 80:8080 --cgroup "$CG/none/one/two"
-	placed "/$CG"
-	portsteer -q del 80
-	portsteer -q add 80:8080 --cgroup "$CG"
 	placed /
+	portsteer -q flush
+	placed ""
 }
 
-@test "sock_ops: several, none below another, and moves when rules change" {
-	mkdir -p "$PS_TEST_CGROUP/a/web" "$PS_TEST_CGROUP/b/c/db" "$PS_TEST_CGROUP/b/x"
-	portsteer -q add 80:8080 --cgroup "$CG/a/web"
-	portsteer -q add 81:8081 --cgroup "$CG/b/c/db" --user ps-db
-	placed "/$CG/a /$CG/b/c"
+@test "sock_ops: on the slices that systemd keeps, if they contain all owners" {
+	portsteer -q add 80:8080 --cgroup /system.slice/ps-test.service
+	placed / # without systemd
+	portsteer -q flush
+	with_slices
+	portsteer -q add 80:8080 --cgroup /system.slice/ps-test.service
+	placed /system.slice
+	portsteer -q add 81:8081 --cgroup /user.slice/user-1000.slice --user ps-db
+	placed "/system.slice /user.slice"
 	portsteer -q add 82:8082 --cgroup "$CG/b/x"
-	placed "/$CG/a /$CG/b"
-	portsteer -q add 83:8083 --user ps-web
 	placed /
-	portsteer -q del 83
-	placed "/$CG/a /$CG/b"
+	portsteer -q --netns client add 80:8080 --cgroup /user.slice/user-1000.slice
 	portsteer -q del 82
-	placed "/$CG/a /$CG/b/c"
-	portsteer -q del 80
-	placed "/$CG/b/c"
-}
-
-@test "sock_ops: one place for the instances of two namespaces" {
-	mkdir -p "$PS_TEST_CGROUP/a/web"
-	portsteer -q add 80:8080 --cgroup "$CG/a/web"
-	portsteer -q --netns client add 80:8080 --cgroup "$CG/a/web"
-	placed "/$CG/a"
-	portsteer -q unload
-	placed "/$CG/a"
-	portsteer -q --netns client add 81:8081 --user ps-web
+	placed "/system.slice /user.slice"
+	portsteer -q flush
+	placed /user.slice
+	portsteer -q add 80:8080 --cgroup /system.slice # itself: it is no place below it
 	placed /
+	portsteer -q unload
+	placed /user.slice
 	portsteer -q --netns client unload
 	[ ! -e $STATE ]
+	without_slices
 }
 
 @test "sock_ops: while it moves, no listener is missed" {
-	mkdir -p "$PS_TEST_CGROUP/a/web"
-	portsteer -q add 80:8080 --cgroup "$CG/a/web"
-	local n mover
+	with_slices
+	mkdir -p "$PS_TEST_CGROUP2/system.slice/ps-test.service"
+	portsteer -q add 80:8080 --cgroup /system.slice/ps-test.service
+	local n mover service
+	service=$(realpath -m --relative-to="$PS_TEST_CGROUP" \
+		"$PS_TEST_CGROUP2/system.slice/ps-test.service")
 	rm -f "$PS_TEST_DIR/stop"
 	(
 		while [ ! -e "$PS_TEST_DIR/stop" ]; do
@@ -409,7 +428,7 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	) 3>&- &
 	mover=$!
 	for n in $(seq 25); do
-		serve -g a/web web$n 127.0.0.1 8080
+		serve -g "$service" web$n 127.0.0.1 8080
 		answers web$n client http://$HERE4/
 		stop $PID
 	done
@@ -417,58 +436,114 @@ print(*sorted(json.load(sys.stdin)["sock_ops"]))')" "$1"
 	wait $mover
 	# Not "admitted": the program may for a moment be in both places.
 	counters 80:8080/tcp "steered=25 missed=0 denied=0 error=0"
-	placed "/$CG/a"
+	placed /system.slice
+	without_slices
 }
 
-@test "sock_ops: another namespace's change follows it down, and loses nothing" {
-	ip netns add other
-	portsteer -q --netns other add 80:8080 --any-user
-	portsteer -q add 80:8080 --cgroup "$CG/x/y/web"
-	mkdir -p "$PS_TEST_CGROUP/x/y/web"
-	portsteer -q --netns other unload
-	placed "/$CG/x/y"
-	serve -g x/y/web web 127.0.0.1 8080
-	answers web client http://$HERE4/
-	ip netns del other
+@test "no cgroup that comes or goes stops a rule: all above the owner's go, and are made again" {
+	local n
+	portsteer -q add 80:8080 --cgroup "$CG/s/user-1/app/web"
+	portsteer -q --netns client add 80:8080 --cgroup "$CG/s/user-1/app/web"
+	for n in 1 2 3; do
+		serve -g s/user-1/app/web web$n 127.0.0.1 8080
+		answers web$n client http://$HERE4/
+		stop $PID
+		rmdir "$PS_TEST_CGROUP/s/user-1/app/web" "$PS_TEST_CGROUP/s/user-1/app" \
+			"$PS_TEST_CGROUP/s/user-1" "$PS_TEST_CGROUP/s"
+		portsteer -q --netns client load # somebody else's command, meanwhile
+	done
+	assert_equal "$(portsteer load --json)" '{"changed":false}'
+	counters 80:8080/tcp "steered=3 denied=0 admitted=3"
 }
 
-# The hook goes with the cgroup it is attached to, and nobody is there to notice.
+# detach KIND: somebody detaches our links of a kind.
+detach()
+{
+	local pin
+	for pin in $1; do
+		bpftool link detach pinned "$pin"
+	done
+}
+
+# lose_hook: and a listener begins unseen.
 lose_hook()
 {
-	mkdir -p "$PS_TEST_CGROUP/slice/web"
-	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
-	rmdir "$PS_TEST_CGROUP/slice/web" "$PS_TEST_CGROUP/slice"
-	serve -g slice/web web 127.0.0.1 8080
-	placed "(removed)"
-	assert_match "$(portsteer status)" "run 'portsteer load'"
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q --netns client add 80:8080 --user ps-web
+	detach "$STATE/host/listen-*"
+	serve web 127.0.0.1 8080
+	serve -N client there 127.0.0.1 8080
+	placed "(detached)"
+	assert_match "$(portsteer status)" "detached: +1 programs.*run 'portsteer load'"
 	refused client http://$HERE4/
+	refused client http://127.0.0.1/
 }
 
-@test "sock_ops: its cgroup was removed and made again: load attaches it and finds who listens" {
+@test "a listen hook that was detached: load attaches it and finds who listens, everywhere" {
 	lose_hook
 	assert_equal "$(portsteer load --json)" '{"changed":true}'
-	placed "/$CG/slice"
+	placed /
 	answers web client http://$HERE4/
+	answers there client http://127.0.0.1/
 	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
 	assert_equal "$(portsteer load --json)" '{"changed":false}'
+	assert_equal "$(portsteer --netns client load --json)" '{"changed":false}'
 	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
+	portsteer -q --netns client unload
 }
 
-@test "sock_ops: its cgroup was removed and made again: so does the next change" {
+@test "a listen hook that was detached: so does the next change, of any namespace" {
 	lose_hook
-	portsteer -q add 81:8081 --cgroup "$CG/slice/web"
-	placed "/$CG/slice"
+	portsteer -q --netns client add 81:8081 --any-user
+	placed /
 	answers web client http://$HERE4/
+	answers there client http://127.0.0.1/
+	portsteer -q --netns client unload
 }
 
-@test "sock_ops: a hook that is lost and found again admits nobody else" {
+@test "a listen hook that was detached, and the command that finds the listeners is killed" {
+	local n out
 	lose_hook
+	for ((n = 0; ; n += 25)); do
+		out=$("$REPO/build/tools/killat" $n "$PORTSTEER" load)
+		[[ $out == killed* ]] || break
+	done
+	portsteer -q load
+	answers web client http://$HERE4/
+	answers there client http://127.0.0.1/
+	assert_equal "$(portsteer status --json | jsonget detached leftovers)" $'0\n0'
+	portsteer -q --netns client unload
+}
+
+@test "a listen hook that is lost and found again admits nobody else" {
+	portsteer -q add 80:8080 --cgroup "$CG/slice/web"
+	detach "$STATE/host/listen-*"
+	serve -g slice/web web 127.0.0.1 8080
 	local web=$PID
 	serve -g slice/other stranger 127.0.0.2 8080
 	portsteer -q load
 	counters 80:8080/tcp "admitted=1 denied=1"
 	stop "$web"
 	refused client http://$HERE4/
+}
+
+@test "other programs that were detached: status says so, load attaches them again" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 54:5454/udp --user ps-web
+	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	detach "$STATE/ns-*/link"
+	detach "$STATE/host/bind/bind4"
+	refused client http://$HERE4/
+	assert_equal "$(portsteer status --json | jsonget detached)" 2
+	assert_equal "$(portsteer load --json)" '{"changed":true}'
+	assert_equal "$(portsteer status --json | jsonget detached leftovers)" $'0\n0'
+	answers web client http://$HERE4/
+	from a answers web http://127.0.0.1:90/
+	becomes 54 -u $WEB 127.0.0.2 5454 --udp
+	counters 80:8080/tcp "admitted=1"
+	portsteer unload
+	[ ! -e $STATE ]
 }
 
 @test "the steering program is attached only while there is a steer rule" {
