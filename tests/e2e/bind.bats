@@ -578,6 +578,116 @@ in_userns()
 	counters 0.0.0.0/0:53:5353/udp "translated=1"
 }
 
+# --- between the hook and the end of bind() ------------------------------------------
+
+# What the hook has seen may have changed when the kernel binds. bind_race finds one within some
+# hundred tries where nobody looks again; here are some hundred thousand.
+@test "a socket that is made one of both families while it is bound gets no port of IPv6's" {
+	install -m 0755 "$REPO/build/tools/bind_race" "$PS_TEST_DIR"
+	local protocol how
+	for protocol in tcp udp; do
+		portsteer -q add "[::]/0:53:5300/$protocol" --mode bind --user ps-web
+		for how in "" unmark; do
+			# shellcheck disable=SC2086 # no word
+			assert_match "$(as $WEB "$PS_TEST_DIR/bind_race" $protocol 5300 2 $how)" \
+				"^both 0 alone [1-9]"
+		done
+		portsteer -q flush
+	done
+}
+
+# meddle PORT PORT [ADDRESS]: another program after ours; see bind_meddle.
+meddle()
+{
+	local ready
+	coproc MEDDLE { exec "$REPO/build/tools/bind_meddle" "$PS_TEST_CGROUP2" "$@" 3>&-; }
+	read -rt 20 ready <&"${MEDDLE[0]}"
+	assert_equal "$ready" ready
+}
+
+unmeddle()
+{
+	local pid=$MEDDLE_PID
+	eval "exec ${MEDDLE[1]}>&-"
+	wait "$pid" || true
+}
+
+@test "another program changes the port that was granted: refused, and so is what it leads to" {
+	portsteer -q add 53:5300/udp 77:7700/tcp --mode bind --user ps-web
+	portsteer -q allow 79/tcp --user ps-web
+	meddle 77 78
+	becomes EPERM 0.0.0.0 7700
+	becomes EACCES 0.0.0.0 78
+	# Root may have both: nothing is taken from who has the capability.
+	becomes "78, getsockname says 0.0.0.0 78" -u root 0.0.0.0 77
+	becomes 53 0.0.0.0 5300 --udp
+	becomes 79 0.0.0.0 79
+	unmeddle
+	becomes 77 0.0.0.0 7700
+	counters 77:7700/tcp "translated=1 error=1"
+}
+
+@test "another program changes the address to one that the rule is not for: refused" {
+	portsteer -q add 127.0.0.1:77:7700/tcp 127.0.0.0/24:78:7800/udp --mode bind --user ps-web
+	meddle 77 77 10.1.2.3
+	becomes EPERM 127.0.0.1 7700
+	becomes EADDRNOTAVAIL 203.0.113.1 7700 # no rule's
+	unmeddle
+	meddle 78 78 127.0.0.9
+	becomes "78, getsockname says 127.0.0.9 7800" 127.0.0.1 7800 --udp
+	unmeddle
+	becomes 77 127.0.0.1 7700
+	counters 127.0.0.1:77:7700/tcp "translated=1 error=1"
+}
+
+@test "another program makes an ordinary port of a granted one: that anybody may have" {
+	portsteer -q add 77:7700/tcp --mode bind --user ps-web
+	meddle 77 7777
+	becomes "7777, getsockname says 0.0.0.0 7777" 0.0.0.0 7700
+	unmeddle
+	counters 77:7700/tcp "translated=0 error=1"
+}
+
+# bats test_tags=kernel
+@test "owner by user: an MPTCP socket is whose it was made, too" {
+	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	portsteer allow 443/tcp --user ps-web
+	becomes 80 -u root 0.0.0.0 8080 --mptcp --become $WEB
+	becomes 8080 -u root 0.0.0.0 8080 --mptcp --become $WEB --late
+	becomes EACCES -u root 0.0.0.0 443 --mptcp --become $WEB --late
+	counters 80:8080/tcp "translated=1 denied=1"
+	counters 443/tcp "granted=0 denied=1"
+}
+
+# given_away PROTOCOL FROM TO: the port of a socket that root makes as FROM, and gives to TO.
+given_away()
+{
+	"$PYTHON" -c '
+import os, socket, sys
+protocol, before, after = map(int, sys.argv[1:])
+os.seteuid(before)
+sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+os.seteuid(0)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+os.fchown(sock.fileno(), after, -1)
+os.seteuid(47103)
+sock.bind(("127.0.0.1", 8080))
+sock.listen()
+os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 }'
+}
+
+@test "owner by user: who was given the socket by chown, and not who had it before" {
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	local protocol protocols=(6)
+	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=(262)
+	for protocol in "${protocols[@]}"; do
+		assert_equal "$protocol $(given_away $protocol $WEB $DB)" "$protocol 8080"
+		assert_equal "$protocol $(given_away $protocol $DB $WEB)" "$protocol 80"
+	done
+	counters 80:8080/tcp "translated=${#protocols[@]} denied=${#protocols[@]}"
+}
+
 # --- ports that are taken ----------------------------------------------------------
 
 @test "a front port that is taken: EADDRINUSE, as for any port, and counted" {
