@@ -491,12 +491,39 @@ __noinline int ps_bind_target_of(const struct ps_ask *ask, __u32 owned)
 	return 0;
 }
 
+/* The TCP socket that has the port: an MPTCP socket's first subflow, which it may have lost. */
+static __always_inline const struct sock *ports_socket(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_protocol) == PROTOCOL_MPTCP ?
+		       BPF_CORE_READ((const struct mptcp_sock *)sk, first) :
+		       sk;
+}
+
+/* Was its port chosen by bind() or connect(), and not taken over from a listener? Before
+ * Linux 6.18 nothing says so of connect(). */
+static __always_inline bool chose_port(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) &
+	       (SOCK_BINDPORT_LOCK | SOCK_CONNECT_BIND);
+}
+
+/* Is its port one that was bound? The kernel does not share a port between those that bind
+ * and those that have it from connect(), but where both say SO_REUSEADDR. */
+static __always_inline bool has_bound_port(const struct sock *sk)
+{
+	const struct inet_bind_bucket *bucket =
+		BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_bind_hash);
+
+	return bucket && BPF_CORE_READ(bucket, fastreuse) >= 0;
+}
+
 /*
  * An accepted socket says what its listener says. Marking each accepted socket
  * (BPF_F_CLONE) would cost every connection an allocation, for the few programs that
  * ask. If the listener is not to be found (it is closed, or bound to a device) the socket's
  * owner decides. Only for addresses and ports of rules: looking for a listener runs the
- * steering program.
+ * steering program. A socket that connected, from a port that by chance is one of a rule's,
+ * says that one.
  */
 static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_ask *ask,
 					  struct bpf_sock_tuple *tuple, __u32 size)
@@ -514,7 +541,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 	ask->half = me ? PS_WORD_HALF(*(volatile __u64 *)&me->active) : 0;
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = IPPROTO_TCP;
-	if (!me || !me->active || !ps_bind_target_of(ask, 0))
+	if (!me || !me->active || !ps_bind_target_of(ask, 0) || chose_port(ports_socket(full)))
 		return;
 	listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (listener) {
@@ -524,6 +551,8 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 		bpf_sk_release(listener);
 		return;
 	}
+	if (!has_bound_port(ports_socket(full)))
+		return;
 	read_socket(ask, full);
 	port = ps_bind_target_of(ask, 1);
 	if (port)

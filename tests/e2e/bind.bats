@@ -900,6 +900,37 @@ for rule in json.load(sys.stdin)["rules"]:
 	assert_match "$(portsteer list)" "127\.0\.0\.1:5353 ps-db python3\[$PID\] \(not "
 }
 
+# outgoing PROTOCOL ADDRESS: what getsockname says of the port of a connection to port 7000.
+outgoing()
+{
+	as "$WEB" "$PYTHON" -c '
+import socket, struct, sys
+sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET,
+                     socket.SOCK_STREAM, int(sys.argv[1]))
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+sock.connect((sys.argv[2], 7000))
+print(sock.getsockname()[1])' "$@"
+}
+
+# bats test_tags=kernel
+@test "a connection from a port that happens to be a rule's front port is told that one" {
+	portsteer add 40000:50000/tcp --mode bind --user ps-web
+	serve -u $DB four 127.0.0.1 7000
+	serve -u $DB six ::1 7000
+	local range=/proc/sys/net/ipv4/ip_local_port_range before protocol protocols=6
+	before=$(<$range)
+	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=" 262"
+	echo 40000 40000 >$range
+	for protocol in $protocols; do
+		assert_equal "$(outgoing $protocol 127.0.0.1)" 40000
+		assert_equal "$(outgoing $protocol ::1)" 40000
+	done
+	echo "$before" >$range
+	# Who is accepted on it is told the target.
+	serve web 127.0.0.1 50000
+	assert_equal "$(fetch http://127.0.0.1:40000/)" "web $PID 127.0.0.1 127.0.0.1 50000"
+}
+
 # --- when rules go -----------------------------------------------------------------
 
 @test "del: the next bind is as it was, sockets keep their port, and are named" {
