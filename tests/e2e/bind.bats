@@ -322,6 +322,52 @@ print("ok")')" "^ok$"
 	becomes EACCES 0.0.0.0 1022
 }
 
+# unprivileged NETNS PORT: where ports begin that everybody may bind, in a namespace.
+unprivileged()
+{
+	nsenter --net=/run/netns/"$1" -- \
+		sh -c "echo $2 >/proc/sys/net/ipv4/ip_unprivileged_port_start"
+}
+
+@test "allow follows the namespace's own idea of privileged ports" {
+	ip netns add high
+	unprivileged high 2000
+	portsteer --netns high allow 1500/tcp 1999/udp --user ps-web >"$PS_TEST_DIR/out"
+	assert_equal "$(grep -c '^note: ' "$PS_TEST_DIR/out" || true)" 0
+	becomes 1500 -N high 0.0.0.0 1500
+	becomes EACCES -N high -u $DB 0.0.0.0 1500
+	local status=0
+	portsteer --netns high allow 2000/tcp --user ps-web 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal "$status" 2
+	assert_match "$(<"$PS_TEST_DIR/err")" "2000 is not privileged.* below 2000"
+	status=0
+	portsteer allow 1500/tcp --user ps-web 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal "$status" 2 # ours is another namespace
+	assert_match "$(<"$PS_TEST_DIR/err")" "1500 is not privileged.* below 1024"
+	printf '[a]\nallow = 1600/tcp\nuser = ps-web\n' >"$PS_TEST_DIR/conf"
+	portsteer -q --netns high apply -f "$PS_TEST_DIR/conf"
+	becomes 1600 -N high 0.0.0.0 1600
+	portsteer -q --netns high unload
+	ip netns del high
+}
+
+@test "a grant of a port that everybody may bind: a note says so" {
+	ip netns add low
+	unprivileged low 100
+	portsteer --netns low allow 99/tcp --user ps-web >"$PS_TEST_DIR/out"
+	assert_equal "$(grep -c '^note: ' "$PS_TEST_DIR/out" || true)" 0
+	portsteer --netns low allow 443/tcp --user ps-web >"$PS_TEST_DIR/out"
+	assert_match "$(<"$PS_TEST_DIR/out")" \
+		"note: rule 443/tcp keeps nobody away: .* from 100 on; .*ip_unprivileged_port_start to 444"
+	becomes 443 -N low -u $DB 0.0.0.0 443 # true
+	assert_match "$(portsteer --netns low allow 90-100/tcp --user ps-db --json 2>&1 || true)" \
+		"overlaps"
+	assert_match "$(portsteer --netns low allow 90-100/udp --user ps-db --json |
+		jsonget notes.0)" "rule 90-100/udp keeps nobody away"
+	portsteer -q --netns low unload
+	ip netns del low
+}
+
 # --- owners ------------------------------------------------------------------------
 
 @test "a stranger's bind to the target port is to that, and one to the front port refused" {
@@ -461,13 +507,13 @@ print("ok")')" "^ok$"
 }
 
 @test "an owner that is not given is who holds the UDP port now, and the command says so" {
-	serve dns 0.0.0.0 5353 --udp
-	run portsteer add 53:5353/udp
+	serve dns 0.0.0.0 5300 --udp
+	run portsteer add 53:5300/udp
 	[ "$status" -eq 0 ]
-	assert_match "${lines[0]}" "^owner of 53:5353/udp: user ps-web \(uid $WEB\), who .*5353 now$"
+	assert_match "${lines[0]}" "^owner of 53:5300/udp: user ps-web \(uid $WEB\), who .*5300 now$"
 	stop $PID
-	becomes 53 0.0.0.0 5353 --udp
-	becomes 5353 -u $DB 0.0.0.0 5353 --udp
+	becomes 53 0.0.0.0 5300 --udp
+	becomes 5300 -u $DB 0.0.0.0 5300 --udp
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
 }
 
@@ -840,6 +886,28 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 	stop $PID
 	serve again 127.0.0.1 8080
 	answers again http://127.0.0.1/
+}
+
+@test "UDP bound and TCP steered between the same ports: a note, in whatever order" {
+	local rule
+	for rule in "53:5300/udp 53:5300/tcp" "53:5300/tcp 53:5300/udp"; do
+		# shellcheck disable=SC2086 # words
+		assert_equal "$(portsteer add $rule --user ps-web --json | jsonget notes.#)" 1
+		portsteer -q flush
+		portsteer -q add "${rule% *}" --user ps-web
+		assert_match "$(portsteer add "${rule#* }" --user ps-web)" \
+			"note: rule 53:5300/udp binds .* rule 53:5300/tcp steers .*--mode bind"
+		portsteer -q flush
+	done
+	# Other ports, other addresses, TCP bound as well: none.
+	portsteer -q add 53:5300/udp 10.0.0.0/8:54:5400/udp --user ps-web
+	portsteer -q allow 80/udp --user ps-web
+	assert_equal "$(portsteer add 53:5301 55:5302 11.0.0.0/8:54:5400 80:8080 --user ps-web --json |
+		jsonget notes)" "[]"
+	portsteer -q del 53/tcp
+	assert_equal "$(portsteer add 53:5300/tcp --mode bind --user ps-web --json |
+		jsonget notes)" "[]"
+	assert_equal "$(portsteer add 10.1.0.0/16:54:5400 --user ps-web --json | jsonget notes.#)" 1
 }
 
 # bats test_tags=kernel
