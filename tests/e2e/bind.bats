@@ -985,11 +985,11 @@ print(sock.getsockname()[1])' "$@"
 	portsteer add 40000:50000/tcp --mode bind --user ps-web
 	serve -u $DB four 127.0.0.1 7000
 	serve -u $DB six ::1 7000
-	local range=/proc/sys/net/ipv4/ip_local_port_range before protocol protocols=6
+	local range=/proc/sys/net/ipv4/ip_local_port_range before protocol protocols=(6)
 	before=$(<$range)
-	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=" 262"
+	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=(262)
 	echo 40000 40000 >$range
-	for protocol in $protocols; do
+	for protocol in "${protocols[@]}"; do
 		assert_equal "$(outgoing $protocol 127.0.0.1)" 40000
 		assert_equal "$(outgoing $protocol ::1)" 40000
 	done
