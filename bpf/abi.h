@@ -224,8 +224,8 @@ struct ps_admit {
  * grant is one record; a translation is two, of its target port (to be translated) and
  * of its front port (to be protected). In a chain the longest prefixes come first, then
  * the most particular owners: the first record that matches is the rule.
- * Example: 53:5353/udp is { .port = 5353, .other = 53, .flags = PS_BIND_ASKED } and
- * { .port = 53, .other = 5353, .flags = PS_BIND_FRONT }.
+ * Example: 53:5300/udp is { .port = 5300, .other = 53, .flags = PS_BIND_ASKED } and
+ * { .port = 53, .other = 5300, .flags = PS_BIND_FRONT }.
  */
 enum ps_bind_flags {
 	PS_BIND_ASKED = 1, /* a port that the owner asks for: a target, or a granted port */

@@ -63,13 +63,13 @@ int ps4_bind6(struct bpf_sock_addr *ctx)
 SEC("cgroup/post_bind4")
 int ps4_post_bind4(struct bpf_sock *ctx)
 {
-	return bind_done(ctx);
+	return bind_done4(ctx);
 }
 
 SEC("cgroup/post_bind6")
 int ps4_post_bind6(struct bpf_sock *ctx)
 {
-	return bind_done(ctx);
+	return bind_done6(ctx);
 }
 
 SEC("cgroup/getsockname4")
@@ -83,8 +83,6 @@ int ps4_getsockname6(struct bpf_sock_addr *ctx)
 {
 	return getsockname6(ctx);
 }
-
-#define PROTOCOL_MPTCP 262 /* linux/in.h */
 
 /* The cookie of the subflow that listens for an MPTCP socket, as sock_diag has given it. */
 static __always_inline __u64 first_cookie(struct sock *sk)

@@ -207,6 +207,33 @@ static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
 }
 
+/* The socket that user space has: of a subflow, the MPTCP socket that it is a part of. The
+ * subflow keeps the uid of who first used the socket, whoever it was given to since. */
+static __always_inline const struct sock *users_socket(const struct sock *sk)
+{
+	const struct mptcp_subflow_context *subflow;
+	const struct sock *whole;
+
+	if (!bpf_core_type_exists(struct mptcp_subflow_context) ||
+	    BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP ||
+	    !BPF_CORE_READ((const struct tcp_sock *)sk, is_mptcp))
+		return sk;
+	subflow = BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_ulp_data);
+	whole = BPF_CORE_READ(subflow, conn);
+	return whole ? whole : sk;
+}
+
+/* Whose the socket is, and what else of it a rule may ask for: read here, and nowhere else. */
+static __always_inline void read_socket(struct ps_ask *ask, const struct sock *sk)
+{
+	const struct sock *users = users_socket(sk);
+
+	if (!ask->family)
+		ask->family = family_of(ask, sk);
+	ask->uid = BPF_CORE_READ(users, sk_uid.val);
+	ask->cgroup = (__u64)BPF_CORE_READ(users, sk_cgrp_data.cgroup);
+}
+
 /* Note on the socket what it is bound through, for getsockname and for the counters. */
 static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
 {
@@ -223,7 +250,8 @@ static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_boun
 	return 0;
 }
 
-/* A bind that failed has left a mark, and this one is not a rule's. */
+/* A bind that failed has left a mark, and this one is not a rule's. The mark itself stays: it
+ * says that some bind of this socket's was let through, see bind_done. */
 static __always_inline void unmark_socket(struct bpf_sock *sk)
 {
 	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, 0);
@@ -259,11 +287,16 @@ static __always_inline int let_through(struct bpf_sock_addr *ctx, const struct p
 	return PS_BIND_GRANT;
 }
 
-/* A bind to a port that some rule names; `ask` has the address. */
-static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *ask)
+static __always_inline const struct sock *socket_of(struct bpf_sock_addr *ctx)
+{
+	return BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
+}
+
+/* A bind to a port that some rule names; `ask` has the address, `full` is ctx->sk. */
+static __always_inline int bind_asked(struct bpf_sock_addr *ctx, const struct sock *full,
+				      struct ps_ask *ask)
 {
 	struct ps_answer answer = {};
-	const struct sock *full = BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
 	struct bpf_sock *sk = ctx->sk;
 
 	ask->port = bpf_ntohs(ctx->user_port);
@@ -272,10 +305,7 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx, struct ps_ask *
 	if (!ask->protocol || !sk || sk->src_port ||
 	    !find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return PS_BIND_GO_ON;
-	if (!ask->family)
-		ask->family = family_of(ask, full);
-	ask->uid = BPF_CORE_READ(full, sk_uid.val);
-	ask->cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	read_socket(ask, full);
 	ps_bind_decide(ask, &answer);
 	if (answer.record)
 		return let_through(ctx, ask, &answer);
@@ -290,7 +320,7 @@ static __always_inline int bind4(struct bpf_sock_addr *ctx)
 	if (!is_named(bpf_ntohs(ctx->user_port)))
 		return PS_BIND_GO_ON;
 	ask.addr[0] = ctx->user_ip4;
-	return bind_asked(ctx, &ask);
+	return bind_asked(ctx, socket_of(ctx), &ask);
 }
 
 static __always_inline int bind6(struct bpf_sock_addr *ctx)
@@ -302,27 +332,100 @@ static __always_inline int bind6(struct bpf_sock_addr *ctx)
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		ask.addr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
-	return bind_asked(ctx, &ask);
+	return bind_asked(ctx, socket_of(ctx), &ask);
 }
 
-/* The bind has succeeded. */
-static __always_inline int bind_done(struct bpf_sock *ctx)
+/* May the calling process bind the port without a rule? As the kernel has asked in this very
+ * call; of a process in a user namespace above the network's, it says no. */
+static __always_inline bool needs_no_rule(const struct sock *sk, __u32 port)
 {
-	__u32 port = ctx->src_port;
-	struct ps_bind_events *e;
-	struct ps_bound *mark;
+	const struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	const struct cred *cred = BPF_CORE_READ(bpf_get_current_task_btf(), cred);
+	kernel_cap_t *set = __builtin_preserve_access_index(&((struct cred *)cred)->cap_effective);
+	__u32 first = 1024;
+	__u64 capable = 0;
 
-	if (!is_named(port))
-		return 1;
-	mark = bpf_sk_storage_get(&bound, ctx, NULL, 0);
-	if (!mark || mark->front != port)
-		return 1;
-	e = bind_events(mark->instance, mark->rule);
+	if (bpf_core_field_exists(net->ipv4.sysctl_ip_prot_sock))
+		first = BPF_CORE_READ(net, ipv4.sysctl_ip_prot_sock);
+	if (port >= first)
+		return true;
+	return BPF_CORE_READ(cred, user_ns) == BPF_CORE_READ(net, user_ns) &&
+	       !bpf_probe_read_kernel(&capable, sizeof(capable), set) &&
+	       capable >> CAP_NET_BIND_SERVICE & 1;
+}
+
+/* The socket has got the port that the mark says. Do the rules in force give it, to the socket
+ * as it is now? Then the mark, and the counters, are of the rule that does. */
+static __always_inline bool is_given(struct bpf_sock *ctx, const struct sock *full,
+				     struct ps_bound *mark, struct ps_ask *ask)
+{
+	struct ps_answer answer = {};
+	struct ps_bind_events *e;
+
+	ask->port = mark->target;
+	ask->protocol = mark->protocol;
+	if (!find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
+		return false;
+	read_socket(ask, full);
+	ps_bind_decide(ask, &answer);
+	if (!answer.record || answer.front != mark->front)
+		return false;
+	e = bind_events(ask->instance, answer.rule);
 	if (e) {
+		if (mark->rule != answer.rule)
+			PS_COUNT(e->tried);
 		PS_COUNT(e->done);
 		e->last = bpf_jiffies64();
 	}
-	return 1;
+	mark->instance = ask->instance;
+	mark->rule = answer.rule;
+	return true;
+}
+
+/*
+ * The kernel has bound the socket, still holds its lock, and undoes the bind if told so.
+ *
+ * It had no lock between bind4 or bind6, which let a bind through, and now. The caller may have
+ * made an IPv6 socket one for both families meanwhile, another thread of his may be in
+ * another bind() of the same socket, a program on the same hook may have put another port or
+ * address in the place of ours, and the rule may be deleted. So nothing of what was decided then
+ * is believed: the socket is judged as it is, by the rules that are in force now. What cannot
+ * be compared is to which bind() the mark belongs; the mark is never removed, so that each
+ * later bind of a socket that was once let through is looked at here, whoever has cleared or
+ * overwritten what it says.
+ */
+static __always_inline int bind_done(struct bpf_sock *ctx, const struct sock *full,
+				     struct ps_ask *ask)
+{
+	struct ps_bound *mark = bpf_sk_storage_get(&bound, ctx, NULL, 0);
+	__u32 port = ctx->src_port;
+
+	if (!mark)
+		return PS_BIND_GO_ON;
+	if (mark->front == port)
+		return is_given(ctx, full, mark, ask) ? PS_BIND_GO_ON : PS_BIND_REFUSE;
+	/* Another port, after a bind that failed; or by a bind that is not the mark's. */
+	if (!needs_no_rule(full, port))
+		return PS_BIND_REFUSE;
+	mark->front = 0;
+	return PS_BIND_GO_ON;
+}
+
+static __always_inline int bind_done4(struct bpf_sock *ctx)
+{
+	struct ps_ask ask = { .family = 4, .addr = { ctx->src_ip4 } };
+
+	return bind_done(ctx, (const struct sock *)ctx, &ask);
+}
+
+static __always_inline int bind_done6(struct bpf_sock *ctx)
+{
+	struct ps_ask ask = {};
+
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		ask.addr[i] = *(volatile __u32 *)&ctx->src_ip6[i];
+	return bind_done(ctx, (const struct sock *)ctx, &ask);
 }
 
 /* Is the rule still in force by which a bind to `target` became one to `front`? A deleted
@@ -388,17 +491,44 @@ __noinline int ps_bind_target_of(const struct ps_ask *ask, __u32 owned)
 	return 0;
 }
 
+/* The TCP socket that has the port: an MPTCP socket's first subflow, which it may have lost. */
+static __always_inline const struct sock *ports_socket(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_protocol) == PROTOCOL_MPTCP ?
+		       BPF_CORE_READ((const struct mptcp_sock *)sk, first) :
+		       sk;
+}
+
+/* Was its port chosen by bind() or connect(), and not taken over from a listener? Before
+ * Linux 6.18 nothing says so of connect(). */
+static __always_inline bool chose_port(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) &
+	       (SOCK_BINDPORT_LOCK | SOCK_CONNECT_BIND);
+}
+
+/* Is its port one that was bound? The kernel does not share a port between those that bind
+ * and those that have it from connect(), but where both say SO_REUSEADDR. */
+static __always_inline bool has_bound_port(const struct sock *sk)
+{
+	const struct inet_bind_bucket *bucket =
+		BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_bind_hash);
+
+	return bucket && BPF_CORE_READ(bucket, fastreuse) >= 0;
+}
+
 /*
  * An accepted socket says what its listener says. Marking each accepted socket
  * (BPF_F_CLONE) would cost every connection an allocation, for the few programs that
  * ask. If the listener is not to be found (it is closed, or bound to a device) the socket's
  * owner decides. Only for addresses and ports of rules: looking for a listener runs the
- * steering program.
+ * steering program. A socket that connected, from a port that by chance is one of a rule's,
+ * says that one.
  */
 static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_ask *ask,
 					  struct bpf_sock_tuple *tuple, __u32 size)
 {
-	const struct sock *full = BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
+	const struct sock *full = socket_of(ctx);
 	struct bpf_sock *listener;
 	struct ps_instance *me;
 	struct ps_bound *mark;
@@ -411,7 +541,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 	ask->half = me ? PS_WORD_HALF(*(volatile __u64 *)&me->active) : 0;
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = IPPROTO_TCP;
-	if (!me || !me->active || !ps_bind_target_of(ask, 0))
+	if (!me || !me->active || !ps_bind_target_of(ask, 0) || chose_port(ports_socket(full)))
 		return;
 	listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (listener) {
@@ -421,8 +551,9 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 		bpf_sk_release(listener);
 		return;
 	}
-	ask->uid = BPF_CORE_READ(full, sk_uid.val);
-	ask->cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	if (!has_bound_port(ports_socket(full)))
+		return;
+	read_socket(ask, full);
 	port = ps_bind_target_of(ask, 1);
 	if (port)
 		ctx->user_port = bpf_htons(port);

@@ -11,36 +11,18 @@ static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
 	return ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_UDPLITE ? IPPROTO_UDP : 0;
 }
 
-/* Instances that were found, by some bits of the cookie: CPUs have 4096 in a row. */
-#define PS_GUESSES 1024
-#define PS_GUESS(cookie) (((cookie) ^ (cookie) >> 12) & (PS_GUESSES - 1))
-static __u16 guesses[PS_GUESSES];
-
-/* Is the instance at this index loaded, and this namespace's? Its cookie is stored
- * before its first word, and stays for as long as there is a word. */
-static __always_inline bool is_loaded_for(__u32 inst, __u64 cookie)
-{
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
-
-	return me && *(volatile __u64 *)&me->active && *(volatile __u64 *)&me->cookie == cookie;
-}
-
-/* The instance of a network namespace. A guess that is right spares most of what finding
- * it costs. */
+/* The instance of a network namespace, if it is loaded. Its cookie is stored before its first
+ * word, and stays for as long as there is a word: an index that has become another's is seen. */
 static __always_inline bool find_instance(__u64 cookie, __u32 *inst)
 {
-	volatile __u16 *guess = &guesses[PS_GUESS(cookie)];
-	__u32 *index;
+	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
+	struct ps_instance *me;
 
-	*inst = *guess;
-	if (is_loaded_for(*inst, cookie))
-		return true;
-	index = bpf_map_lookup_elem(&netns, &cookie);
 	if (!index)
 		return false;
 	*inst = *index;
-	*guess = *inst;
-	return true;
+	me = bpf_map_lookup_elem(&instances, inst);
+	return me && *(volatile __u64 *)&me->active && *(volatile __u64 *)&me->cookie == cookie;
 }
 
 /* The MPTCP socket of which this is a subflow: it is bound, and connected, by its first

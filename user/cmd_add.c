@@ -13,6 +13,10 @@
 
 enum { TOLD_ONE_BY_ONE = 16 };
 
+/* Multicast DNS. Who has it is hardly ever the server that a rule is for, but avahi or
+ * systemd-resolved, or a browser: it is shared. */
+enum { MDNS_PORT = 5353 };
+
 /* An add under way. */
 struct adding {
 	const struct ps_cli *cli;
@@ -50,6 +54,18 @@ static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct 
 		       text, port);
 }
 
+static int refuse_mdns(const struct ps_rule *rule, struct ps_error *error)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: port %d is multicast DNS's, and shared, so that who has it "
+		       "now need not be the server; give --user, --cgroup or --any-user, or choose "
+		       "another target",
+		       text, MDNS_PORT);
+}
+
 static bool is_on(const struct ps_sockets *sockets, size_t i, uint8_t proto, uint32_t port)
 {
 	return i < sockets->count && sockets->items[i].proto == proto &&
@@ -62,6 +78,8 @@ static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
 {
 	size_t i = ps_sockets_from(sockets, rule->proto, rule->target), first = i;
 
+	if (rule->target <= MDNS_PORT && ps_rule_target_last(rule) >= MDNS_PORT)
+		return refuse_mdns(rule, error);
 	for (uint32_t port = rule->target; port <= ps_rule_target_last(rule); port++) {
 		if (!is_on(sockets, i, rule->proto, port))
 			return refuse_no_listener(rule, port, error);

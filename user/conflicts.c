@@ -13,6 +13,12 @@
 
 /* Ports that only root may bind (net.ipv4.ip_unprivileged_port_start by default). */
 enum { PRIVILEGED_PORTS = 1024 };
+static uint32_t grants_below = PRIVILEGED_PORTS;
+
+void ps_rule_set_unprivileged(uint32_t first)
+{
+	grants_below = first > PRIVILEGED_PORTS ? first : PRIVILEGED_PORTS;
+}
 
 static int out_of_memory(struct ps_error *error)
 {
@@ -48,11 +54,11 @@ static int check_steer(const struct ps_rule *rule, const char *text, struct ps_e
 
 static int check_bind(const struct ps_rule *rule, const char *text, struct ps_error *error)
 {
-	if (ps_rule_is_grant(rule) && rule->front_last >= PRIVILEGED_PORTS)
+	if (ps_rule_is_grant(rule) && rule->front_last >= grants_below)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %s: port %u is not privileged, anybody may bind it and a grant "
-			       "would change nothing; grant ports below %d only",
-			       text, rule->front_last, PRIVILEGED_PORTS);
+			       "would change nothing; grant ports below %u only",
+			       text, rule->front_last, grants_below);
 	if (!ps_rule_is_grant(rule) && rule->target < PRIVILEGED_PORTS)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %s: its target port %u is a privileged one itself; choose a "

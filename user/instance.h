@@ -15,6 +15,7 @@
 struct ps_netns {
 	int fd; /* -1: the caller's own */
 	uint64_t cookie;
+	uint32_t unprivileged; /* the first port that anybody may bind in there */
 	char label[256]; /* how to call it in messages and output */
 };
 

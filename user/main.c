@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 
 #include "cli.h"
+#include "conflicts.h"
 #include "netns.h"
 #include "render.h"
 #include "rules_file.h"
@@ -23,14 +24,15 @@ static const char add_details[] =
 	"one command come into force together, or none does.\n"
 	"\n"
 	"  portsteer add 80:8080 443:8443 --user www-data\n"
-	"  portsteer add 53:5353/udp 53:5353/tcp --mode bind --user dns\n"
+	"  portsteer add 53:5300/udp 53:5300/tcp --mode bind --user dns\n"
 	"  portsteer add 80:8080 --from machine.slice/pod-a.scope --user 1000\n"
 	"  portsteer add 80:8080 --cgroup system.slice/web.service --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
 	"  portsteer add -f rules.txt\n";
 static const char allow_details[] =
-	"PORT is [ADDRESS[/LENGTH]:]PORT[-PORT][/tcp|udp], below 1024. The owner may bind it as it\n"
-	"is, without any capability; nobody else may. The owner must be named.\n"
+	"PORT is [ADDRESS[/LENGTH]:]PORT[-PORT][/tcp|udp], below 1024 (or what\n"
+	"net.ipv4.ip_unprivileged_port_start says). The owner may bind it as it is, without any\n"
+	"capability; nobody else may. The owner must be named.\n"
 	"\n"
 	"  portsteer allow 443/tcp 443/udp --user www-data\n"
 	"  portsteer allow 22 --user git --cgroup system.slice/git-ssh.service\n"
@@ -237,6 +239,9 @@ static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error
 	libbpf_set_print(cli->verbose ? print_libbpf : NULL);
 	if (cli->command->needs_root)
 		ret = ps_netns_open(cli->values.of[PS_OPT_NETNS], &cli->netns, error);
+	if (!ret)
+		ret = ps_netns_find_unprivileged(&cli->netns, error);
+	ps_rule_set_unprivileged(cli->netns.unprivileged);
 	return ret ? ret : cli->command->run(cli, error);
 }
 

@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -25,6 +27,9 @@
 
 /* No descriptor: nothing was entered, which needs no right to. */
 enum { STAYED = INT_MAX };
+
+/* Where ports begin that everybody may bind, if nothing else is set. */
+enum { UNPRIVILEGED = 1024 };
 
 int ps_netns_enter(const struct ps_netns *netns)
 {
@@ -54,6 +59,26 @@ int ps_netns_leave(int before)
 
 	close(before);
 	return -err;
+}
+
+int ps_netns_find_unprivileged(struct ps_netns *netns, struct ps_error *error)
+{
+	int before = ps_netns_enter(netns);
+	FILE *file;
+
+	if (before < 0)
+		return ps_fail(error, PS_EXIT_FAILED, -before,
+			       "cannot enter network namespace %s: %s; is /proc mounted?",
+			       netns->label, strerror(-before));
+	file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	if (!file || fscanf(file, "%" SCNu32, &netns->unprivileged) != 1)
+		netns->unprivileged = UNPRIVILEGED;
+	if (file)
+		fclose(file);
+	return ps_netns_leave(before) ?
+		       ps_fail(error, PS_EXIT_FAILED, EIO,
+			       "cannot leave network namespace %s; try again", netns->label) :
+		       0;
 }
 
 int ps_netns_socket(const struct ps_netns *netns, int family, int type, int protocol)

@@ -25,6 +25,10 @@ int ps_netns_enter(const struct ps_netns *netns);
 /* Go back and close `before`. On failure the process must not go on. */
 int ps_netns_leave(int before);
 
+/* Set netns->unprivileged, from net.ipv4.ip_unprivileged_port_start; to 1024, as the kernel
+ * begins, if that cannot be read. */
+int ps_netns_find_unprivileged(struct ps_netns *netns, struct ps_error *error);
+
 /* socket(2) inside the namespace (close-on-exec): a descriptor or -errno. */
 int ps_netns_socket(const struct ps_netns *netns, int family, int type, int protocol);
 

@@ -2,6 +2,7 @@
 #include "notes.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -24,11 +25,16 @@ enum note {
 	NOTE_REPLACED, /* has served the front port until now */
 };
 
+/* A line of a rule's own. */
+enum { LINE = 2 * PS_RULE_TEXT + 512 };
+
 /* The notes on one rule. */
 struct noting {
 	struct ps_notes *notes;
 	const struct ps_report *report;
-	const struct ps_rule *rule;
+	const struct ps_rule *rules; /* all that are new */
+	size_t count;
+	const struct ps_rule *rule; /* the one that is looked at */
 	bool only_ask, any; /* is there anything to say? */
 	int ret;
 };
@@ -61,26 +67,105 @@ static char *line_of(enum note note, const char *who, const char *rule)
 	return ret < 0 ? NULL : line;
 }
 
-static void add(struct noting *n, enum note note, const struct ps_socket *socket)
+/* Take over an allocated line; NULL: there was no memory for it. */
+static void append(struct noting *n, char *line)
 {
-	char who[PS_SOCKET_TEXT], rule[PS_RULE_TEXT], **grown;
+	char **grown = line ? reallocarray(n->notes->lines, n->notes->count + 1, sizeof(*grown)) :
+			      NULL;
 
-	n->any = true;
-	if (n->only_ask || n->ret || n->notes->count == MOST)
-		return;
-	grown = reallocarray(n->notes->lines, n->notes->count + 1, sizeof(*grown));
 	if (!grown) {
+		free(line);
 		n->ret = -ENOMEM;
 		return;
 	}
 	n->notes->lines = grown;
+	grown[n->notes->count++] = line;
+}
+
+/* Is a note wanted, and not only whether there is one? */
+static bool wants(struct noting *n)
+{
+	n->any = true;
+	return !n->only_ask && !n->ret && n->notes->count < MOST;
+}
+
+static void add(struct noting *n, enum note note, const struct ps_socket *socket)
+{
+	char who[PS_SOCKET_TEXT], rule[PS_RULE_TEXT];
+
+	if (!wants(n))
+		return;
 	ps_socket_text(socket, who);
 	ps_rule_format(n->rule, rule);
-	grown[n->notes->count] = line_of(note, who, rule);
-	if (grown[n->notes->count])
-		n->notes->count++;
-	else
-		n->ret = -ENOMEM;
+	append(n, line_of(note, who, rule));
+}
+
+/* A grant of a port that the namespace lets everybody bind. */
+static void note_unprivileged(struct noting *n)
+{
+	uint32_t first = n->report->netns->unprivileged;
+	char rule[PS_RULE_TEXT], line[LINE];
+
+	if (!ps_rule_is_grant(n->rule) || n->rule->front_last < first || !wants(n))
+		return;
+	ps_rule_format(n->rule, rule);
+	snprintf(line, sizeof(line),
+		 "rule %s keeps nobody away: in this network namespace everybody may bind the ports "
+		 "from %u on; set net.ipv4.ip_unprivileged_port_start to %u or more",
+		 rule, first, n->rule->front_last + 1);
+	append(n, strdup(line));
+}
+
+/* Is one for UDP in bind mode and the other, from the same ports to the same ones, for TCP in
+ * steer mode? */
+static bool are_split(const struct ps_rule *udp, const struct ps_rule *tcp)
+{
+	return udp->mode == PS_MODE_BIND && udp->proto == IPPROTO_UDP && !ps_rule_is_grant(udp) &&
+	       tcp->mode == PS_MODE_STEER && udp->front <= tcp->front_last &&
+	       tcp->front <= udp->front_last &&
+	       udp->target - udp->front == tcp->target - tcp->front &&
+	       ps_prefix_meets(&udp->prefix, &tcp->prefix);
+}
+
+/* A server of both protocols then has two ports. */
+static void note_split(struct noting *n, const struct ps_rule *udp, const struct ps_rule *tcp)
+{
+	char one[PS_RULE_TEXT], other[PS_RULE_TEXT], line[LINE];
+
+	if (!wants(n))
+		return;
+	ps_rule_format(udp, one);
+	ps_rule_format(tcp, other);
+	snprintf(line, sizeof(line),
+		 "rule %s binds its port and rule %s steers to its target: a server that compares "
+		 "the port of a connection with its own, as dnsmasq does, then answers nothing over "
+		 "TCP; give the TCP rule --mode bind, too",
+		 one, other);
+	append(n, strdup(line));
+}
+
+static bool is_new(const struct noting *n, const struct ps_rule *rule)
+{
+	for (size_t i = 0; i < n->count; i++) {
+		if (ps_rule_equal(&n->rules[i], rule))
+			return true;
+	}
+	return false;
+}
+
+/* A pair is told once, with the rule for UDP if both are new. */
+static void note_splits(struct noting *n)
+{
+	const struct ps_ruleset *in_force = &n->report->view.state.rules;
+
+	for (size_t i = 0; i < in_force->count; i++) {
+		const struct ps_rule *other = &in_force->rules[i];
+
+		if (are_split(n->rule, other))
+			note_split(n, n->rule, other);
+		else if (are_split(other, n->rule) && !is_new(n, other))
+			note_split(n, other, n->rule);
+	}
 }
 
 /* A socket on the ports of a bind rule that is not bound through it. */
@@ -115,6 +200,8 @@ static void note_steer(struct noting *n)
 
 static void note_rule(struct noting *n)
 {
+	note_unprivileged(n);
+	note_splits(n);
 	if (n->rule->mode == PS_MODE_BIND)
 		ps_report_each(n->report, n->rule, PS_OTHER, note_bind, n);
 	else if (n->rule->mode == PS_MODE_STEER)
@@ -124,7 +211,9 @@ static void note_rule(struct noting *n)
 int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t count,
 		  struct ps_notes *notes)
 {
-	struct noting n = { .notes = notes, .report = report, .only_ask = true };
+	struct noting n = {
+		.notes = notes, .report = report, .rules = rules, .count = count, .only_ask = true
+	};
 
 	for (size_t i = 0; i < count && !n.any; i++) {
 		n.rule = ps_report_rule(report, &rules[i]);

@@ -31,9 +31,6 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
-struct task_struct {
-	struct css_set *cgroups;
-};
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
@@ -43,14 +40,35 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+/* linux/capability.h: two __u32 before Linux 6.3, and read as a whole. */
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+
+/* linux/cred.h, linux/sched.h */
+struct user_namespace;
+struct cred {
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
+};
+struct task_struct {
+	struct css_set *cgroups;
+	const struct cred *cred;
+};
+
 /* linux/types.h */
 typedef struct {
 	__s64 counter;
 } atomic64_t;
 
-/* net/net_namespace.h */
+/* net/net_namespace.h, net/netns/ipv4.h */
+struct netns_ipv4 {
+	int sysctl_ip_prot_sock; /* net.ipv4.ip_unprivileged_port_start */
+};
 struct net {
 	__u64 net_cookie;
+	struct user_namespace *user_ns;
+	struct netns_ipv4 ipv4;
 };
 typedef struct {
 	struct net *net;
@@ -67,6 +85,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	unsigned char sk_userlocks; /* a bit field of four before Linux 6.18 */
 	struct sock_cgroup_data sk_cgrp_data;
 	kuid_t sk_uid;
 };
@@ -74,10 +93,22 @@ struct socket {
 	struct sock *sk;
 };
 struct tcp_sock {
-	int copied_seq; /* never read: a struct must not be empty */
+	unsigned char is_mptcp;
 };
 struct mptcp_sock {
 	struct sock *first; /* its first subflow */
+};
+struct mptcp_subflow_context {
+	struct sock *conn; /* the socket of which it is a part */
+};
+
+/* net/inet_connection_sock.h, net/inet_hashtables.h */
+struct inet_bind_bucket {
+	signed char fastreuse;
+};
+struct inet_connection_sock {
+	struct inet_bind_bucket *icsk_bind_hash;
+	void *icsk_ulp_data;
 };
 
 /* linux/filter.h; what a program sees as struct bpf_sock_addr, and bpf_sock_ops. */
@@ -105,10 +136,16 @@ struct bpf_iter__task_file {
 #pragma clang attribute pop
 
 /* linux/in.h */
-enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136 };
+enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136, PROTOCOL_MPTCP = 262 };
 
 /* linux/net.h */
 enum { SOCK_STREAM_TYPE = 1 };
+
+/* net/sock.h: who chose the port, of sk_userlocks. The second is not set before Linux 6.18. */
+enum { SOCK_BINDPORT_LOCK = 8, SOCK_CONNECT_BIND = 16 };
+
+/* linux/capability.h */
+enum { CAP_NET_BIND_SERVICE = 10 };
 
 /* net/tcp_states.h */
 enum { TCP_LISTEN_STATE = 10 };

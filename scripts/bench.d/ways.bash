@@ -5,7 +5,7 @@
 # can be started in the namespace "server", and cells: two namespaces with a server, a way
 # and one piece of work. Comes after bench.bash.
 
-front_tcp=80 target_tcp=8080 front_udp=53 target_udp=5353
+front_tcp=80 target_tcp=8080 front_udp=53 target_udp=5300
 owner=65534
 state=/sys/fs/bpf/portsteer
 results=${RESULTS:-$here/build/bench}

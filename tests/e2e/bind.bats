@@ -322,6 +322,52 @@ print("ok")')" "^ok$"
 	becomes EACCES 0.0.0.0 1022
 }
 
+# unprivileged NETNS PORT: where ports begin that everybody may bind, in a namespace.
+unprivileged()
+{
+	nsenter --net=/run/netns/"$1" -- \
+		sh -c "echo $2 >/proc/sys/net/ipv4/ip_unprivileged_port_start"
+}
+
+@test "allow follows the namespace's own idea of privileged ports" {
+	ip netns add high
+	unprivileged high 2000
+	portsteer --netns high allow 1500/tcp 1999/udp --user ps-web >"$PS_TEST_DIR/out"
+	assert_equal "$(grep -c '^note: ' "$PS_TEST_DIR/out" || true)" 0
+	becomes 1500 -N high 0.0.0.0 1500
+	becomes EACCES -N high -u $DB 0.0.0.0 1500
+	local status=0
+	portsteer --netns high allow 2000/tcp --user ps-web 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal "$status" 2
+	assert_match "$(<"$PS_TEST_DIR/err")" "2000 is not privileged.* below 2000"
+	status=0
+	portsteer allow 1500/tcp --user ps-web 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal "$status" 2 # ours is another namespace
+	assert_match "$(<"$PS_TEST_DIR/err")" "1500 is not privileged.* below 1024"
+	printf '[a]\nallow = 1600/tcp\nuser = ps-web\n' >"$PS_TEST_DIR/conf"
+	portsteer -q --netns high apply -f "$PS_TEST_DIR/conf"
+	becomes 1600 -N high 0.0.0.0 1600
+	portsteer -q --netns high unload
+	ip netns del high
+}
+
+@test "a grant of a port that everybody may bind: a note says so" {
+	ip netns add low
+	unprivileged low 100
+	portsteer --netns low allow 99/tcp --user ps-web >"$PS_TEST_DIR/out"
+	assert_equal "$(grep -c '^note: ' "$PS_TEST_DIR/out" || true)" 0
+	portsteer --netns low allow 443/tcp --user ps-web >"$PS_TEST_DIR/out"
+	assert_match "$(<"$PS_TEST_DIR/out")" \
+		"note: rule 443/tcp keeps nobody away: .* from 100 on; .*ip_unprivileged_port_start to 444"
+	becomes 443 -N low -u $DB 0.0.0.0 443 # true
+	assert_match "$(portsteer --netns low allow 90-100/tcp --user ps-db --json 2>&1 || true)" \
+		"overlaps"
+	assert_match "$(portsteer --netns low allow 90-100/udp --user ps-db --json |
+		jsonget notes.0)" "rule 90-100/udp keeps nobody away"
+	portsteer -q --netns low unload
+	ip netns del low
+}
+
 # --- owners ------------------------------------------------------------------------
 
 @test "a stranger's bind to the target port is to that, and one to the front port refused" {
@@ -461,13 +507,13 @@ print("ok")')" "^ok$"
 }
 
 @test "an owner that is not given is who holds the UDP port now, and the command says so" {
-	serve dns 0.0.0.0 5353 --udp
-	run portsteer add 53:5353/udp
+	serve dns 0.0.0.0 5300 --udp
+	run portsteer add 53:5300/udp
 	[ "$status" -eq 0 ]
-	assert_match "${lines[0]}" "^owner of 53:5353/udp: user ps-web \(uid $WEB\), who .*5353 now$"
+	assert_match "${lines[0]}" "^owner of 53:5300/udp: user ps-web \(uid $WEB\), who .*5300 now$"
 	stop $PID
-	becomes 53 0.0.0.0 5353 --udp
-	becomes 5353 -u $DB 0.0.0.0 5353 --udp
+	becomes 53 0.0.0.0 5300 --udp
+	becomes 5300 -u $DB 0.0.0.0 5300 --udp
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
 }
 
@@ -576,6 +622,116 @@ in_userns()
 	asked six client $HERE6 5353
 	ask_refused client $HERE4 5353
 	counters 0.0.0.0/0:53:5353/udp "translated=1"
+}
+
+# --- between the hook and the end of bind() ------------------------------------------
+
+# What the hook has seen may have changed when the kernel binds. bind_race finds one within some
+# hundred tries where nobody looks again; here are some hundred thousand.
+@test "a socket that is made one of both families while it is bound gets no port of IPv6's" {
+	install -m 0755 "$REPO/build/tools/bind_race" "$PS_TEST_DIR"
+	local protocol how
+	for protocol in tcp udp; do
+		portsteer -q add "[::]/0:53:5300/$protocol" --mode bind --user ps-web
+		for how in "" unmark; do
+			# shellcheck disable=SC2086 # no word
+			assert_match "$(as $WEB "$PS_TEST_DIR/bind_race" $protocol 5300 2 $how)" \
+				"^both 0 alone [1-9]"
+		done
+		portsteer -q flush
+	done
+}
+
+# meddle PORT PORT [ADDRESS]: another program after ours; see bind_meddle.
+meddle()
+{
+	local ready
+	coproc MEDDLE { exec "$REPO/build/tools/bind_meddle" "$PS_TEST_CGROUP2" "$@" 3>&-; }
+	read -rt 20 ready <&"${MEDDLE[0]}"
+	assert_equal "$ready" ready
+}
+
+unmeddle()
+{
+	local pid=$MEDDLE_PID
+	eval "exec ${MEDDLE[1]}>&-"
+	wait "$pid" || true
+}
+
+@test "another program changes the port that was granted: refused, and so is what it leads to" {
+	portsteer -q add 53:5300/udp 77:7700/tcp --mode bind --user ps-web
+	portsteer -q allow 79/tcp --user ps-web
+	meddle 77 78
+	becomes EPERM 0.0.0.0 7700
+	becomes EACCES 0.0.0.0 78
+	# Root may have both: nothing is taken from who has the capability.
+	becomes "78, getsockname says 0.0.0.0 78" -u root 0.0.0.0 77
+	becomes 53 0.0.0.0 5300 --udp
+	becomes 79 0.0.0.0 79
+	unmeddle
+	becomes 77 0.0.0.0 7700
+	counters 77:7700/tcp "translated=1 error=1"
+}
+
+@test "another program changes the address to one that the rule is not for: refused" {
+	portsteer -q add 127.0.0.1:77:7700/tcp 127.0.0.0/24:78:7800/udp --mode bind --user ps-web
+	meddle 77 77 10.1.2.3
+	becomes EPERM 127.0.0.1 7700
+	becomes EADDRNOTAVAIL 203.0.113.1 7700 # no rule's
+	unmeddle
+	meddle 78 78 127.0.0.9
+	becomes "78, getsockname says 127.0.0.9 7800" 127.0.0.1 7800 --udp
+	unmeddle
+	becomes 77 127.0.0.1 7700
+	counters 127.0.0.1:77:7700/tcp "translated=1 error=1"
+}
+
+@test "another program makes an ordinary port of a granted one: that anybody may have" {
+	portsteer -q add 77:7700/tcp --mode bind --user ps-web
+	meddle 77 7777
+	becomes "7777, getsockname says 0.0.0.0 7777" 0.0.0.0 7700
+	unmeddle
+	counters 77:7700/tcp "translated=0 error=1"
+}
+
+# bats test_tags=kernel
+@test "owner by user: an MPTCP socket is whose it was made, too" {
+	[ "$(sysctl -ne net.mptcp.enabled)" = 1 ] || skip "this kernel has no MPTCP"
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	portsteer allow 443/tcp --user ps-web
+	becomes 80 -u root 0.0.0.0 8080 --mptcp --become $WEB
+	becomes 8080 -u root 0.0.0.0 8080 --mptcp --become $WEB --late
+	becomes EACCES -u root 0.0.0.0 443 --mptcp --become $WEB --late
+	counters 80:8080/tcp "translated=1 denied=1"
+	counters 443/tcp "granted=0 denied=1"
+}
+
+# given_away PROTOCOL FROM TO: the port of a socket that root makes as FROM, and gives to TO.
+given_away()
+{
+	"$PYTHON" -c '
+import os, socket, sys
+protocol, before, after = map(int, sys.argv[1:])
+os.seteuid(before)
+sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+os.seteuid(0)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+os.fchown(sock.fileno(), after, -1)
+os.seteuid(47103)
+sock.bind(("127.0.0.1", 8080))
+sock.listen()
+os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 }'
+}
+
+@test "owner by user: who was given the socket by chown, and not who had it before" {
+	portsteer add 80:8080/tcp --mode bind --user ps-web
+	local protocol protocols=(6)
+	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=(262)
+	for protocol in "${protocols[@]}"; do
+		assert_equal "$protocol $(given_away $protocol $WEB $DB)" "$protocol 8080"
+		assert_equal "$protocol $(given_away $protocol $DB $WEB)" "$protocol 80"
+	done
+	counters 80:8080/tcp "translated=${#protocols[@]} denied=${#protocols[@]}"
 }
 
 # --- ports that are taken ----------------------------------------------------------
@@ -732,6 +888,28 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 	answers again http://127.0.0.1/
 }
 
+@test "UDP bound and TCP steered between the same ports: a note, in whatever order" {
+	local rule
+	for rule in "53:5300/udp 53:5300/tcp" "53:5300/tcp 53:5300/udp"; do
+		# shellcheck disable=SC2086 # words
+		assert_equal "$(portsteer add $rule --user ps-web --json | jsonget notes.#)" 1
+		portsteer -q flush
+		portsteer -q add "${rule% *}" --user ps-web
+		assert_match "$(portsteer add "${rule#* }" --user ps-web)" \
+			"note: rule 53:5300/udp binds .* rule 53:5300/tcp steers .*--mode bind"
+		portsteer -q flush
+	done
+	# Other ports, other addresses, TCP bound as well: none.
+	portsteer -q add 53:5300/udp 10.0.0.0/8:54:5400/udp --user ps-web
+	portsteer -q allow 80/udp --user ps-web
+	assert_equal "$(portsteer add 53:5301 55:5302 11.0.0.0/8:54:5400 80:8080 --user ps-web --json |
+		jsonget notes)" "[]"
+	portsteer -q del 53/tcp
+	assert_equal "$(portsteer add 53:5300/tcp --mode bind --user ps-web --json |
+		jsonget notes)" "[]"
+	assert_equal "$(portsteer add 10.1.0.0/16:54:5400 --user ps-web --json | jsonget notes.#)" 1
+}
+
 # bats test_tags=kernel
 @test "list: who has the front port through the rule" {
 	portsteer add 53:5353/udp --user ps-web
@@ -788,6 +966,37 @@ for rule in json.load(sys.stdin)["rules"]:
 		$'0\n1\nps-db\n5353\n'"$PID"
 	[ -n "$(jsonget rules.0.not_admitted.0.reason <"$PS_TEST_DIR/list")" ]
 	assert_match "$(portsteer list)" "127\.0\.0\.1:5353 ps-db python3\[$PID\] \(not "
+}
+
+# outgoing PROTOCOL ADDRESS: what getsockname says of the port of a connection to port 7000.
+outgoing()
+{
+	as "$WEB" "$PYTHON" -c '
+import socket, struct, sys
+sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET,
+                     socket.SOCK_STREAM, int(sys.argv[1]))
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+sock.connect((sys.argv[2], 7000))
+print(sock.getsockname()[1])' "$@"
+}
+
+# bats test_tags=kernel
+@test "a connection from a port that happens to be a rule's front port is told that one" {
+	portsteer add 40000:50000/tcp --mode bind --user ps-web
+	serve -u $DB four 127.0.0.1 7000
+	serve -u $DB six ::1 7000
+	local range=/proc/sys/net/ipv4/ip_local_port_range before protocol protocols=(6)
+	before=$(<$range)
+	[ "$(sysctl -ne net.mptcp.enabled)" != 1 ] || protocols+=(262)
+	echo 40000 40000 >$range
+	for protocol in "${protocols[@]}"; do
+		assert_equal "$(outgoing $protocol 127.0.0.1)" 40000
+		assert_equal "$(outgoing $protocol ::1)" 40000
+	done
+	echo "$before" >$range
+	# Who is accepted on it is told the target.
+	serve web 127.0.0.1 50000
+	assert_equal "$(fetch http://127.0.0.1:40000/)" "web $PID 127.0.0.1 127.0.0.1 50000"
 }
 
 # --- when rules go -----------------------------------------------------------------

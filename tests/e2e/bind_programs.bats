@@ -15,7 +15,7 @@ teardown() { teardown_test; }
 
 # --- DNS ---------------------------------------------------------------------------
 
-# start_dnsmasq [-u UID] ANSWER [OPTION]...: a server on 5353 that knows one name.
+# start_dnsmasq [-u UID] ANSWER [OPTION]...: a server on 5353, or $PORT, that knows one name.
 start_dnsmasq()
 {
 	local who=()
@@ -25,7 +25,7 @@ start_dnsmasq()
 	fi
 	start "${who[@]}" "$(PATH=$PATH:/usr/sbin command -v dnsmasq)" --keep-in-foreground \
 		--conf-file=/dev/null --pid-file= --log-facility=- --log-queries \
-		--no-resolv --no-hosts --port=5353 \
+		--no-resolv --no-hosts --port="${PORT:-5353}" \
 		--address="/portsteer.test/$1" "${@:2}"
 }
 
@@ -75,18 +75,38 @@ udp [::]:53"
 }
 
 @test "dnsmasq was there before the rule, and is on port 53 after its restart" {
+	local PORT=5300 # on 5353 nobody is taken for the owner
 	start_dnsmasq 192.0.2.1
-	wait_port 5353
-	portsteer add 53:5353/udp 53:5353/tcp --mode bind >"$DIR/out"
-	assert_equal "$(grep -c "^owner of 53:5353/[a-z]*: user ps-web " "$DIR/out")" 2
+	wait_port 5300
+	portsteer add 53:5300/udp 53:5300/tcp --mode bind >"$DIR/out"
+	assert_equal "$(grep -c "^owner of 53:5300/[a-z]*: user ps-web " "$DIR/out")" 2
 	grep "takes effect at its next bind" "$DIR/out" | grep -q "dnsmasq\[$PID\]"
-	assert_equal "$(resolve $HERE4 -p 5353)" 192.0.2.1
+	assert_equal "$(resolve $HERE4 -p 5300)" 192.0.2.1
 	no_resolver $HERE4
 	stop $PID
 	start_dnsmasq 192.0.2.2
 	wait_port 53
 	assert_equal "$(resolve $HERE4)" 192.0.2.2
 	assert_equal "$(resolve $HERE4 +tcp)" 192.0.2.2
+}
+
+# It compares the port of each connection with its own, and says nothing if they differ.
+@test "dnsmasq with TCP steered and UDP bound answers nothing over TCP: add says so" {
+	portsteer -q add 53:5353/udp --user ps-web
+	portsteer add 53:5353/tcp --user ps-web >"$DIR/out"
+	assert_equal "$(grep -c '^note: .*53:5353/udp .*53:5353/tcp .*--mode bind' "$DIR/out")" 1
+	start_dnsmasq 192.0.2.1
+	wait_port 53 -u
+	wait_port 5353
+	assert_equal "$(resolve $HERE4)" 192.0.2.1
+	[ "$(resolve $HERE4 +tcp +time=2 2>&1)" != 192.0.2.1 ]
+	stop $PID
+	portsteer -q del 53/tcp
+	portsteer add 53:5353/tcp --mode bind --user ps-web >"$DIR/out"
+	assert_equal "$(grep -c '^note: ' "$DIR/out" || true)" 0
+	start_dnsmasq 192.0.2.1
+	wait_port 53
+	assert_equal "$(resolve $HERE4 +tcp)" 192.0.2.1
 }
 
 @test "dnsmasq of the wrong user is on its own port, and nobody on port 53" {

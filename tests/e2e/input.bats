@@ -408,13 +408,26 @@ RUN=()
 }
 
 @test "a translation without an owner" {
-	bad 2 "no owner for 53:5353/udp.*port 5353 now" add 53:5353/udp
+	bad 2 "no owner for 53:5300/udp.*port 5300 now" add 53:5300/udp
 	bad 2 "no owner for 90:9090/tcp" add 90:9090 --mode bind
+	serve -u $WEB tcp 127.0.0.1 5300
+	bad 2 "no owner for 53:5300/udp" add 53:5300/udp # that is the other protocol's
+	serve -u $WEB one 127.0.0.1 5300 --udp
+	serve -u $DB two 127.0.0.2 5300 --udp
+	bad 2 "no owner for 53:5300/udp.*($WEB and $DB|$DB and $WEB)" add 53:5300/udp
+}
+
+# Avahi has it, or a browser.
+@test "an owner is never taken from multicast DNS's port" {
+	serve -u $WEB mdns 127.0.0.1 5353 --udp
 	serve -u $WEB tcp 127.0.0.1 5353
-	bad 2 "no owner for 53:5353/udp" add 53:5353/udp # that is the other protocol's
-	serve -u $WEB one 127.0.0.1 5353 --udp
-	serve -u $DB two 127.0.0.2 5353 --udp
-	bad 2 "no owner for 53:5353/udp.*($WEB and $DB|$DB and $WEB)" add 53:5353/udp
+	serve -u $WEB beside 127.0.0.1 5352
+	bad 2 "no owner for 53:5353/udp: port 5353 is multicast DNS's.*--user" add 53:5353/udp
+	bad 2 "no owner for 53:5353/tcp: port 5353 is multicast DNS's.*--user" add 53:5353/tcp
+	bad 2 "port 5353 is multicast DNS's" add 52-53:5352-5353/tcp
+	portsteer -q flush || true
+	portsteer -q add 53:5353/udp --user ps-db # who says so may have it
+	portsteer add 52:5352 | grep -q "^owner of 52:5352/tcp: user ps-web "
 }
 
 @test "a steer rule and a bind rule for one front port" {
