@@ -48,8 +48,8 @@ BIND_FRONTS = range(50, 53)
 BIND_TARGETS = range(5300, 5303)
 MANY_FRONT, MANY_TARGET, MANY = 600, 9600, 64
 
-LOCAL = ("127.0.0.1", "10.1.2.3", "::1", "2001:db8:aa::1")
-REMOTE = ("198.51.100.1", "10.1.2.3", "2001:db8:1::1")
+LOCAL = (("127.0.0.1", "127.0.0.1", "10.1.2.3"), ("::1", "::1", "2001:db8:aa::1"))
+REMOTE = (("198.51.100.1", "10.1.2.3"), ("2001:db8:1::1",))
 STEER_PREFIXES = ("127.0.0.1", "127.0.0.0/8", "10.0.0.0/8", "10.1.2.3", "[::1]", "[2001:db8::]/32")
 BIND_PREFIXES = ("127.0.0.1", "127.0.0.0/8", "10.1.2.3", "[::1]")
 BIND_TO = ("127.0.0.1", "0.0.0.0", "10.1.2.3", "::1", "::", "2001:db8:aa::1")
@@ -250,6 +250,10 @@ class Rule(collections.namedtuple("Rule", RuleFields)):
     def net(self):
         return ipaddress.ip_network(self.address.translate({91: None, 93: None}))
 
+    @property
+    def targets(self):
+        return range(self.target, self.target + self.last - self.first + 1)
+
     def front_text(self):
         ports = f"{self.first}-{self.last}" if self.last > self.first else str(self.first)
         return f"{self.address}:{ports}" if self.address else ports
@@ -328,7 +332,8 @@ class Model:
         if found or not rule.passes:
             return found
         # As if there were no rule: of this mode, that is.
-        return self.arrived("tcp", address, port) if rule.scope else self.bound("tcp", address, port)
+        go_on = self.arrived if rule.scope else self.bound
+        return go_on("tcp", address, port)
 
     def serving(self, protocol, address, port):
         """Who listens there, for this address family."""
@@ -355,8 +360,7 @@ class Model:
 
         protocol, asked, grants = listener.protocol, listener.port, []
         for rule in self.of("bind"):
-            target = rule.target <= asked <= rule.target + rule.last - rule.first
-            if rule.protocol == protocol and target and rule.owns(listener):
+            if rule.protocol == protocol and asked in rule.targets and rule.owns(listener):
                 if rule.bind_length(listener.address, listener.dual) >= 0:
                     grants.append(rule)
         if not grants:
@@ -393,11 +397,8 @@ class Program:
         out = subprocess.run(
             command, capture_output=True, text=True, timeout=COMMAND_LIMIT, check=True
         ).stdout.split()
-        if out[0] == "killed":
-            self.calls[words[0]] = max(self.calls[words[0]], int(out[1]) + 1)
-            return None
-        self.calls[words[0]] = int(out[1])
-        return int(out[2])
+        self.calls[words[0]] = max(self.calls[words[0]], int(out[1]))
+        return None if out[0] == "killed" else int(out[2])
 
     def options(self, rule):
         yield from ("--mode", rule.mode)
@@ -500,9 +501,9 @@ class Test:
         self.loaded = False
         self.log = collections.deque(maxlen=options.log)
         self.done = collections.Counter()
-        self.questions = {name: self.questions_of(name) for name in clients}
         self.steps = [
-            (26, self.open),
+            (20, self.open),
+            (6, self.join),
             (12, self.close),
             (20, self.add),
             (14, self.delete),
@@ -517,19 +518,18 @@ class Test:
             (1, self.restart_cgroup),
         ]
 
-    # What clients ask: all fronts, their neighbours, all targets.
-    @staticmethod
-    def questions_of(name):
-        fronts = [79, *STEER_FRONTS, STEER_FRONTS.stop]
-        tcp, udp = [*fronts, *STEER_TARGETS], []
+    def questions_of(self, name):
+        """What a client asks: all fronts, their neighbours, all targets; of both families."""
+        tcp, udp = [79, *STEER_FRONTS, STEER_FRONTS.stop, *STEER_TARGETS], []
+        bound = [*BIND_FRONTS, BIND_FRONTS.stop, *BIND_TARGETS]
         if name in ("here", "remote"):
-            tcp += [*BIND_FRONTS, BIND_FRONTS.stop, *BIND_TARGETS]
+            tcp += bound
         if name == "here":  # the other is not told that a port is closed as often as it asks
-            udp = [*BIND_FRONTS, BIND_FRONTS.stop, *BIND_TARGETS]
-        addresses = REMOTE if name == "remote" else LOCAL
-        return [("tcp", a, p) for a in addresses for p in tcp] + [
-            ("udp", a, p) for a in addresses for p in udp
-        ]
+            udp = bound
+        for pool in REMOTE if name == "remote" else LOCAL:
+            address = self.random.choice(pool)
+            yield from (("tcp", address, port) for port in tcp)
+            yield from (("udp", address, port) for port in udp)
 
     def note(self, text):
         self.number += 1
@@ -546,6 +546,7 @@ class Test:
     def check_answer(self, client, question, got):
         may = self.model.may_answer(client, *question)
         if got in may or (not may and got == "ECONNREFUSED"):
+            self.done["answers" if may else "refusals"] += 1
             return
         protocol, address, port = question
         wanted = " or ".join(map(self.describe, sorted(may))) or "refused"
@@ -561,7 +562,6 @@ class Test:
         for name, asked in questions.items():
             for question, got in zip(asked, self.clients[name].result()):
                 self.check_answer(name, question, got)
-                self.done["connections"] += 1
 
     def check(self):
         """What is in force is what the model says, and so is who answers."""
@@ -569,13 +569,13 @@ class Test:
         self.loaded = listed is not None
         if (listed or set()) != self.model.rules:
             raise Failure(self.difference(listed or set(), self.model.rules))
-        self.check_answers(self.questions)
+        self.check_answers({name: list(self.questions_of(name)) for name in self.clients})
 
     @staticmethod
     def difference(listed, wanted):
-        return "the rules in force are not those that should be:\n" + "\n".join(
-            [f"  + {rule}" for rule in listed - wanted] + [f"  - {rule}" for rule in wanted - listed]
-        )
+        more = [f"  + {rule}" for rule in listed - wanted]
+        missing = [f"  - {rule}" for rule in wanted - listed]
+        return "\n".join(["the rules in force are not those that should be:"] + more + missing)
 
     # --- commands
 
@@ -615,7 +615,9 @@ class Test:
             if (listed or set()) not in (before, wanted):
                 raise Failure("after a kill: " + self.difference(listed or set(), before))
             self.model.rules, self.program.current = listed or set(), one
-            self.log[-1] += ", it is " + ("the new" if self.model.rules == wanted else "the old")
+            if before != wanted:
+                now = "the new" if self.model.rules == wanted else "the old"
+                self.log[-1] += f", it is {now}"
             return
         raise Failure("after a kill no build can list the rules:\n  " + "\n  ".join(failures))
 
@@ -628,7 +630,26 @@ class Test:
             + [Owner(None, None)]
         )
 
+    def owner_like(self, agent):
+        return self.random.choice(
+            (Owner(agent.uid, None), Owner(None, agent.cgroup), Owner(agent.uid, agent.cgroup))
+        )
+
     def random_rule(self):
+        """Half of them for somebody who listens, if there is one."""
+        rule = self.any_rule()
+        near = [
+            l for _, l in sorted(self.model.listeners.items())
+            if l.agent.uid and l.protocol == "tcp" and l.port in STEER_TARGETS
+        ]
+        if rule.mode == "bind" or not near or self.random.random() < 0.5:
+            return rule
+        listener = self.random.choice(near)
+        return rule._replace(
+            last=rule.first, target=listener.port, owner=self.owner_like(listener.agent)
+        )
+
+    def any_rule(self):
         mode, owner = self.random.choice(self.modes), self.random_owner()
         span = self.random.choice((0, 0, 0, 1))
         passes = self.random.random() < 0.3 and mode != "bind"
@@ -658,13 +679,13 @@ class Test:
             self.model.rules | {rule}, "add" if not rule.grant else "allow",
             rule.text() if not rule.grant else rule.front_text() + "/" + rule.protocol,
             *(list(self.program.options(rule))[2 if rule.grant else 0 :]), kill=kill,
-        )  # fmt: skip
+        )
 
     @staticmethod
     def overlap(one, other):
         if (one.mode, one.protocol, one.address, one.scope) != (
             other.mode, other.protocol, other.address, other.scope
-        ):  # fmt: skip
+        ):
             return False
         return one.first <= other.last and other.first <= one.last
 
@@ -683,7 +704,7 @@ class Test:
     def many(self, kill=None):
         """Use so many targets that their numbers come round again; nobody listens on them."""
         rule = Rule("steer", "tcp", "", MANY_FRONT, MANY_FRONT + MANY - 1, MANY_TARGET,
-                    self.random_owner(), None, False)  # fmt: skip
+                    self.random_owner(), None, False)
         if not self.command(
             self.model.rules | {rule}, "add", rule.text(), *self.program.options(rule), kill=kill
         ):
@@ -709,7 +730,8 @@ class Test:
 
     def upgrade(self, kill=None):
         """From one build to another; or choose the next that loads."""
-        build = self.random.choice(self.program.builds)
+        builds = [b for b in self.program.builds if b != self.program.current]
+        build = self.random.choice(3 * builds + [self.program.current])
         if not self.loaded:
             self.program.current = build
             self.note(f"the build is {os.path.basename(build)}")
@@ -730,30 +752,45 @@ class Test:
 
     def kill(self):
         """One of the others, killed somewhere on its way."""
-        steps = (self.add, self.delete, self.apply, self.upgrade, self.flush, self.unload, self.load)
-        weights = (8, 8, 6, 6, 1, 1, 1)
-        step = self.random.choices(steps, weights)[0]
+        often = (self.add, self.delete, self.apply, self.upgrade)
+        rarely = (self.flush, self.unload, self.load)
+        step = self.random.choice(6 * often + rarely)
         word = {"delete": "del"}.get(step.__name__, step.__name__)
-        calls = self.program.calls[word] or 200
-        step(kill=self.random.randrange(calls + calls // 8))
+        # It depends on much how many it makes: as many as it has made, or of any magnitude.
+        any_number, calls = int(2 ** self.random.uniform(2, 11.5)), self.program.calls[word]
+        seen = self.random.randrange(calls + calls // 8 + 1)
+        step(kill=seen if calls and self.random.random() < 0.6 else any_number)
 
     # --- listeners
 
+    def join(self):
+        """Another member of a SO_REUSEPORT group, in any of its user's cgroups; or a first."""
+        groups = [l for _, l in sorted(self.model.listeners.items()) if l.group and l.agent.uid]
+        if not groups or not self.groups:
+            return self.open()
+        like = self.random.choice(groups)
+        agent = self.agents[like.agent.uid, self.random.choice(OWNER_CGROUPS)]
+        self.next_listener += 1
+        return self.open_as(like._replace(number=self.next_listener - 1, agent=agent))
+
     def open(self):
-        mode = self.random.choice(self.modes)
-        agents = sorted(self.agents, key=str)
-        key = self.random.choice(agents)
+        """Half of them where some rule leads to, by one who may be its owner."""
+        mode, key = self.random.choice(self.modes), self.random.choice(sorted(self.agents, key=str))
         protocol, pool = "tcp", list(STEER_TARGETS)
         if mode == "bind":
             protocol = self.random.choice(("tcp", "udp"))
             pool = [*BIND_TARGETS, *BIND_TARGETS, *BIND_FRONTS, BIND_FRONTS.stop]
         elif self.random.random() < 0.08:  # in the front port's way, or beside it
             key, pool = ("root", "clients"), [79, *STEER_FRONTS, STEER_FRONTS.stop]
+        if self.model.rules and key[0] != "root" and self.random.random() < 0.5:
+            rule = self.some_rule()
+            protocol, pool = rule.protocol, rule.targets
+            key = (rule.owner.uid or key[0], rule.owner.cgroup or key[1])
         group = self.groups and self.random.random() < 0.4
         listener = Listener(
             self.next_listener, self.agents[key], protocol, self.random.choice(BIND_TO),
             self.random.random() < 0.5, group, self.random.choice(pool),
-        )  # fmt: skip
+        )
         self.next_listener += 1
         self.open_as(listener._replace(dual=listener.dual and listener.address == "::"))
 
@@ -763,7 +800,7 @@ class Test:
             (l.protocol, l.port) == (listener.protocol, port) for l in self.model.listeners.values()
         )
         result = listener.agent.do("open", listener.number, *listener[2:4], listener.port,
-                                   listener.dual, listener.group)  # fmt: skip
+                                   listener.dual, listener.group)
         self.note(
             f"open {listener.number}: {listener.agent} {listener.address} {listener.port}"
             f"/{listener.protocol}{' dual' * listener.dual}{' group' * listener.group}: {result}"
@@ -846,7 +883,8 @@ def arguments():
     if args.killat is None:
         args.killat = os.path.join(build, "tools/killat")
     if args.others is None:
-        args.others = [os.path.join(build, "others", name) for name in ("same-layout", "other-layout")]
+        others = ("same-layout", "other-layout")
+        args.others = [os.path.join(build, "others", name) for name in others]
     if args.seed is None:
         args.seed = random.SystemRandom().randrange(1, 10**9)
     return args
@@ -866,8 +904,10 @@ def explain(test, env, seed, args, failure):
     print("the rules:", *sorted(map(str, test.model.rules)), sep="\n  ")
     print("the listeners:", *map(test.describe, test.model.listeners), sep="\n  ")
     print(test.program.run("list").stdout)
-    print(f"again: PROMISE_SEED={seed} PROMISE_ARGS='--steps {args.steps} --rounds 1'"
-          " tests/e2e/run tests/e2e/promise.bats")  # fmt: skip
+    again = f"--steps {args.steps} --rounds 1 --modes {','.join(args.modes)}"
+    again += " --no-groups" * args.no_groups
+    print(f"again: PROMISE_SEED={seed} PROMISE_ARGS='{again}'",
+          "tests/e2e/run tests/e2e/promise.bats")
 
 
 def main():
