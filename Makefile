@@ -94,7 +94,7 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SUFFIXES:
 .SECONDARY:
 .DEFAULT_GOAL := all
-.PHONY: all tests tools demo test test-kernels test-boot test-fresh deb bench bench-report \
+.PHONY: all tests tools demo test test-long test-kernels test-boot test-fresh deb bench bench-report \
 	bench-figures bench-bpf lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
@@ -186,6 +186,13 @@ test: ## install what is missing, build, and run every test
 	$(Q)$(submake) tests
 	$(Q)scripts/test
 
+# Hours of what `make test` does for a minute.
+HOURS ?= 1
+test-long: ## test the promise by chance for HOURS=1, from SEED=number on
+	$(Q)scripts/deps test
+	$(Q)$(submake) tests
+	$(Q)PROMISE_SECONDS=$$(($(HOURS) * 3600)) PROMISE_SEED=$(SEED) tests/e2e/run tests/e2e/promise.bats
+
 test-kernels: ## boot Debian's kernels and run the tests in them
 	$(Q)scripts/deps test vm
 	$(Q)$(submake) tests
@@ -264,7 +271,7 @@ help: ## show this
 	@echo "Targets of portsteer $(VERSION):"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
 		while IFS='|' read -r target text; do printf '%-20s%s\n' "$$target" "$$text"; done
-	@echo "Variables: V=1, QUICK=1, BASE=rev, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
+	@echo "Variables: V=1, QUICK=1, BASE=rev, HOURS=1, SEED=number, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
 
 # --- internal
 
