@@ -557,6 +557,30 @@ in_cgroup_made()
 	refused client http://$HERE4/
 }
 
+# What no check at listen() can prevent; SECURITY in the man page says so. Yama's ptrace_scope
+# can: it is set to 0 for this.
+@test "pidfd_getfd: a process of the owner's user takes the listener, another user's does not" {
+	local scope=/proc/sys/kernel/yama/ptrace_scope before="" server
+	if [ -e $scope ]; then
+		before=$(<$scope)
+		echo 0 >$scope
+	fi
+	portsteer add 80:8080 --user ps-web --cgroup "$CG/web"
+	serve -g web web 127.0.0.1 8080
+	server=$PID
+	start -u $DB -g web "$PYTHON" thief.py "$server"
+	until_true 10 grep -q . "$LOG"
+	assert_equal "$(<"$LOG")" "refused EPERM"
+	answers web client http://$HERE4/
+	start -u $WEB -g elsewhere "$PYTHON" thief.py "$server"
+	until_true 10 grep -q . "$LOG"
+	[ -z "$before" ] || echo "$before" >$scope
+	assert_equal "$(<"$LOG")" "took 1"
+	kill -STOP "$server"
+	assert_equal "$(client curl -sS http://$HERE4/)" "thief "
+	kill -CONT "$server"
+}
+
 @test "an MPTCP listener is served, or counted as an error where the kernel refuses it" {
 	portsteer add 80:8080 --user ps-web
 	serve web 127.0.0.1 8080 --mptcp
