@@ -59,7 +59,7 @@ static __always_inline int go_steered(struct bpf_sock *sk, const struct ps_want 
 	if (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX)
 		found = PS_NONE;
 	else if (answer->flags & PS_HOP_PASS)
-		found = ps_reach_any(want->instance, answer->listeners, want->family);
+		found = reach_any(want->instance, answer->listeners, want->family);
 	if (found & PS_FOUND) {
 		take_loopback(want, answer);
 		return 1;

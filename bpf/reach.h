@@ -49,14 +49,23 @@ __noinline int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
 	return sk ? serves(sk, (__u8)family) : PS_NONE;
 }
 
-/* An OR of enum ps_reached. */
-__noinline int ps_reach_any(__u32 inst, __u32 target, __u32 family)
+/* Any live listener, in all places of a target. An OR of enum ps_reached. */
+__noinline int ps_reach_all(__u32 inst, __u32 target, __u32 family)
 {
 	int found = PS_NONE;
 
 	for (__u32 n = 0; n < PS_SLOTS + PS_OVERFLOW && !(found & PS_FOUND); n++)
 		found |= ps_reach_place(inst, target, n, family);
 	return found;
+}
+
+/* Twice if need be: a listener may enter a place that has been looked at, and the one that it
+ * replaces leave a place that has not. Then there was one all the time, and none was found. */
+static __always_inline int reach_any(__u32 inst, __u32 target, __u32 family)
+{
+	int found = ps_reach_all(inst, target, family);
+
+	return found & PS_FOUND ? found : found | ps_reach_all(inst, target, family);
 }
 
 #endif

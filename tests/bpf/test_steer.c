@@ -90,6 +90,8 @@ static void load_host(void)
 	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps4_sockets);
 	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps4_events);
 	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps4_overflows);
+	host.fd[PS_HOST_FLOWS] = bpf_map__fd(host_skel->maps.ps4_flows);
+	host.fd[PS_HOST_REFUSALS] = bpf_map__fd(host_skel->maps.ps4_refusals);
 	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
 				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
 }
@@ -102,6 +104,8 @@ static void load_instance(void)
 	skel->rodata->instance = INSTANCE;
 	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
 	    bpf_map__reuse_fd(skel->maps.ps4_events, host.fd[PS_HOST_EVENTS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_flows, host.fd[PS_HOST_FLOWS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_refusals, host.fd[PS_HOST_REFUSALS]) ||
 	    ps4_instance__load(skel))
 		die("load the instance's program");
 }
@@ -143,7 +147,7 @@ static void open_tables(void)
 	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more);
 	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow);
 	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes);
-	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 65536 / 8);
+	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 2 * 65536 / 8);
 	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
 			       tables.fd[PS_INST_OVERFLOW]))
 		die("register the instance");
@@ -206,14 +210,14 @@ static void prepare(const struct ps_ruleset *rules)
 		die("store the tables");
 	ps_plan_clear(&plan);
 	plan = next;
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < 2 * 65536 / 32; i++)
 		tables.filter[i] |= plan.filter[i];
 }
 
 static void commit(void)
 {
 	ps_store(&tables.instance->active, plan.word);
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < 2 * 65536 / 32; i++)
 		tables.filter[i] = plan.filter[i];
 	if (ps_tables_sweep(&tables, plan.state.generation))
 		die("sweep");
