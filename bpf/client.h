@@ -94,6 +94,7 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 	struct bpf_sock *sk = ctx->sk;
 	struct ps_flow_key key = {};
 	struct ps_flow flow = { .flags = flags }, *other;
+	int ret;
 
 	if (!sk || !want || !answer)
 		return 0;
@@ -104,12 +105,17 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 	flow.target = answer->listeners;
 	flow.rule = answer->rule;
 	flow.device = sk->bound_dev_if;
-	other = bpf_map_lookup_elem(&flows, &key);
-	if (other && is_shared(other, flow.socket, flow.device)) {
-		refuse_both(other);
-		return 0;
+	ret = bpf_map_update_elem(&flows, &key, &flow, BPF_NOEXIST);
+	if (ret) {
+		other = bpf_map_lookup_elem(&flows, &key);
+		if (other && is_shared(other, flow.socket, flow.device)) {
+			refuse_both(other);
+			return 0;
+		}
+		if (other)
+			ret = bpf_map_update_elem(&flows, &key, &flow, BPF_ANY);
 	}
-	if (bpf_map_update_elem(&flows, &key, &flow, BPF_ANY)) {
+	if (ret) {
 		bpf_map_delete_elem(&flows, &key);
 		refuse_unnoted(sk, &key);
 		count_client(want->instance, answer->rule, false, false);
@@ -146,8 +152,7 @@ __noinline int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
 static __always_inline bool read_wanted(struct bpf_sock *sk, struct ps_want *want)
 {
 	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
-	struct ps_step *s =
-		trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
+	struct ps_step *s = trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
 
 	if (!s)
 		return false;

@@ -158,8 +158,7 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	if (!ret)
 		forget_way(sk, &want);
 	if (ret > 0)
-		ret = leave_trail(sk, &want, &answer,
-				  answer.flags & PS_HOP_FIXED ? 0 : PS_STEP_LOOPBACK) ?:
+		ret = leave_trail(sk, &want, &answer, answer.flags & PS_HOP_FIXED ? 0 : PS_STEP_LOOPBACK) ?:
 			      1;
 	if (ret > 0)
 		write_destination(ctx, &want, &answer, v6);

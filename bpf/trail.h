@@ -58,8 +58,7 @@ static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want
 
 static __always_inline void forget_step(struct ps_trail *trail, const struct ps_want *want)
 {
-	struct ps_step *s =
-		trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
+	struct ps_step *s = trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
 
 	if (s)
 		s->family = 0;

@@ -52,7 +52,7 @@ struct ps_hooks {
 };
 #define PS_HOOKS_NONE                                                                              \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1 }                               \
+		.fd = { -1, -1, -1, -1, -1 }                                                       \
 	}
 
 struct ps_host;

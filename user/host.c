@@ -17,15 +17,24 @@
 #include "util.h"
 
 const char *const ps_host_pin[PS_HOST_FDS] = {
-	[PS_HOST_INSTANCES] = "instances", [PS_HOST_NETNS] = "netns",
-	[PS_HOST_ADMITS] = "admits",	   [PS_HOST_OWNERS] = "owners",
-	[PS_HOST_SOCKETS] = "sockets",	   [PS_HOST_EVENTS] = "events",
-	[PS_HOST_OVERFLOWS] = "overflows", [PS_HOST_SCAN_ARGS] = "scan_args",
-	[PS_HOST_SEEN] = "seen",	   [PS_HOST_LISTEN] = "listen",
-	[PS_HOST_SCAN] = "scan",	   [PS_HOST_SCOPES] = "scopes",
-	[PS_HOST_HOPS] = "hops",	   [PS_HOST_SCOPES_FOUND] = "scopes_found",
-	[PS_HOST_TRAILS] = "trails",	   [PS_HOST_FLOWS] = "flows",
-	[PS_HOST_REFUSALS] = "refusals",   [PS_HOST_REFUSED] = "refused",
+	[PS_HOST_INSTANCES] = "instances",
+	[PS_HOST_NETNS] = "netns",
+	[PS_HOST_ADMITS] = "admits",
+	[PS_HOST_OWNERS] = "owners",
+	[PS_HOST_SOCKETS] = "sockets",
+	[PS_HOST_EVENTS] = "events",
+	[PS_HOST_OVERFLOWS] = "overflows",
+	[PS_HOST_SCAN_ARGS] = "scan_args",
+	[PS_HOST_SEEN] = "seen",
+	[PS_HOST_LISTEN] = "listen",
+	[PS_HOST_SCAN] = "scan",
+	[PS_HOST_SCOPES] = "scopes",
+	[PS_HOST_HOPS] = "hops",
+	[PS_HOST_SCOPES_FOUND] = "scopes_found",
+	[PS_HOST_TRAILS] = "trails",
+	[PS_HOST_FLOWS] = "flows",
+	[PS_HOST_REFUSALS] = "refusals",
+	[PS_HOST_REFUSED] = "refused",
 	[PS_HOST_CLIENT_FILTER] = "filter",
 };
 

@@ -41,11 +41,10 @@ struct ps_host {
 	uint32_t *client_filter; /* mapped: one bit for each port for which there may be flows */
 	struct ps_hooks hooks; /* bind mode's part, if it is loaded */
 };
-#define PS_HOST_NONE                                                                               \
-	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,    \
-			-1 },                                                                      \
-		.hooks = PS_HOOKS_NONE                                                             \
+#define PS_HOST_NONE                                                                                  \
+	{                                                                                             \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, \
+		.hooks = PS_HOOKS_NONE                                                                \
 	}
 
 /* The pin's name of each, below host/. */

@@ -971,8 +971,9 @@ static void check_neighbours(struct ps_flow flow)
 
 static void test_refusals(void)
 {
-	struct row row = { "one that found no room", TCP, "192.0.2.1", 80, DROP, "-",
-			   NULL,		     NOTHING };
+	struct row row = {
+		"one that found no room", TCP, "192.0.2.1", 80, DROP, "-", NULL, NOTHING
+	};
 	int dropped = 0;
 
 	for (uint32_t place = 0; place < PS_REFUSALS; place++) {
@@ -993,15 +994,23 @@ static void test_refusals(void)
 
 static void test_flows(void)
 {
-	const struct row taken = { "to a listener", TCP,    "192.0.2.1", 80, PASS,
+	const struct row taken = { "to a listener", TCP,  "192.0.2.1", 80, PASS,
 				   "noted",	    NULL, NOTHING };
-	const struct row taken6 = { "to a listener, IPv6", TCP,	 "2001:db8::1", 80, PASS,
-				    "noted",		   NULL, NOTHING };
+	const struct row taken6 = {
+		"to a listener, IPv6", TCP, "2001:db8::1", 80, PASS, "noted", NULL, NOTHING
+	};
 	const struct row none = { "none", TCP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING };
-	const struct row steered = { "none, on a steered port", TCP, "192.0.2.1", 81, PASS,
-				     "other",			"81:7181/tcp", STEERED };
-	const struct row first = { "before a steer rule", TCP, "192.0.2.1", 81, PASS, "noted",
-				   NULL, NOTHING };
+	const struct row steered = { "none, on a steered port",
+				     TCP,
+				     "192.0.2.1",
+				     81,
+				     PASS,
+				     "other",
+				     "81:7181/tcp",
+				     STEERED };
+	const struct row first = {
+		"before a steer rule", TCP, "192.0.2.1", 81, PASS, "noted", NULL, NOTHING
+	};
 	struct row refused = { "refused", TCP, "192.0.2.1", 80, DROP, "-", NULL, NOTHING };
 	struct ps_ruleset set = {};
 	struct ps_flow flow, old;
