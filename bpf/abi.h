@@ -22,12 +22,11 @@
 #endif
 /* Kernel objects are called by this prefix and their pin's name ("ps4_netns"). */
 #define PORTSTEER_PREFIX "ps4_"
-/* Objects that an upgrade hands on, whatever the layout: maps "ps_bound", and "ps_trails"
- * with "ps_turns" and "ps_reached", whose layouts have numbers of their own (a change of
- * struct ps_bound, of what its rule means, or of structs ps_trail or ps_turn is a new one),
- * and "ps_alive". user/build.h says what else builds of different layouts know of each other. */
+/* Objects that an upgrade hands on, whatever the layout: maps "ps_bound" and "ps_trails",
+ * whose layouts have numbers of their own (a change of struct ps_bound, of what its rule
+ * means, or of struct ps_trail is a new one), and "ps_alive". user/build.h says what else builds of different layouts know of each other. */
 #define PORTSTEER_CARRIED "ps_"
-enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 2 };
+enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 3 };
 
 /* Limits. Every one is checked in user space before anything is built. */
 enum {
@@ -157,6 +156,9 @@ struct ps_events {
 	__u64 denied; /* listeners refused because they are not the owner's */
 	__u64 error; /* listeners that the sockmap refused (MPTCP, full); failed assigns */
 	__u64 overflow; /* listeners that found all PS_SLOTS slots taken, ever */
+	/* When the target was emptied, nanoseconds since boot; 0: it has never been given out. No
+	 * two owners of an id have the same: what was decided for one is not taken for another's. */
+	__u64 epoch;
 };
 
 /*
@@ -181,14 +183,16 @@ struct ps_bind_events {
 	__u64 denied; /* binds to the front or target port by others */
 	__u64 done; /* binds that then succeeded: granted, or translated */
 	__u64 last; /* jiffies of the last of those */
+	__u64 reserved;
 };
 
 /* The same place, for a connect rule. */
 struct ps_connect_events {
-	__u64 steered; /* connects, or datagrams, that were given another destination */
+	__u64 steered; /* connections handed to a listener; to a fixed target: connects, datagrams */
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
 	__u64 last; /* jiffies of the last of these */
+	__u64 reserved;
 };
 
 struct ps_chunk_key {
@@ -301,40 +305,54 @@ struct ps_hop {
 	__u32 to[4];
 };
 
-/* Where a client's TCP socket was sent that got another port of the same address: most
- * are, and this costs them less than a storage on the socket. By the low bits of the
- * socket's cookie; another socket that has the same ones leaves a trail. */
-enum { PS_TURNS = 8192 };
-struct ps_turn {
-	__u64 cookie; /* 0: free */
-	__u32 ports; /* PS_TURN_PORTS: wanted, real; in one store */
-	__u32 reserved;
+/*
+ * A flow: which target a connection that a client is making is for. Noted by the client's
+ * addresses and ports before it sends a SYN, and found by sk_lookup when that arrives; it is
+ * there until the client's socket is closed, as SYNs are repeated, and the answer to a SYN
+ * cookie is looked up like a SYN. In map "flows".
+ */
+struct ps_flow_key {
+	__u64 namespace; /* cookie, never used again */
+	__u32 client[4], server[4]; /* network byte order; IPv4 in the first, v4-mapped too */
+	__u16 client_port, server_port; /* host byte order */
+	__u32 family; /* 4 or 6 */
 };
-#define PS_TURN_PORTS(wanted, real) ((__u32)(wanted) << 16 | (__u16)(real))
+enum ps_flow_flags {
+	PS_FLOW_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_FLOW_REFUSE = 2, /* refuse in any case */
+};
+struct ps_flow {
+	__u64 socket; /* the client's, by cookie */
+	__u64 epoch; /* of the target, see struct ps_events */
+	__u32 target;
+	__u32 rule; /* where its events are */
+	__u32 device; /* that the client's socket is bound to, or 0 */
+	__u32 flags; /* enum ps_flow_flags */
+};
+/* How many flows there may be on the host. Connections of more are refused: by a hash of
+ * what would be their key, for which map "refusals" says how many there are. */
+enum { PS_FLOWS = 65536, PS_REFUSALS = 4096 };
 
-/* What a client's socket carries: where it was sent instead of where it wanted to go.
- * Connected sockets use the first; an unconnected UDP socket has some more. */
+/* What a client's socket carries that was sent elsewhere: where it wanted to go. Connected
+ * sockets use the first; an unconnected UDP socket has some more. */
+enum ps_step_flags {
+	PS_STEP_LOOPBACK = 1, /* to the loopback address, for a listener to be found there */
+};
 struct ps_step {
 	__u32 wanted[4], real[4]; /* network byte order; IPv4 in the first */
 	__u16 wanted_port, real_port; /* host byte order */
-	__u32 family; /* 4 or 6; 0: unused */
+	__u16 family; /* 4 or 6; 0: unused */
+	__u16 flags; /* enum ps_step_flags */
 };
 enum { PS_STEPS = 4 };
 struct ps_trail {
 	struct ps_step step[PS_STEPS];
-	/* The last decision: it led to step `last`. */
-	__u64 word; /* under this ruleset; 0: no decision */
-	__u64 namespace, cgroup; /* for this namespace's cookie, and process's cgroup by id */
-	__u32 instance, rule, last;
-	__u32 next; /* the step that is overwritten next */
+	__u64 next; /* the step that is overwritten next */
 };
 
-/* Which scope a cgroup is in, as found for a generation. */
-struct ps_scope_key {
-	__u64 cgroup; /* id: never used again */
-	__u32 instance;
-	__u32 reserved;
-};
+/* Which scope of an instance a cgroup (by id, which is never used again) is in, as found for a
+ * generation. */
+enum { PS_SCOPES_FOUND = 2048 };
 struct ps_scope_found {
 	__u32 generation;
 	__u32 scope; /* 0: none */
@@ -384,7 +402,7 @@ _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
 #endif
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
 _Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
-_Static_assert(sizeof(struct ps_events) == 32, "ABI");
+_Static_assert(sizeof(struct ps_events) == 40, "ABI");
 _Static_assert(sizeof(struct ps_bind_events) == sizeof(struct ps_events), "ABI");
 _Static_assert(sizeof(struct ps_bind) == 36, "ABI");
 _Static_assert(sizeof(struct ps_bound) == 16, "ABI");
@@ -392,8 +410,9 @@ _Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_events), "AB
 _Static_assert(sizeof(struct ps_scope) == 16, "ABI");
 _Static_assert(sizeof(struct ps_hop) == 56, "ABI");
 _Static_assert(sizeof(struct ps_step) == 40, "ABI");
-_Static_assert(sizeof(struct ps_turn) == 16, "ABI");
-_Static_assert(sizeof(struct ps_trail) == 200, "ABI");
+_Static_assert(sizeof(struct ps_trail) == 168, "ABI");
+_Static_assert(sizeof(struct ps_flow_key) == 48, "ABI");
+_Static_assert(sizeof(struct ps_flow) == 32, "ABI");
 _Static_assert(sizeof(struct ps_mark) == 24, "ABI");
 _Static_assert(sizeof(struct ps_scan_args) == 8, "ABI");
 _Static_assert(sizeof(struct ps_owner) == 12 + 36 + PS_CGROUP_PATH, "ABI");

@@ -3,6 +3,9 @@
 #ifndef PORTSTEER_ADDRESS_H
 #define PORTSTEER_ADDRESS_H
 
+#define AF_INET 2
+#define AF_INET6 10
+
 static __always_inline bool is_zero(const __u32 addr[4])
 {
 	return !(addr[0] | addr[1] | addr[2] | addr[3]);

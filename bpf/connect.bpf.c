@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Connect mode's programs: attached to the root of the cgroup2 hierarchy, once for the
- * host, while any instance has a connect rule.
+ * Connect mode's programs that send clients elsewhere: attached to the root of the cgroup2
+ * hierarchy, once for the host, while any instance has a rule that needs them.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,14 +17,19 @@
 #include "owner_maps.h"
 #include "listener_maps.h"
 #include "connect_maps.h"
+#include "flow.h"
+
+/* One bit for each port: a superset of those that the rules of connect mode name which need
+ * these programs. User space writes it through mmap (the map "*.data"). */
+__u32 filter[65536 / 32] SEC(".data");
 
 #include "owner.h"
 #include "address.h"
 #include "sock_addr.h"
 #include "scope.h"
-#include "way.h"
+#include "answer.h"
+#include "rules.h"
 #include "trail.h"
-#include "recent.h"
 #include "reach.h"
 #include "connect.h"
 
@@ -43,20 +48,13 @@ int ps4_connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/getpeername4")
 int ps4_getpeername4(struct bpf_sock_addr *ctx)
 {
-	return PS_NAME_PEER(ctx, false);
+	return PS_NAME(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
 int ps4_getpeername6(struct bpf_sock_addr *ctx)
 {
-	return PS_NAME_PEER(ctx, true);
-}
-
-SEC("cgroup/sock_release")
-int ps4_release(struct bpf_sock *ctx)
-{
-	release_turn(ctx);
-	return 1;
+	return PS_NAME(ctx, true);
 }
 
 char LICENSE[] SEC("license") = "GPL";

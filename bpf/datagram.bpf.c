@@ -18,14 +18,19 @@
 #include "owner_maps.h"
 #include "listener_maps.h"
 #include "connect_maps.h"
+#include "flow.h"
+
+/* One bit for each port: a superset of those that the rules of connect mode name which need
+ * these programs. User space writes it through mmap (the map "*.data"). */
+__u32 filter[65536 / 32] SEC(".data");
 
 #include "owner.h"
 #include "address.h"
 #include "sock_addr.h"
 #include "scope.h"
-#include "way.h"
+#include "answer.h"
+#include "rules.h"
 #include "trail.h"
-#include "recent.h"
 #include "reach.h"
 #include "connect.h"
 

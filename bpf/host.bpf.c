@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is loaded once for the whole host: the programs that find listeners, and
- * the maps in which they find the instance and its owners.
+ * What is loaded once for the whole host: the programs that find listeners and note connect
+ * mode's clients, and the maps in which they find the instance, its owners and rules.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,12 +9,19 @@
 #include "vmlinux.h"
 
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 #include "maps.h"
 #include "owner_maps.h"
 #include "listener_maps.h"
+#include "connect_maps.h"
+#include "flow.h"
+
+/* One bit for each port: a superset of those for which connect mode finds TCP listeners. User
+ * space writes it through mmap (the map "*.data"). */
+__u32 filter[65536 / 32] SEC(".data");
 
 /* Per instance: admission records, grown by replacement. */
 struct ps_admits_inner {
@@ -53,6 +60,14 @@ struct {
 
 #include "owner.h"
 #include "admit.h"
+
+#include "address.h"
+#include "sock_addr.h"
+#include "scope.h"
+#include "answer.h"
+#include "rules.h"
+#include "trail.h"
+#include "client.h"
 
 /* A scan on another CPU may keep a socket busy for some instructions. */
 #define PS_BUSY_TRIES 3
@@ -147,8 +162,17 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 SEC("sockops")
 int ps4_listen(struct bpf_sock_ops *ctx)
 {
-	if (ctx->op == BPF_SOCK_OPS_TCP_LISTEN_CB)
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		listen_begun(ctx);
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		connect_begun(ctx);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		state_changed(ctx);
+		break;
+	}
 	return 1;
 }
 

@@ -9,10 +9,12 @@
 
 #include "vmlinux.h"
 
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
 #include "maps.h"
+#include "flow.h"
 
 #define fronts ps4_fronts
 #define fronts_more ps4_fronts_more
@@ -26,11 +28,11 @@
 /* This instance's index in `instances`; a constant to the verifier. */
 const volatile __u32 instance;
 
-/* One bit for each port: a superset of the front ports in force. User space writes it
- * through mmap. A variable and not a
- * map of our own, so that its address is a constant of the program: libbpf makes it
+/* One bit for each port: a superset of the front ports in force; behind it one of those for
+ * which there may be flows, which are among them. User space writes it through mmap. A variable
+ * and not a map of our own, so that its address is a constant of the program: libbpf makes it
  * the map "ps4_inst.data". */
-__u32 filter[65536 / 32] SEC(".data");
+__u32 filter[2 * 65536 / 32] SEC(".data");
 
 /* What was learned of the listeners of targets whose owners have a cgroup, for each
  * address family (steer.h); two targets may share a place, and take it from each other.

@@ -22,9 +22,10 @@
 #define scopes ps4_scopes
 #define hops ps4_hops
 #define trails ps_trails
-#define turns ps_turns
-#define reached ps_reached
-#define scope_cache ps4_scope_cache
+#define scopes_found ps4_scopes_found
+#define flows ps4_flows
+#define refusals ps4_refusals
+#define refused ps4_refused
 
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {

@@ -82,18 +82,26 @@ __noinline int ps_scope_resolve(__u64 where, __u64 cgrp)
 	return best;
 }
 
+/* The calling process's cgroup, by id: sock_ops has no helper for it. */
+static __always_inline __u64 current_cgroup(void)
+{
+	return bpf_get_current_task_btf()->cgroups->dfl_cgrp->kn->id;
+}
+
 /* Look it up, and remember it under the id of the very cgroup that was looked at: the
  * process may just be moving to another. */
 __noinline int ps_scope_learn(__u64 where, __u32 generation)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct cgroup *cgrp = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	struct ps_scope_key key = { .instance = (__u32)where };
 	struct ps_scope_found found = { .generation = generation };
+	__u32 inst = (__u32)where;
+	void *known = bpf_map_lookup_elem(&scopes_found, &inst);
+	__u64 id = BPF_CORE_READ(cgrp, kn, id);
 
-	key.cgroup = BPF_CORE_READ(cgrp, kn, id);
 	found.scope = ps_scope_resolve(where, (__u64)cgrp);
-	bpf_map_update_elem(&scope_cache, &key, &found, BPF_ANY);
+	if (known)
+		bpf_map_update_elem(known, &id, &found, BPF_ANY);
 	return found.scope;
 }
 
@@ -102,8 +110,11 @@ __noinline int ps_scope_learn(__u64 where, __u32 generation)
  * asks again, and the next ruleset has another generation. */
 static __always_inline __u32 scope_of(__u32 inst, __u64 word)
 {
-	struct ps_scope_key key = { .cgroup = bpf_get_current_cgroup_id(), .instance = inst };
-	struct ps_scope_found *found = bpf_map_lookup_elem(&scope_cache, &key);
+	void *known = bpf_map_lookup_elem(&scopes_found, &inst);
+	struct ps_scope_found *found;
+	__u64 id = current_cgroup();
+
+	found = known ? bpf_map_lookup_elem(known, &id) : NULL;
 
 	if (found && found->generation == PS_WORD_GEN(word))
 		return found->scope;

@@ -435,17 +435,98 @@ static __always_inline void count(const struct ps_front *front, enum ps_found fo
 	}
 }
 
+/* --- connections of connect mode's clients (client.h) --- */
+
+/* May there be flows to this port? A superset, as is_front is. */
+static __always_inline bool has_flows(__u32 port)
+{
+	return filter[65536 / 32 + ((port >> 5) & (65536 / 32 - 1))] >> (port & 31) & 1;
+}
+
+static __always_inline void read_flow(const struct bpf_sk_lookup *ctx, __u64 namespace,
+				      struct ps_flow_key *key)
+{
+	key->namespace = namespace;
+	key->client_port = bpf_ntohs(ctx->remote_port);
+	key->server_port = ctx->local_port;
+	if (ctx->family == AF_INET) {
+		key->family = 4;
+		key->client[0] = *(volatile __u32 *)&ctx->remote_ip4;
+		key->server[0] = *(volatile __u32 *)&ctx->local_ip4;
+		return;
+	}
+	key->family = 6;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		key->client[i] = *(volatile __u32 *)&ctx->remote_ip6[i];
+		key->server[i] = *(volatile __u32 *)&ctx->local_ip6[i];
+	}
+}
+
+/* Hand the connection to a listener of the flow's target. As for owners with a cgroup, to one
+ * that is admitted, whoever else is in its SO_REUSEPORT group. */
+static __always_inline int steer_flow(struct bpf_sk_lookup *ctx, const struct ps_instance *me,
+				      const struct ps_flow *flow)
+{
+	struct ps_events *e = events_at(instance, flow->target);
+	__u32 admissions = *(volatile __u32 *)&me->admissions;
+	int found;
+
+	/* The target was another owner's when the flow was noted. */
+	if (!e || !flow->epoch || *(volatile __u64 *)&e->epoch != flow->epoch)
+		return PS_NONE;
+	found = ps_steer_strictly(ctx, flow->target);
+	if (!(found & PS_FOUND) && *(volatile __u32 *)&me->admissions != admissions)
+		found |= ps_steer_strictly(ctx, flow->target);
+	return found;
+}
+
+/* What becomes of a connection. */
+enum ps_flow_verdict { PS_FLOW_NOT, PS_FLOW_TAKEN, PS_FLOW_DROP };
+
+PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
+{
+	struct ps_instance *me = this_instance();
+	struct ps_flow_key key = {};
+	struct ps_flow *flow;
+	int found = PS_NONE;
+	__u32 place, *count;
+
+	if (!me || !*(volatile __u64 *)&me->active)
+		return PS_FLOW_NOT;
+	read_flow(ctx, *(volatile __u64 *)&me->cookie, &key);
+	flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow) {
+		/* It may be one of those that found no room. */
+		place = refusal_of(&key);
+		count = bpf_map_lookup_elem(&refusals, &place);
+		return count && *(volatile __u32 *)count ? PS_FLOW_DROP : PS_FLOW_NOT;
+	}
+	if (!(flow->flags & PS_FLOW_REFUSE))
+		found = steer_flow(ctx, me, flow);
+	count_client(instance, flow->rule, found & PS_FOUND, found & PS_OTHER_FAMILY);
+	if (found & PS_FOUND)
+		return PS_FLOW_TAKEN;
+	return flow->flags & PS_FLOW_PASS ? PS_FLOW_NOT : PS_FLOW_DROP;
+}
+
 static __always_inline int steer(struct bpf_sk_lookup *ctx)
 {
 	__u32 port = ctx->local_port;
 	struct ps_instance *me;
 	struct ps_front front;
 	enum ps_found found;
+	int verdict;
 
 	/* First what ends most lookups. UDP is not steered: the answer would leave from
 	 * the target port (docs/architecture.md). */
 	if (!is_front(port) || ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
+	if (has_flows(port)) {
+		verdict = ps_ask_flow(ctx);
+		if (verdict != PS_FLOW_NOT)
+			return verdict == PS_FLOW_TAKEN ? SK_PASS : SK_DROP;
+	}
 	me = this_instance();
 	if (!me)
 		return SK_PASS;

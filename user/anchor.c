@@ -89,6 +89,15 @@ static const char *attach_point(const char *mount, const char *cgroup)
 	return "";
 }
 
+static bool has_flows(const struct ps_ruleset *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (ps_rule_has_flows(&rules->rules[i]))
+			return true;
+	}
+	return false;
+}
+
 int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, struct ps_error *error)
 {
 	const char *last = NULL;
@@ -100,6 +109,9 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, str
 	ret = ps_cgroup2_mount(mount, error);
 	if (ret)
 		return ret;
+	/* Clients' sockets may have been made anywhere. */
+	if (has_flows(&state->rules) && include(anchors, ""))
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; nothing was changed");
 	for (size_t i = 0; i < state->target_count; i++) {
 		const struct ps_owner_spec *owner = &state->targets[i].owner;
 		const char *cgroup = owner->flags & PS_OWNER_CGROUP ? owner->cgroup : "";

@@ -3,8 +3,9 @@
  * Where the sock_ops program is attached. The kernel calls it at every stage of
  * every TCP connection below its cgroup, so it sits no higher than is safe: on
  * system.slice or user.slice, which systemd keeps, if they contain every owner, else
- * on the root; on none when there are no rules. A program that is attached to any other
- * cgroup is lost when that is removed, and nobody is there to notice.
+ * on the root, and on the root while connect mode has clients to note; on none when there
+ * are no rules. A program that is attached to any other cgroup is lost when that is
+ * removed, and nobody is there to notice.
  */
 #ifndef PORTSTEER_ANCHOR_H
 #define PORTSTEER_ANCHOR_H

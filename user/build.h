@@ -11,7 +11,7 @@
  *                              32 bits are the generation; 0 is "not loaded"
  *   host/netns                 hash: 64-bit cookie of a namespace -> 32-bit instance
  *   host/SET/                  links to cgroups
- *   host/bind/bound, host/connect/trails, turns, reached
+ *   host/bind/bound, host/trails
  *                              what sockets carry, if its layout's own number is the same
  *   ns-COOKIE/rules-GENERATION the rules, see user/state.c
  *   ns-COOKIE/alive            map of devices, see user/lifecycle.c

@@ -41,8 +41,7 @@ static const struct {
 			     "ps4_connect",
 			     &ps_object_connect,
 			     PS_CONNECT_NEEDS,
-			     { "connect4", "connect6", "getpeername4", "getpeername6",
-			       "release" } },
+			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps4_datagram",
 			      &ps_object_datagram,
@@ -59,12 +58,6 @@ static const struct {
 	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", PORTSTEER_CARRIED "bound", NULL },
 	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
 	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps4_marks" },
-	[PS_HOOKS_SCOPES] = { PS_SET_CONNECT, "scopes", "ps4_scopes", NULL },
-	[PS_HOOKS_HOPS] = { PS_SET_CONNECT, "hops", "ps4_hops", NULL },
-	[PS_HOOKS_TRAILS] = { PS_SET_CONNECT, "trails", PORTSTEER_CARRIED "trails", NULL },
-	[PS_HOOKS_TURNS] = { PS_SET_CONNECT, "turns", PORTSTEER_CARRIED "turns", NULL },
-	[PS_HOOKS_REACHED] = { PS_SET_CONNECT, "reached", PORTSTEER_CARRIED "reached", NULL },
-	[PS_HOOKS_CACHE] = { PS_SET_CONNECT, "scope_cache", "ps4_scope_cache", NULL },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };
 
@@ -183,11 +176,7 @@ static int taken_over(const struct ps_hooks *hooks, int object)
 {
 	if (!hooks->takeover)
 		return -1;
-	return object == PS_HOOKS_BOUND	  ? hooks->takeover->bound :
-	       object == PS_HOOKS_TRAILS  ? hooks->takeover->trails :
-	       object == PS_HOOKS_TURNS	  ? hooks->takeover->turns :
-	       object == PS_HOOKS_REACHED ? hooks->takeover->reached :
-					    -1;
+	return object == PS_HOOKS_BOUND ? hooks->takeover->bound : -1;
 }
 
 /* May a set's programs use this map of another set? */

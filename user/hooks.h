@@ -18,7 +18,7 @@
 
 enum ps_set {
 	PS_SET_BIND, /* bind rules */
-	PS_SET_CONNECT, /* connect rules */
+	PS_SET_CONNECT, /* connect rules whose clients are given another destination */
 	PS_SET_DATAGRAM, /* connect rules for UDP; needs PS_SET_CONNECT */
 	PS_SETS,
 };
@@ -28,12 +28,6 @@ enum ps_hooks_fd {
 	PS_HOOKS_BOUND, /* what sockets carry that were bound through a rule */
 	PS_HOOKS_BIND_FILTER,
 	PS_HOOKS_MARKS, /* the program that lists them */
-	PS_HOOKS_SCOPES, /* by instance */
-	PS_HOOKS_HOPS, /* the same */
-	PS_HOOKS_TRAILS, /* what clients' sockets carry */
-	PS_HOOKS_TURNS, /* the same of most TCP clients, aside */
-	PS_HOOKS_REACHED, /* the ports that they were sent to */
-	PS_HOOKS_CACHE,
 	PS_HOOKS_CONNECT_FILTER,
 	PS_HOOKS_FDS,
 };
@@ -43,7 +37,7 @@ enum ps_hooks_fd {
  * and who sees to the links.
  */
 struct ps_takeover {
-	int bound, trails, turns, reached; /* -1: begin with an empty one */
+	int bound, trails; /* -1: begin with an empty one */
 	/* Let `folder` (of the set's name) have the links that `program` is to get; how many
 	 * they are, or -errno. Without any the program is attached anew. */
 	int (*adopt)(int program, enum bpf_attach_type type, const char *set, const char *folder);
@@ -58,7 +52,7 @@ struct ps_hooks {
 };
 #define PS_HOOKS_NONE                                                                              \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }                               \
+		.fd = { -1, -1, -1, -1, -1 }                                                       \
 	}
 
 struct ps_host;

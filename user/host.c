@@ -17,13 +17,28 @@
 #include "util.h"
 
 const char *const ps_host_pin[PS_HOST_FDS] = {
-	[PS_HOST_INSTANCES] = "instances", [PS_HOST_NETNS] = "netns",
-	[PS_HOST_ADMITS] = "admits",	   [PS_HOST_OWNERS] = "owners",
-	[PS_HOST_SOCKETS] = "sockets",	   [PS_HOST_EVENTS] = "events",
-	[PS_HOST_OVERFLOWS] = "overflows", [PS_HOST_SCAN_ARGS] = "scan_args",
-	[PS_HOST_SEEN] = "seen",	   [PS_HOST_LISTEN] = "listen",
+	[PS_HOST_INSTANCES] = "instances",
+	[PS_HOST_NETNS] = "netns",
+	[PS_HOST_ADMITS] = "admits",
+	[PS_HOST_OWNERS] = "owners",
+	[PS_HOST_SOCKETS] = "sockets",
+	[PS_HOST_EVENTS] = "events",
+	[PS_HOST_OVERFLOWS] = "overflows",
+	[PS_HOST_SCAN_ARGS] = "scan_args",
+	[PS_HOST_SEEN] = "seen",
+	[PS_HOST_LISTEN] = "listen",
 	[PS_HOST_SCAN] = "scan",
+	[PS_HOST_SCOPES] = "scopes",
+	[PS_HOST_HOPS] = "hops",
+	[PS_HOST_SCOPES_FOUND] = "scopes_found",
+	[PS_HOST_TRAILS] = "trails",
+	[PS_HOST_FLOWS] = "flows",
+	[PS_HOST_REFUSALS] = "refusals",
+	[PS_HOST_REFUSED] = "refused",
+	[PS_HOST_CLIENT_FILTER] = "filter",
 };
+
+enum { FILTER_SIZE = 65536 / 8 };
 
 static const size_t instances_size = PS_MAX_INSTANCES * sizeof(struct ps_instance);
 
@@ -36,18 +51,26 @@ void ps_host_close(struct ps_host *host)
 	if (host->instances)
 		munmap(host->instances, instances_size);
 	host->instances = NULL;
+	if (host->client_filter)
+		munmap(host->client_filter, FILTER_SIZE);
+	host->client_filter = NULL;
 	ps_hooks_close(&host->hooks);
 }
 
-static int map_instances(struct ps_host *host, struct ps_error *error)
+static void *map_shared(int fd, size_t size)
 {
-	void *p = mmap(NULL, instances_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       host->fd[PS_HOST_INSTANCES], 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	if (p == MAP_FAILED)
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int map_memory(struct ps_host *host, struct ps_error *error)
+{
+	host->instances = map_shared(host->fd[PS_HOST_INSTANCES], instances_size);
+	if (!host->instances)
 		return ps_fail_kernel(error, errno, "map the instance table");
-	host->instances = p;
-	return 0;
+	host->client_filter = map_shared(host->fd[PS_HOST_CLIENT_FILTER], FILTER_SIZE);
+	return host->client_filter ? 0 : ps_fail_kernel(error, errno, "map the clients' ports");
 }
 
 static int fail_open(struct ps_error *error, int ret, const char *path)
@@ -93,7 +116,7 @@ static int open_pins(struct ps_host *host, struct ps_error *error)
 			ret = fail_open(error, host->fd[i], path);
 	}
 	if (!ret)
-		ret = map_instances(host, error);
+		ret = map_memory(host, error);
 	return ret ? ret : ps_hooks_open(&host->hooks, error);
 }
 
@@ -148,6 +171,14 @@ static int pin_host(struct ps4_host *skel)
 		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps4_seen),
 		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps4_listen),
 		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps4_scan),
+		[PS_HOST_SCOPES] = bpf_map__fd(skel->maps.ps4_scopes),
+		[PS_HOST_HOPS] = bpf_map__fd(skel->maps.ps4_hops),
+		[PS_HOST_SCOPES_FOUND] = bpf_map__fd(skel->maps.ps4_scopes_found),
+		[PS_HOST_TRAILS] = bpf_map__fd(skel->maps.ps_trails),
+		[PS_HOST_FLOWS] = bpf_map__fd(skel->maps.ps4_flows),
+		[PS_HOST_REFUSALS] = bpf_map__fd(skel->maps.ps4_refusals),
+		[PS_HOST_REFUSED] = bpf_map__fd(skel->maps.ps4_refused),
+		[PS_HOST_CLIENT_FILTER] = bpf_map__fd(skel->maps.data),
 	};
 	char path[PS_PATH];
 	int ret = 0;
@@ -188,6 +219,8 @@ const void *ps_host_elf(size_t *size)
 
 int ps_host_map(const struct ps_host *host, const char *name)
 {
+	if (!strcmp(name, PORTSTEER_CARRIED "trails"))
+		return host->fd[PS_HOST_TRAILS];
 	if (strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)))
 		return -1;
 	for (int i = 0; i < PS_HOST_FDS; i++) {
@@ -197,8 +230,21 @@ int ps_host_map(const struct ps_host *host, const char *name)
 	return -1;
 }
 
-/* Load the object; `host`: with the maps that are loaded, or NULL for new ones. */
-static int load_object(const struct ps_host *host, struct ps4_host **loaded, struct ps_error *error)
+/* The map that the object is to use, or -1 for a new one. libbpf puts the object's name in
+ * front of ".data". `host` and `takeover` may be NULL. */
+static int loaded_map(const struct ps_host *host, const struct ps_takeover *takeover,
+		      const char *name)
+{
+	if (!host)
+		return takeover && !strcmp(name, PORTSTEER_CARRIED "trails") ? takeover->trails :
+									       -1;
+	return strstr(name, ".data") ? host->fd[PS_HOST_CLIENT_FILTER] : ps_host_map(host, name);
+}
+
+/* Load the object; `host`: with the maps that are loaded, or NULL for new ones, but for those
+ * that are taken over. */
+static int load_object(const struct ps_host *host, const struct ps_takeover *takeover,
+		       struct ps4_host **loaded, struct ps_error *error)
 {
 	struct ps4_host *skel = ps4_host__open();
 	struct bpf_map *map;
@@ -208,7 +254,7 @@ static int load_object(const struct ps_host *host, struct ps4_host **loaded, str
 		return ps_fail_kernel(error, errno, "read the built-in programs");
 	bpf_object__for_each_map(map, skel->obj)
 	{
-		int fd = host ? ps_host_map(host, bpf_map__name(map)) : -1;
+		int fd = loaded_map(host, takeover, bpf_map__name(map));
 
 		if (!ret && fd >= 0)
 			ret = bpf_map__reuse_fd(map, fd);
@@ -229,10 +275,10 @@ static int load_object(const struct ps_host *host, struct ps4_host **loaded, str
 		       strerror(-ret));
 }
 
-static int load_host(struct ps_error *error)
+static int load_host(const struct ps_takeover *takeover, struct ps_error *error)
 {
 	struct ps4_host *skel = NULL;
-	int ret = load_object(NULL, &skel, error);
+	int ret = load_object(NULL, takeover, &skel, error);
 
 	if (ret || !skel)
 		return ret ? ret : -EINVAL;
@@ -245,7 +291,7 @@ int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_err
 {
 	char folder[PS_PATH], listen[PS_PATH], scan[PS_PATH];
 	struct ps4_host *skel = NULL;
-	int ret = load_object(host, &skel, error);
+	int ret = load_object(host, NULL, &skel, error);
 
 	if (ret || !skel)
 		return ret ? ret : -EINVAL;
@@ -262,12 +308,16 @@ int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_err
 
 int ps_host_load(struct ps_host *host, struct ps_error *error)
 {
+	const struct ps_takeover *takeover = host->hooks.takeover;
 	int ret = ps_host_open(host, error);
 
-	if (ret != -ESRCH)
-		return ret;
-	ret = load_host(error);
-	return ret ? ret : ps_host_open(host, error);
+	if (ret == -ESRCH) {
+		ret = load_host(takeover, error);
+		if (!ret)
+			ret = ps_host_open(host, error);
+	}
+	host->hooks.takeover = takeover;
+	return ret;
 }
 
 int ps_host_remove(void)

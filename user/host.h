@@ -22,6 +22,14 @@ enum ps_host_fd {
 	PS_HOST_OVERFLOWS,
 	PS_HOST_SCAN_ARGS,
 	PS_HOST_SEEN,
+	PS_HOST_SCOPES, /* connect mode's, by instance */
+	PS_HOST_HOPS, /* the same */
+	PS_HOST_SCOPES_FOUND, /* the same */
+	PS_HOST_TRAILS, /* what clients' sockets carry */
+	PS_HOST_FLOWS, /* which targets clients' connections are for */
+	PS_HOST_REFUSALS, /* of which there are too many */
+	PS_HOST_REFUSED, /* and by which sockets */
+	PS_HOST_CLIENT_FILTER,
 	PS_HOST_LISTEN, /* the sock_ops program */
 	PS_HOST_SCAN, /* the iter/task_file program */
 	PS_HOST_FDS,
@@ -30,11 +38,13 @@ enum ps_host_fd {
 struct ps_host {
 	int fd[PS_HOST_FDS];
 	struct ps_instance *instances; /* mapped, PS_MAX_INSTANCES of them */
+	uint32_t *client_filter; /* mapped: one bit for each port for which there may be flows */
 	struct ps_hooks hooks; /* bind mode's part, if it is loaded */
 };
-#define PS_HOST_NONE                                                                               \
-	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, .hooks = PS_HOOKS_NONE       \
+#define PS_HOST_NONE                                                                                  \
+	{                                                                                             \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, \
+		.hooks = PS_HOOKS_NONE                                                                \
 	}
 
 /* The pin's name of each, below host/. */
@@ -43,7 +53,8 @@ extern const char *const ps_host_pin[PS_HOST_FDS];
 /* Open the shared objects: 0, -ESRCH (PS_EXIT_NOT_LOADED) if there are none,
  * -EPROTO (message says what to do) if they are another version's. */
 int ps_host_open(struct ps_host *host, struct ps_error *error);
-/* The same, after loading them if there are none. Needs the lock. */
+/* The same, after loading them if there are none. host->hooks.takeover may be set, and stays.
+ * Needs the lock. */
 int ps_host_load(struct ps_host *host, struct ps_error *error);
 void ps_host_close(struct ps_host *host);
 

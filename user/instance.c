@@ -142,18 +142,27 @@ int ps_instance_unload_all(bool *changed, struct ps_error *error)
 struct collecting {
 	struct ps_anchors anchors;
 	bool needs[PS_SETS]; /* which programs on the root cgroup */
-	uint32_t bind_filter[65536 / 32], connect_filter[65536 / 32];
+	bool flows;
+	uint32_t bind_filter[65536 / 32], connect_filter[65536 / 32], client_filter[65536 / 32];
 	const struct ps_host *host;
 	int ret;
 };
 
+/* The programs on the root cgroup that a rule needs. */
+static void note_sets(const struct ps_rule *rule, bool needs[PS_SETS])
+{
+	needs[PS_SET_BIND] |= rule->mode == PS_MODE_BIND;
+	needs[PS_SET_CONNECT] |= ps_rule_turns_clients(rule);
+	needs[PS_SET_DATAGRAM] |= rule->mode == PS_MODE_CONNECT && rule->proto == IPPROTO_UDP;
+}
+
 static void collect_rule(struct collecting *c, const struct ps_rule *rule)
 {
-	c->needs[PS_SET_BIND] |= rule->mode == PS_MODE_BIND;
-	c->needs[PS_SET_CONNECT] |= rule->mode == PS_MODE_CONNECT;
-	c->needs[PS_SET_DATAGRAM] |= rule->mode == PS_MODE_CONNECT && rule->proto == IPPROTO_UDP;
+	c->flows |= ps_rule_has_flows(rule);
+	note_sets(rule, c->needs);
 	ps_bind_ports(rule, c->bind_filter);
 	ps_connect_ports(rule, c->connect_filter);
+	ps_flow_ports(rule, c->client_filter);
 }
 
 static int collect_one(uint64_t cookie, uint32_t index, void *data)
@@ -173,16 +182,18 @@ static int collect_one(uint64_t cookie, uint32_t index, void *data)
 	return c->ret;
 }
 
+enum { PORT_WORDS = 65536 / 32 };
+
 /* A filter must never lack a port of the ruleset in force: it grows before the store
  * and shrinks after it. */
-static void widen_filter(uint32_t *filter, const uint32_t *plan)
+static void widen_filter(uint32_t *filter, const uint32_t *plan, int count)
 {
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < count; i++)
 		__atomic_fetch_or(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
-static void narrow_filter(uint32_t *filter, const uint32_t *plan)
+static void narrow_filter(uint32_t *filter, const uint32_t *plan, int count)
 {
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < count; i++)
 		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
 
@@ -213,6 +224,21 @@ static int move_anchors(const struct ps_host *host, const struct ps_anchors *anc
 	return ret ? ret : ps_anchors_detach_others(anchors);
 }
 
+/* Nobody sees their clients' sockets close any more. Flows that are left would do no harm, but
+ * take room. */
+static void forget_flows(const struct ps_host *host)
+{
+	int fd = host->fd[PS_HOST_FLOWS];
+	struct ps_flow_key key, next;
+	bool more = !bpf_map_get_next_key(fd, NULL, &next);
+
+	while (more) {
+		key = next;
+		more = !bpf_map_get_next_key(fd, &key, &next);
+		bpf_map_delete_elem(fd, &key);
+	}
+}
+
 /* Detach what no instance's rules need any more. */
 int ps_release_unneeded(struct ps_host *host)
 {
@@ -225,13 +251,17 @@ int ps_release_unneeded(struct ps_host *host)
 	ret = ps_host_each(host, collect_one, c);
 	if (!ret)
 		ret = move_anchors(host, &c->anchors);
+	if (!ret && !c->flows)
+		forget_flows(host);
 	/* The last first: a set may need those before it. */
 	for (int set = PS_SETS; set-- && !ret;)
 		ret = c->needs[set] ? 0 : ps_hooks_remove(&host->hooks, (enum ps_set)set);
 	if (!ret && host->hooks.bind_filter)
-		narrow_filter(host->hooks.bind_filter, c->bind_filter);
+		narrow_filter(host->hooks.bind_filter, c->bind_filter, PORT_WORDS);
 	if (!ret && host->hooks.connect_filter)
-		narrow_filter(host->hooks.connect_filter, c->connect_filter);
+		narrow_filter(host->hooks.connect_filter, c->connect_filter, PORT_WORDS);
+	if (!ret)
+		narrow_filter(host->client_filter, c->client_filter, PORT_WORDS);
 	ps_anchors_clear(&c->anchors);
 	return ret;
 }
@@ -271,11 +301,12 @@ static int store_plan(struct ps_host *host, struct ps_tables *t, const struct ps
 static void widen_filters(const struct ps_host *host, const struct ps_tables *t,
 			  const struct ps_plan *plan)
 {
-	widen_filter(t->filter, plan->filter);
+	widen_filter(t->filter, plan->filter, 2 * PORT_WORDS);
+	widen_filter(host->client_filter, plan->filter + PORT_WORDS, PORT_WORDS);
 	if (host->hooks.bind_filter)
-		widen_filter(host->hooks.bind_filter, plan->bind_filter);
+		widen_filter(host->hooks.bind_filter, plan->bind_filter, PORT_WORDS);
 	if (host->hooks.connect_filter)
-		widen_filter(host->hooks.connect_filter, plan->connect_filter);
+		widen_filter(host->hooks.connect_filter, plan->connect_filter, PORT_WORDS);
 }
 
 /* Everything that must be there before the store. Nothing of it is seen by a
@@ -294,7 +325,7 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	ps_anchors_clear(&anchors);
 	if (ret)
 		return ret;
-	if (netns && ps_ruleset_has_mode(&plan->state.rules, PS_MODE_STEER)) {
+	if (netns && ps_ruleset_has_targets(&plan->state.rules)) {
 		ret = ps_steer_attach(netns);
 		if (ret < 0)
 			return ps_fail_kernel(error, ret, "attach to the network namespace");
@@ -346,7 +377,7 @@ static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation,
 /* Detach the steering program if these rules, which are in force, do not need it. */
 static void release_steer(const struct ps_tables *t, const struct ps_ruleset *rules)
 {
-	if (!ps_ruleset_has_mode(rules, PS_MODE_STEER))
+	if (!ps_ruleset_has_targets(rules))
 		ps_steer_detach(t->cookie);
 }
 
@@ -396,7 +427,7 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 		    prepare(host, t, netns, &plan, before, error);
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
-		narrow_filter(t->filter, plan.filter);
+		narrow_filter(t->filter, plan.filter, 2 * PORT_WORDS);
 		ps_tables_retire(t, &plan.state, plan.wait ? 0 : before->retired_count);
 		tidy(host, t, plan.state.generation, prefixes);
 		release_steer(t, &plan.state.rules);
@@ -445,11 +476,18 @@ static int is_hook_lost(const struct ps_state *state)
 	return ret < 0 ? ret : !ret;
 }
 
-/* Are there programs of this mode, which these rules do not need? */
-static bool has_idle(const struct ps_host *host, enum ps_set set, const struct ps_ruleset *rules,
-		     enum ps_mode mode)
+/* Are there programs which these rules do not need? */
+static bool has_idle(const struct ps_host *host, const struct ps_ruleset *rules)
 {
-	return host->hooks.loaded[set] && !ps_ruleset_has_mode(rules, mode);
+	bool needs[PS_SETS] = {};
+
+	for (size_t i = 0; i < rules->count; i++)
+		note_sets(&rules->rules[i], needs);
+	for (int set = 0; set < PS_SETS; set++) {
+		if (host->hooks.loaded[set] && !needs[set])
+			return true;
+	}
+	return false;
 }
 
 /* Where nothing changes, something may be left of a command that was killed: clean that up
@@ -460,9 +498,7 @@ static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
 	uint64_t word = ps_present_word(t->instance);
 	bool pending = ps_fetch(&t->instance->pending) != word;
 
-	if (!pending && !has_idle(host, PS_SET_BIND, rules, PS_MODE_BIND) &&
-	    !has_idle(host, PS_SET_CONNECT, rules, PS_MODE_CONNECT) &&
-	    !has_idle(host, PS_SET_DATAGRAM, rules, PS_MODE_CONNECT))
+	if (!pending && !has_idle(host, rules))
 		return;
 	if (pending && give_up_pending(t, word))
 		return;
@@ -521,7 +557,7 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 	int ret = ps_hooks_revive(&host->hooks);
 
 	*revived = ret > 0;
-	if (ret >= 0 && ps_ruleset_has_mode(&state->rules, PS_MODE_STEER)) {
+	if (ret >= 0 && ps_ruleset_has_targets(&state->rules)) {
 		ret = ps_steer_attach(netns);
 		*revived |= ret > 0;
 	}

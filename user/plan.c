@@ -528,7 +528,8 @@ static void note_modes(struct ps_plan *plan)
 		if (chunk >= plan->event_chunks)
 			plan->event_chunks = chunk + 1;
 		plan->binds_any |= rule->mode == PS_MODE_BIND;
-		plan->connects_any |= rule->mode == PS_MODE_CONNECT;
+		plan->scopes_any |= rule->mode == PS_MODE_CONNECT;
+		plan->connects_any |= ps_rule_turns_clients(rule);
 		plan->connects_udp |= rule->mode == PS_MODE_CONNECT && rule->proto == IPPROTO_UDP;
 	}
 }

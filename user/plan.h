@@ -74,13 +74,15 @@ struct ps_plan {
 	size_t hop_count;
 	struct ps_owner *owners;
 	size_t owner_count;
-	uint32_t filter[65536 / 32]; /* bit p & 31 of word p / 32: p is a steer rule's front */
+	/* Bit p & 31 of word p / 32: connections to p are asked about; behind it, whether they may
+	 * be those of connect mode's clients. */
+	uint32_t filter[2 * 65536 / 32];
 	uint32_t bind_filter[65536 / 32]; /* the same for the ports that bind rules name */
-	uint32_t connect_filter[65536 / 32]; /* and connect rules */
+	uint32_t connect_filter[65536 / 32]; /* and connect rules, whose clients are turned */
 	uint32_t rule_ids; /* one more than the highest rule id */
 	uint32_t target_chunks; /* one more than the highest chunk */
 	uint32_t event_chunks; /* chunks of events that bind and connect rules need */
-	bool binds_any, connects_any, connects_udp; /* which modes there are */
+	bool binds_any, scopes_any, connects_any, connects_udp; /* what there is to be loaded */
 	bool wait; /* retired ids are used again: wait for programs before the tables are stored */
 };
 void ps_plan_clear(struct ps_plan *plan);

@@ -18,16 +18,26 @@ static uint32_t ports_of(const struct ps_rule *rule)
 	return (uint32_t)(rule->front_last - rule->front) + 1;
 }
 
+static void set_bit(uint32_t filter[65536 / 32], uint32_t port)
+{
+	filter[port / 32] |= 1u << (port & 31);
+}
+
 void ps_connect_ports(const struct ps_rule *rule, uint32_t filter[65536 / 32])
 {
-	if (!is_connect(rule))
+	if (!ps_rule_turns_clients(rule))
 		return;
 	for (uint32_t n = 0; n < ports_of(rule); n++) {
-		uint32_t front = rule->front + n, target = rule->target + n;
-
-		filter[front / 32] |= 1u << (front & 31);
-		filter[target / 32] |= 1u << (target & 31);
+		set_bit(filter, rule->front + n);
+		if (ps_rule_is_fixed(rule))
+			set_bit(filter, rule->target + n);
 	}
+}
+
+void ps_flow_ports(const struct ps_rule *rule, uint32_t filter[65536 / 32])
+{
+	for (uint32_t n = 0; ps_rule_has_flows(rule) && n < ports_of(rule); n++)
+		set_bit(filter, rule->front + n);
 }
 
 /* Without an address, destinations are the loopback addresses; of both families, if the
@@ -275,7 +285,10 @@ int ps_plan_connects(struct ps_plan *plan, const struct ps_targets *targets)
 		ret = draft_hops(plan, targets, numbers, &drafts, &count);
 	if (!ret)
 		ret = lay_hops(plan, drafts, count);
-	for (size_t i = 0; i < rules->count && !ret; i++)
+	for (size_t i = 0; i < rules->count && !ret; i++) {
 		ps_connect_ports(&rules->rules[i], plan->connect_filter);
+		ps_flow_ports(&rules->rules[i], plan->filter);
+		ps_flow_ports(&rules->rules[i], plan->filter + 65536 / 32);
+	}
 	return ret;
 }

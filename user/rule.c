@@ -492,10 +492,19 @@ bool ps_rule_is_fixed(const struct ps_rule *rule)
 	return rule->mode == PS_MODE_CONNECT && (rule->proto == IPPROTO_UDP || rule->to.family);
 }
 
+bool ps_rule_has_flows(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_CONNECT && !ps_rule_is_fixed(rule);
+}
+
+bool ps_rule_turns_clients(const struct ps_rule *rule)
+{
+	return rule->mode == PS_MODE_CONNECT && (ps_rule_is_fixed(rule) || rule->prefix.family);
+}
+
 bool ps_rule_has_targets(const struct ps_rule *rule)
 {
-	return rule->mode == PS_MODE_STEER ||
-	       (rule->mode == PS_MODE_CONNECT && !ps_rule_is_fixed(rule));
+	return rule->mode == PS_MODE_STEER || ps_rule_has_flows(rule);
 }
 
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)

@@ -81,6 +81,10 @@ void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
 /* Is there no listener to look for: does the rule send clients to a pair as it is given?
  * So for UDP, and with an address. */
 bool ps_rule_is_fixed(const struct ps_rule *rule);
+/* Is it a connect rule whose clients' connections are handed to listeners? */
+bool ps_rule_has_flows(const struct ps_rule *rule);
+/* Is it a connect rule whose clients are, or may have to be, given another destination? */
+bool ps_rule_turns_clients(const struct ps_rule *rule);
 /* Does the rule lead to admitted listeners? */
 bool ps_rule_has_targets(const struct ps_rule *rule);
 

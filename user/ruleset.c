@@ -164,6 +164,15 @@ const struct ps_rule *ps_ruleset_match(const struct ps_ruleset *set, uint8_t fam
 	return best;
 }
 
+bool ps_ruleset_has_targets(const struct ps_ruleset *set)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (ps_rule_has_targets(&set->rules[i]))
+			return true;
+	}
+	return false;
+}
+
 bool ps_ruleset_has_mode(const struct ps_ruleset *set, enum ps_mode mode)
 {
 	for (size_t i = 0; i < set->count; i++) {

@@ -49,6 +49,8 @@ const struct ps_rule *ps_ruleset_match(const struct ps_ruleset *set, uint8_t fam
 
 /* Is there a rule of this mode? */
 bool ps_ruleset_has_mode(const struct ps_ruleset *set, enum ps_mode mode);
+/* Is there a rule whose connections sk_lookup hands to listeners? */
+bool ps_ruleset_has_targets(const struct ps_ruleset *set);
 
 /* Called for each rule of two sets, in their order: a rule that is only in the second has
  * no `before`, one that is only in the first no `after`. Rules are the same one if

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -25,19 +26,26 @@ const char *const ps_instance_pin[PS_INST_FDS] = {
 	[PS_INST_PREFIXES] = "prefixes",
 };
 
-enum { FILTER_SIZE = 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4, FIRST_RECORDS = 16 };
+enum { FILTER_SIZE = 2 * 65536 / 8, FIRST_ADMITS = 64, FIRST_OWNERS = 4, FIRST_RECORDS = 16 };
 
-/* Records of the programs on the root cgroup: an array for each instance. */
+/* Records of bind and connect mode: an array for each instance. */
+enum mode_table { BINDS, SCOPES, HOPS, MODE_TABLES };
 static const struct {
-	enum ps_set set;
-	enum ps_hooks_fd outer;
 	const char *name;
 	uint32_t size;
-} hook_tables[] = {
-	{ PS_SET_BIND, PS_HOOKS_BINDS, "binds_in", sizeof(struct ps_bind) },
-	{ PS_SET_CONNECT, PS_HOOKS_SCOPES, "scopes_in", sizeof(struct ps_scope) },
-	{ PS_SET_CONNECT, PS_HOOKS_HOPS, "hops_in", sizeof(struct ps_hop) },
+} mode_tables[MODE_TABLES] = {
+	[BINDS] = { "binds_in", sizeof(struct ps_bind) },
+	[SCOPES] = { "scopes_in", sizeof(struct ps_scope) },
+	[HOPS] = { "hops_in", sizeof(struct ps_hop) },
 };
+
+/* The map that has them by instance, or -1. */
+static int outer_of(const struct ps_host *host, enum mode_table table)
+{
+	return table == BINDS  ? host->hooks.fd[PS_HOOKS_BINDS] :
+	       table == SCOPES ? host->fd[PS_HOST_SCOPES] :
+				 host->fd[PS_HOST_HOPS];
+}
 
 void ps_tables_close(struct ps_tables *tables)
 {
@@ -180,23 +188,6 @@ static int forget(int map, const void *key)
 	return bpf_map_delete_elem(map, key) && errno != ENOENT ? -errno : 0;
 }
 
-/* The next instance of this index counts its generations from the beginning, and what
- * was found for this one must not be taken for its. */
-static int forget_scopes(const struct ps_host *host, uint32_t index)
-{
-	int fd = host->hooks.fd[PS_HOOKS_CACHE];
-	struct ps_scope_key key, next;
-	bool more = fd >= 0 && !bpf_map_get_next_key(fd, NULL, &next);
-
-	while (more) {
-		key = next;
-		more = !bpf_map_get_next_key(fd, &key, &next);
-		if (key.instance == index && bpf_map_delete_elem(fd, &key) && errno != ENOENT)
-			return -errno;
-	}
-	return 0;
-}
-
 int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 {
 	struct ps_chunk_key chunk = { .instance = index };
@@ -206,13 +197,14 @@ int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 		ret = forget(host->fd[PS_HOST_OWNERS], &index);
 	if (!ret)
 		ret = forget(host->fd[PS_HOST_OVERFLOWS], &index);
-	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
-		int outer = host->hooks.fd[hook_tables[i].outer];
+	for (int i = 0; i < MODE_TABLES && !ret; i++) {
+		int outer = outer_of(host, (enum mode_table)i);
 
 		ret = outer < 0 ? 0 : forget(outer, &index);
 	}
+	/* What was found for this instance must not be taken for the next one's of this index. */
 	if (!ret)
-		ret = forget_scopes(host, index);
+		ret = forget(host->fd[PS_HOST_SCOPES_FOUND], &index);
 	for (chunk.chunk = 0; !ret && chunk.chunk < PS_EVENTS_CHUNKS; chunk.chunk++) {
 		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
 		if (!ret && chunk.chunk < PS_TARGET_CHUNKS)
@@ -337,9 +329,8 @@ static int reserve_hits(struct ps_tables *t, uint32_t rules)
 }
 
 /* Does the instance have such records? Then each ruleset must write its half. */
-static bool has_records(const struct ps_tables *t, enum ps_hooks_fd outer)
+static bool has_records(const struct ps_tables *t, int fd)
 {
-	int fd = t->host->hooks.fd[outer];
 	__u32 id;
 
 	return fd >= 0 && !bpf_map_lookup_elem(fd, &t->index, &id);
@@ -367,14 +358,14 @@ static int store_inner(int outer, uint32_t index, uint32_t half, const void *val
 	return ps_array_write(fd, half, 2, values, value_size, (uint32_t)count);
 }
 
-/* The records of a plan for one of hook_tables, and how many. */
-static const void *records_of(const struct ps_plan *plan, size_t i, size_t *count)
+/* The records of a plan for one of mode_tables, and how many. */
+static const void *records_of(const struct ps_plan *plan, enum mode_table table, size_t *count)
 {
-	switch (hook_tables[i].outer) {
-	case PS_HOOKS_BINDS:
+	switch (table) {
+	case BINDS:
 		*count = plan->bind_count;
 		return plan->binds;
-	case PS_HOOKS_SCOPES:
+	case SCOPES:
 		*count = plan->scope_count;
 		return plan->scopes;
 	default:
@@ -383,24 +374,44 @@ static const void *records_of(const struct ps_plan *plan, size_t i, size_t *coun
 	}
 }
 
-static int reserve_hook_tables(struct ps_tables *t, const struct ps_plan *plan)
+static int reserve_mode_table(struct ps_tables *t, const struct ps_plan *plan,
+			      enum mode_table table)
 {
-	int ret = 0;
+	bool wanted = table == BINDS ? plan->binds_any : plan->scopes_any;
+	int outer = outer_of(t->host, table), ret = 0;
+	size_t count;
 
-	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
-		int outer = t->host->hooks.fd[hook_tables[i].outer];
-		bool wanted = hook_tables[i].set == PS_SET_BIND ? plan->binds_any :
-								  plan->connects_any;
-		size_t count;
+	records_of(plan, table, &count);
+	if (wanted && !has_records(t, outer))
+		ret = register_array(outer, &t->index, mode_tables[table].name,
+				     mode_tables[table].size, 2 * FIRST_RECORDS, 0);
+	if (!ret && has_records(t, outer))
+		ret = grow_array(outer, t->index, mode_tables[table].name, mode_tables[table].size,
+				 (uint32_t)count);
+	return ret;
+}
 
-		records_of(plan, i, &count);
-		if (wanted && !has_records(t, hook_tables[i].outer))
-			ret = register_array(outer, &t->index, hook_tables[i].name,
-					     hook_tables[i].size, 2 * FIRST_RECORDS, 0);
-		if (!ret && has_records(t, hook_tables[i].outer))
-			ret = grow_array(outer, t->index, hook_tables[i].name, hook_tables[i].size,
-					 (uint32_t)count);
-	}
+/* Room for the scopes that are found. */
+static int reserve_found(struct ps_tables *t)
+{
+	int outer = t->host->fd[PS_HOST_SCOPES_FOUND];
+	_cleanup_close_ int fd = -1;
+
+	if (has_records(t, outer))
+		return 0;
+	fd = ps_map_make(BPF_MAP_TYPE_LRU_HASH, "scopes_fnd_in", sizeof(__u64),
+			 sizeof(struct ps_scope_found), PS_SCOPES_FOUND, 0);
+	if (fd < 0)
+		return fd;
+	return bpf_map_update_elem(outer, &t->index, &fd, 0) ? -errno : 0;
+}
+
+static int reserve_mode_tables(struct ps_tables *t, const struct ps_plan *plan)
+{
+	int ret = plan->scopes_any ? reserve_found(t) : 0;
+
+	for (int i = 0; i < MODE_TABLES && !ret; i++)
+		ret = reserve_mode_table(t, plan, (enum mode_table)i);
 	for (uint32_t k = 0; !ret && k < plan->event_chunks; k++) {
 		if (t->events[PS_RULE_CHUNKS + k] < 0)
 			ret = add_rule_chunk(t, k);
@@ -408,17 +419,18 @@ static int reserve_hook_tables(struct ps_tables *t, const struct ps_plan *plan)
 	return ret;
 }
 
-static int store_hook_tables(struct ps_tables *t, const struct ps_plan *plan, uint32_t half)
+static int store_mode_tables(struct ps_tables *t, const struct ps_plan *plan, uint32_t half)
 {
 	int ret = 0;
 
-	for (size_t i = 0; i < PS_ARRAY_SIZE(hook_tables) && !ret; i++) {
+	for (int i = 0; i < MODE_TABLES && !ret; i++) {
+		int outer = outer_of(t->host, (enum mode_table)i);
 		size_t count;
-		const void *records = records_of(plan, i, &count);
+		const void *records = records_of(plan, (enum mode_table)i, &count);
 
-		if (has_records(t, hook_tables[i].outer))
-			ret = store_inner(t->host->hooks.fd[hook_tables[i].outer], t->index, half,
-					  records, hook_tables[i].size, count);
+		if (has_records(t, outer))
+			ret = store_inner(outer, t->index, half, records, mode_tables[i].size,
+					  count);
 	}
 	return ret;
 }
@@ -440,7 +452,7 @@ int ps_tables_reserve(struct ps_tables *tables, const struct ps_plan *plan)
 	if (!ret)
 		ret = grow_array(host->fd[PS_HOST_OWNERS], tables->index, "owners_in",
 				 sizeof(struct ps_owner), (uint32_t)plan->owner_count);
-	return ret ? ret : reserve_hook_tables(tables, plan);
+	return ret ? ret : reserve_mode_tables(tables, plan);
 }
 
 static int store_fronts(struct ps_tables *t, const struct ps_plan *plan)
@@ -475,6 +487,15 @@ static int store_prefixes(struct ps_tables *t, const struct ps_plan *plan)
 	return 0;
 }
 
+/* Nanoseconds since boot: two targets are emptied at different times. */
+static uint64_t boot_time(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 /* Empty the slots of a target id that nobody uses: whoever had it before may still listen, and
  * must not get the next one's connections. All of them, whatever has been counted: counters
  * begin again, listeners stay. */
@@ -482,7 +503,7 @@ static int clear_target(struct ps_tables *t, uint32_t target)
 {
 	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
 	struct ps_overflow_key more = { .target = target };
-	const struct ps_events none = {};
+	const struct ps_events none = { .epoch = boot_time() };
 
 	for (uint32_t n = 0; n < PS_SLOTS; n++) {
 		uint32_t slot = index * PS_SLOTS + n;
@@ -606,7 +627,7 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 	if (!ret)
 		ret = store_inner(host->fd[PS_HOST_ADMITS], tables->index, half, plan->admits,
 				  sizeof(struct ps_admit), plan->admit_count);
-	return ret ? ret : store_hook_tables(tables, plan, half);
+	return ret ? ret : store_mode_tables(tables, plan, half);
 }
 
 int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation)

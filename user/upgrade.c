@@ -163,32 +163,23 @@ static int open_kept(const char *path, uint32_t type, uint32_t size, uint32_t en
 static void open_takeover(const struct ps_build *from, struct ps_takeover *takeover,
 			  struct ps_upgraded *upgraded)
 {
-	const char *bound = PS_STATE "/host/bind/bound", *trails = PS_STATE "/host/connect/trails";
+	const char *bound = PS_STATE "/host/bind/bound", *trails = PS_STATE "/host/trails";
 
-	*takeover = (struct ps_takeover){ -1, -1, -1, -1, .adopt = adopt };
+	*takeover = (struct ps_takeover){ -1, -1, .adopt = adopt };
 	if (from->bound == PS_BOUND_LAYOUT)
 		takeover->bound =
 			open_kept(bound, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_bound), 0);
-	if (from->trails == PS_TRAILS_LAYOUT) {
+	if (from->trails == PS_TRAILS_LAYOUT)
 		takeover->trails =
 			open_kept(trails, BPF_MAP_TYPE_SK_STORAGE, sizeof(struct ps_trail), 0);
-		takeover->turns = open_kept(PS_STATE "/host/connect/turns", BPF_MAP_TYPE_ARRAY,
-					    sizeof(struct ps_turn), PS_TURNS);
-		takeover->reached = open_kept(PS_STATE "/host/connect/reached", BPF_MAP_TYPE_ARRAY,
-					      sizeof(__u64), 65536 / 64);
-	}
 	upgraded->lost_bound = takeover->bound < 0 && exists(bound);
-	upgraded->lost_trails =
-		(takeover->trails < 0 || takeover->turns < 0 || takeover->reached < 0) &&
-		exists(trails);
+	upgraded->lost_trails = takeover->trails < 0 && exists(PS_STATE "/host/connect");
 }
 
 static void close_takeover(struct ps_takeover *takeover)
 {
 	ps_close(&takeover->bound);
 	ps_close(&takeover->trails);
-	ps_close(&takeover->turns);
-	ps_close(&takeover->reached);
 }
 
 static int build_instance(struct ps_host *host, const struct ps_build *from,
@@ -303,9 +294,10 @@ static int build_all(struct ps_host *host, const struct ps_takeover *takeover,
 		     const struct ps_build *from, const struct ps_loaded_list *list,
 		     struct ps_error *error)
 {
-	int ret = ps_host_load(host, error);
+	int ret;
 
 	host->hooks.takeover = takeover;
+	ret = ps_host_load(host, error);
 	for (size_t i = 0; i < list->count && !ret; i++)
 		ret = build_instance(host, from, &list->items[i], error);
 	return ret ? ret : take_listeners(host, list, error);
@@ -316,8 +308,7 @@ static int build_aside(const struct ps_build *from, const struct ps_loaded_list 
 		       struct ps_upgraded *upgraded, struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
-	__attribute__((cleanup(close_takeover))) struct ps_takeover takeover = { -1, -1, -1, -1,
-										 NULL };
+	__attribute__((cleanup(close_takeover))) struct ps_takeover takeover = { -1, -1, NULL };
 	int ret;
 
 	if (mkdir(PS_ASIDE, 0700) || mkdir(PS_ASIDE "/" UPGRADING, 0700))

@@ -90,6 +90,11 @@ static void load_host(void)
 	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps4_sockets);
 	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps4_events);
 	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps4_overflows);
+	host.fd[PS_HOST_SCOPES] = bpf_map__fd(host_skel->maps.ps4_scopes);
+	host.fd[PS_HOST_HOPS] = bpf_map__fd(host_skel->maps.ps4_hops);
+	host.fd[PS_HOST_SCOPES_FOUND] = bpf_map__fd(host_skel->maps.ps4_scopes_found);
+	host.fd[PS_HOST_FLOWS] = bpf_map__fd(host_skel->maps.ps4_flows);
+	host.fd[PS_HOST_REFUSALS] = bpf_map__fd(host_skel->maps.ps4_refusals);
 	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
 				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
 }
@@ -102,6 +107,8 @@ static void load_instance(void)
 	skel->rodata->instance = INSTANCE;
 	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
 	    bpf_map__reuse_fd(skel->maps.ps4_events, host.fd[PS_HOST_EVENTS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_flows, host.fd[PS_HOST_FLOWS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_refusals, host.fd[PS_HOST_REFUSALS]) ||
 	    ps4_instance__load(skel))
 		die("load the instance's program");
 }
@@ -143,7 +150,7 @@ static void open_tables(void)
 	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more);
 	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow);
 	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes);
-	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 65536 / 8);
+	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 2 * 65536 / 8);
 	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
 			       tables.fd[PS_INST_OVERFLOW]))
 		die("register the instance");
@@ -206,14 +213,14 @@ static void prepare(const struct ps_ruleset *rules)
 		die("store the tables");
 	ps_plan_clear(&plan);
 	plan = next;
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < 2 * 65536 / 32; i++)
 		tables.filter[i] |= plan.filter[i];
 }
 
 static void commit(void)
 {
 	ps_store(&tables.instance->active, plan.word);
-	for (int i = 0; i < 65536 / 32; i++)
+	for (int i = 0; i < 2 * 65536 / 32; i++)
 		tables.filter[i] = plan.filter[i];
 	if (ps_tables_sweep(&tables, plan.state.generation))
 		die("sweep");
@@ -883,6 +890,178 @@ static void test_every_port(void)
 	report(!wrong, "every port: 65534 rules", "%lu ports went wrong", wrong);
 }
 
+/* --- flows --- */
+
+/* A connect rule; "pass" as above. */
+static void add_client_rule(struct ps_ruleset *set, const char *text)
+{
+	static char scope[] = "/some.slice";
+	struct ps_rule rule = rule_of(text);
+
+	rule.mode = PS_MODE_CONNECT;
+	rule.scope = scope;
+	add_rules(set, &rule, 1);
+}
+
+/* The key of what run() sends to this row. */
+static struct ps_flow_key flow_key(const struct row *row)
+{
+	struct ps_flow_key key = { .namespace = tables.instance->cookie,
+				   .client_port = EPHEMERAL,
+				   .server_port = row->port,
+				   .family = strchr(row->local, ':') ? 6 : 4 };
+
+	inet_pton(key.family == 6 ? AF_INET6 : AF_INET, row->local, key.server);
+	inet_pton(key.family == 6 ? AF_INET6 : AF_INET,
+		  key.family == 6 ? "2001:db8:ffff::2" : "203.0.113.2", key.client);
+	return key;
+}
+
+static struct ps_flow flow_to(uint16_t port, uint32_t flags)
+{
+	struct ps_flow flow = { .socket = 1, .target = target_of(port), .flags = flags };
+	struct ps_events events;
+
+	if (ps_tables_events(&tables, flow.target, &events))
+		die("read the target's events");
+	flow.epoch = events.epoch;
+	flow.rule = ps_rule_events(plan.state.rules.rules[0].id);
+	return flow;
+}
+
+static void put_flow(const struct ps_flow_key *key, const struct ps_flow *flow)
+{
+	if (bpf_map_update_elem(host.fd[PS_HOST_FLOWS], key, flow, 0))
+		die("put a flow");
+}
+
+/* With this flow in force, or none. */
+static void check_flow(const struct row *row, const struct ps_flow *flow)
+{
+	struct ps_flow_key key = flow_key(row);
+
+	if (flow)
+		put_flow(&key, flow);
+	check("a flow", row);
+	if (flow && bpf_map_delete_elem(host.fd[PS_HOST_FLOWS], &key))
+		die("delete a flow");
+}
+
+static void check_neighbours(struct ps_flow flow)
+{
+	const struct row row = { "not this one's", TCP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING };
+	struct ps_flow_key key = flow_key(&row);
+
+	key.client_port++;
+	put_flow(&key, &flow);
+	key.client_port--;
+	key.server[0]++;
+	put_flow(&key, &flow);
+	key.server[0]--;
+	key.client[0]++;
+	put_flow(&key, &flow);
+	key.client[0]--;
+	key.namespace ++;
+	put_flow(&key, &flow);
+	key.namespace --;
+	key.family = 6;
+	put_flow(&key, &flow);
+	check("flows of others", &row);
+}
+
+static void test_refusals(void)
+{
+	struct row row = {
+		"one that found no room", TCP, "192.0.2.1", 80, DROP, "-", NULL, NOTHING
+	};
+	int dropped = 0;
+
+	for (uint32_t place = 0; place < PS_REFUSALS; place++) {
+		uint32_t one = 1, none = 0;
+		uint64_t cookie;
+
+		bpf_map_update_elem(host.fd[PS_HOST_REFUSALS], &place, &one, 0);
+		if (place % 512 == 511 || dropped)
+			dropped += run(&row, &cookie) == DROP;
+		if (dropped) {
+			for (uint32_t i = 0; i <= place; i++)
+				bpf_map_update_elem(host.fd[PS_HOST_REFUSALS], &i, &none, 0);
+			break;
+		}
+	}
+	report(dropped, "a flow: one that found no room", "it was not refused");
+}
+
+static void test_flows(void)
+{
+	const struct row taken = { "to a listener", TCP,  "192.0.2.1", 80, PASS,
+				   "noted",	    NULL, NOTHING };
+	const struct row taken6 = {
+		"to a listener, IPv6", TCP, "2001:db8::1", 80, PASS, "noted", NULL, NOTHING
+	};
+	const struct row none = { "none", TCP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING };
+	const struct row steered = { "none, on a steered port",
+				     TCP,
+				     "192.0.2.1",
+				     81,
+				     PASS,
+				     "other",
+				     "81:7181/tcp",
+				     STEERED };
+	const struct row first = {
+		"before a steer rule", TCP, "192.0.2.1", 81, PASS, "noted", NULL, NOTHING
+	};
+	struct row refused = { "refused", TCP, "192.0.2.1", 80, DROP, "-", NULL, NOTHING };
+	struct ps_ruleset set = {};
+	struct ps_flow flow, old;
+
+	add_client_rule(&set, "80:7080");
+	add_client_rule(&set, "81:7080");
+	add_rule(&set, "81:7181");
+	add_client_rule(&set, "82:7282");
+	prepare(&set);
+	commit();
+	put_slot(7080, 0, listen_as("noted", 'd'));
+	put_slot(7181, 0, listen_as("other", 'd'));
+	flow = flow_to(7080, 0);
+	check_flow(&taken, &flow);
+	check_flow(&taken6, &flow);
+	check_flow(&first, &flow);
+	check_flow(&none, NULL);
+	check_flow(&steered, NULL);
+	check_neighbours(flow);
+	flow.flags = PS_FLOW_REFUSE;
+	check_flow(&refused, &flow);
+	flow = flow_to(7080, 0);
+	flow.epoch--;
+	refused.name = "to a target that was another's";
+	check_flow(&refused, &flow);
+	flow.epoch = 0;
+	refused.name = "to a target that was never given out";
+	check_flow(&refused, &flow);
+	flow = flow_to(7282, 0);
+	refused.name = "nobody listens";
+	check_flow(&refused, &flow);
+	flow = flow_to(7282, PS_FLOW_PASS);
+	check_flow(&(struct row){ "nobody listens: pass", TCP, "192.0.2.1", 80, PASS, "-", NULL,
+				  NOTHING },
+		   &flow);
+	check_flow(&(struct row){ "nobody listens: pass to a steer rule", TCP, "192.0.2.1", 81,
+				  PASS, "other", "81:7181/tcp", STEERED },
+		   &flow);
+	test_refusals();
+	/* The same id and port again, for another ruleset. */
+	old = flow_to(7080, 0);
+	ps_tables_retire(&tables, &(struct ps_state){ .retired = &old.target, .retired_count = 1 },
+			 0);
+	put_slot(7080, 0, listen_as("noted", 'd'));
+	refused.name = "to a target that was emptied and filled again";
+	check_flow(&refused, &old);
+	flow = flow_to(7080, 0);
+	check_flow(&taken, &flow);
+	ps_ruleset_clear(&set);
+}
+
 static void test_unload(void)
 {
 	ps_store(&tables.instance->active, 0);
@@ -926,6 +1105,7 @@ int main(void)
 	test_known_overflow();
 	test_big();
 	test_every_port();
+	test_flows();
 	test_unload();
 	printf("1..%d\n", tests);
 	return failures ? 1 : 0;

@@ -285,11 +285,11 @@ reaches6()
 	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=2"
 }
 
-@test "a listener on every address is reached on the address that was asked for" {
+@test "server and client see the address and port that were asked for" {
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
 	serve web 0.0.0.0 8080
-	assert_match "$(from a fetch http://127.1.2.3/)" "^web [0-9]+ [0-9.]+ 127.1.2.3 8080$"
-	assert_match "$(from a fetch http://127.0.0.1/)" "^web [0-9]+ 127.0.0.1 127.0.0.1 8080$"
+	assert_match "$(from a fetch http://127.1.2.3/)" "^web [0-9]+ [0-9.]+ 127.1.2.3 80$"
+	assert_match "$(from a fetch http://127.0.0.1/)" "^web [0-9]+ 127.0.0.1 127.0.0.1 80$"
 }
 
 # bats test_tags=kernel
@@ -313,9 +313,9 @@ reaches6()
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
 	from a refused http://127.0.0.1/
 	from a refused "http://[::1]/"
-	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 begin=127.0.0.1:80 \
-		fastopen=127.0.0.1:80)" "ECONNREFUSED, ECONNREFUSED, ECONNREFUSED"
-	assert_equal "$(from a dial tcp6 connect=::1:80 connect=::ffff:127.0.0.1:80)" \
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 new begin=127.0.0.1:80 finish new \
+		fastopen=127.0.0.1:80)" "ECONNREFUSED, EINPROGRESS, ECONNREFUSED, ECONNREFUSED"
+	assert_equal "$(from a dial tcp6 connect=::1:80 new connect=::ffff:127.0.0.1:80)" \
 		"ECONNREFUSED, ECONNREFUSED"
 	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
 }
@@ -594,52 +594,60 @@ reaches6()
 		"127.0.0.1 80, 127.0.0.1 8080, 127.0.0.2 80, web"
 }
 
-# Sockets that have a place in the table of turns.
-turns_taken()
+# flows ARGS of flows.py
+flows()
 {
-	bpftool -j map dump pinned $STATE/host/connect/turns |
-		"$PYTHON" -c 'import json, sys
-print(sum(any(int(byte, 16) for byte in turn["value"][:8]) for turn in json.load(sys.stdin)))'
+	"$PYTHON" "$PS_TEST_DIR/flows.py" $STATE/host/flows "$@"
 }
 
-# bats test_tags=kernel
-@test "sockets whose cookies share a place: each is told its own peer" {
-	serve web 127.0.0.1 8080 --reuseport --workers 2
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
-	assert_equal "$(from a "$PYTHON" "$PS_TEST_DIR/turns.py" 8192 127.0.0.1 80)" "80 80 80 80 80"
-	assert_equal "$(turns_taken)" 0
+# noted COUNT: so many flows are there.
+noted()
+{
+	[ "$(flows count)" = "$1" ]
 }
 
-@test "a socket's place is given back when it is closed, or goes elsewhere" {
+@test "a flow is there until the client's socket is closed, or goes elsewhere" {
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
 	portsteer -q add 80:8081 --from "$CG/b" --user ps-web
 	mkfifo "$PS_TEST_DIR/end"
 	from a dial tcp4 connect=127.0.0.1:80 until="$PS_TEST_DIR/end" &
-	until_true 10 one_turn
+	until_true 10 noted 1
 	: >"$PS_TEST_DIR/end"
 	wait $!
-	assert_equal "$(turns_taken)" 0
+	until_true 10 noted 0
 	# Nobody is there; nobody waits for it; connected to another place.
 	assert_equal "$(from b dial tcp4 connect=127.0.0.1:80)" ECONNREFUSED
 	assert_equal "$(from a dial tcp4 begin=127.0.0.1:80 unconnect)" EINPROGRESS
 	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 unconnect \
 		connect=127.0.0.1:8080)" ""
-	assert_equal "$(turns_taken)" 0
+	assert_equal "$(from a dial tcp6 connect=::ffff:127.0.0.1:80 unconnect)" ""
+	until_true 10 noted 0
 	# The port is no longer one of a rule.
+	portsteer -q add 82:8082 --from "$CG/c" --user ps-web
 	from a dial tcp4 connect=127.0.0.1:80 until="$PS_TEST_DIR/end" &
-	until_true 10 one_turn
+	until_true 10 noted 1
 	portsteer -q add 81:8082 --from "$CG/a" --user ps-web
 	portsteer -q del 80 --from "$CG/a"
 	portsteer -q del 80 --from "$CG/b"
 	: >"$PS_TEST_DIR/end"
 	wait $!
-	assert_equal "$(turns_taken)" 0
+	until_true 10 noted 0
 }
 
-one_turn()
-{
-	[ "$(turns_taken)" = 1 ]
+@test "thousands of connects that are taken back leave nothing" {
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a "$PYTHON" - <<-'END'
+		import ctypes, socket
+		libc = ctypes.CDLL(None)
+		for _ in range(3000):
+		    with socket.socket() as s:
+		        s.connect(("127.0.0.1", 80))
+		        libc.connect(s.fileno(), bytes(16), 16)
+	END
+	until_true 10 noted 0
+	from a answers web http://127.0.0.1/
 }
 
 @test "an MPTCP client" {
@@ -664,6 +672,228 @@ one_turn()
 		exec {fd}>&-
 		assert_match "$line" "^web "
 	done
+}
+
+# --- no other socket ---------------------------------------------------------------
+
+# full ADDRESS PORT: a server, in $PID, with room for one connection, which it has; it takes none.
+# "go" in $PS_TEST_DIR lets it.
+full()
+{
+	rm -f "$PS_TEST_DIR/go"
+	start "${@:3}" "$PYTHON" -c '
+import os, socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((sys.argv[1], int(sys.argv[2])))
+s.listen(0)
+own = socket.create_connection(s.getsockname())
+print("ready", flush=True)
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.02)
+first, _ = s.accept()
+while True:
+    c, _ = s.accept()
+    c.recv(99)
+    c.sendall(b"HTTP/1.0 200 OK\r\n\r\nfull\n")
+    c.close()' "$1" "$2" "$PS_TEST_DIR/go"
+	until_true 10 grep -q ready "$LOG"
+}
+
+# waits: a client in "a" whose SYN the full server has dropped, in $CLIENT; it says into "said".
+waits()
+{
+	from a dial tcp4 connect=127.0.0.1:80 ask >"$PS_TEST_DIR/said" 2>&1 3>&- &
+	CLIENT=$!
+	until_true 10 dropped
+}
+dropped()
+{
+	[ "$(ss -Htn state syn-sent dport = :80 | wc -l)" = 1 ]
+}
+
+# bats test_tags=kernel
+@test "a stranger on the owner's port, by another device, is not asked" {
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	serve web 0.0.0.0 8080 --device veth-c
+	serve -u $DB stranger 0.0.0.0 8080 --device lo
+	answers stranger http://127.0.0.1:8080/
+	assert_equal "$(from a curl -s -m 2 http://127.0.0.1/ || true)" ""
+	stop $PID
+	serve web 0.0.0.0 8080 --device lo
+	from a answers web http://127.0.0.1/
+}
+
+# bats test_tags=kernel
+@test "an owner on an address that is another host's: nothing leaves this one" {
+	echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind
+	serve web $THERE4 8080
+	echo 0 >/proc/sys/net/ipv4/ip_nonlocal_bind
+	serve -N client -u $DB there $THERE4 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a answers web http://127.0.0.1/
+	counters 80:8080/tcp "steered=1 missed=0"
+}
+
+# bats test_tags=kernel
+@test "a SO_REUSEPORT group: members in other cgroups get nothing" {
+	portsteer -q add 80:8080 --from "$CG/a" --cgroup "$CG/web"
+	serve -g other stranger 127.0.0.1 8080 --reuseport
+	serve -g web web 127.0.0.1 8080 --reuseport
+	assert_equal "$(from a connections --count 60 127.0.0.1 80)" \
+		"ok 60 refused 0 broken 0 names web=60"
+	counters 80:8080/tcp "steered=60 admitted=1 denied=1"
+}
+
+# bats test_tags=kernel
+@test "a SYN that is repeated goes where the first one went" {
+	serve_front
+	full 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	waits
+	: >"$PS_TEST_DIR/go"
+	wait $CLIENT
+	assert_equal "$(<"$PS_TEST_DIR/said")" full
+}
+
+# bats test_tags=kernel
+@test "the owner goes while a SYN waits, and a stranger takes its address: refused" {
+	serve_front
+	full 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	local owner=$PID
+	waits
+	stop $owner
+	serve -u $DB stranger 127.0.0.1 8080
+	wait $CLIENT
+	assert_match "$(<"$PS_TEST_DIR/said")" "^ECONNREFUSED"
+}
+
+# bats test_tags=kernel
+@test "the rules change while a SYN waits: the new rule's owner does not get it" {
+	serve_front
+	full 127.0.0.1 8080
+	serve -u $DB db 127.0.0.1 9090
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	waits
+	portsteer -q add 81:9090 80:9090 --from "$CG/b" --user ps-db
+	portsteer -q del 80 --from "$CG/a"
+	portsteer -q add 80:9090 --from "$CG/a" --user ps-db
+	wait $CLIENT
+	assert_match "$(<"$PS_TEST_DIR/said")" "^ECONNREFUSED"
+	from a answers db http://127.0.0.1/
+}
+
+# bats test_tags=kernel
+@test "SYN cookies: the answer goes where the SYN went" {
+	serve_front
+	serve web 127.0.0.1 8080
+	serve two 127.0.0.2 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	local before=$(</proc/sys/net/ipv4/tcp_syncookies)
+	echo 2 >/proc/sys/net/ipv4/tcp_syncookies
+	assert_match "$(from a connections --count 40 127.0.0.1 80)" \
+		"^ok 40 refused 0 broken 0 names two=[0-9]+,web=[0-9]+$"
+	echo "$before" >/proc/sys/net/ipv4/tcp_syncookies
+	until_true 10 noted 0
+}
+
+# bats test_tags=kernel
+@test "more connections than can be noted are refused, and go to nobody" {
+	serve_front
+	serve web 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 81:8080 --from "$CG/a" --user ps-web --on-miss pass
+	[ "$(flows fill)" -ge 65536 ]
+	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 new connect=127.0.0.1:81)" \
+		"ECONNREFUSED, ECONNREFUSED"
+	assert_equal "$(from a dial tcp6 connect=::1:80)" ECONNREFUSED
+	answers front http://127.0.0.1/
+	flows empty
+	from a answers web http://127.0.0.1/
+	assert_equal "$(from a connections --count 20 127.0.0.1 80)" \
+		"ok 20 refused 0 broken 0 names web=20"
+	answers front http://127.0.0.1/
+	counters 80:8080/tcp "steered=21 missed=2"
+	# Nothing is refused for good.
+	assert_equal "$(bpftool -j map dump pinned $STATE/host/refusals | "$PYTHON" -c '
+import json, sys
+print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')" 0
+}
+
+# bats test_tags=kernel
+@test "a flow whose end was missed is nobody else's" {
+	local tuple="bind=127.0.0.1:4321 connect=127.0.0.1:80"
+	serve_front
+	serve web 127.0.0.1 8080
+	serve -u $DB db 127.0.0.1 9090
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:9090 --from "$CG/b" --user ps-db
+	mkfifo "$PS_TEST_DIR/over"
+	# shellcheck disable=SC2086
+	from a dial tcp4 abort $tuple until="$PS_TEST_DIR/over" &
+	until_true 10 noted 1
+	flows save "$PS_TEST_DIR/saved"
+	: >"$PS_TEST_DIR/over"
+	wait $!
+	until_true 10 noted 0
+	flows restore "$PS_TEST_DIR/saved"
+	# shellcheck disable=SC2086
+	assert_equal "$(dial tcp4 abort $tuple ask)" front
+	noted 0
+	flows restore "$PS_TEST_DIR/saved"
+	# shellcheck disable=SC2086
+	assert_equal "$(from b dial tcp4 abort $tuple ask)" db
+	until_true 10 noted 0
+}
+
+# bats test_tags=kernel
+@test "two sockets with the same addresses and ports: neither gets the other's" {
+	serve_front
+	full 127.0.0.1 8080
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	from a dial tcp4 device=lo bind=127.0.0.1:4321 connect=127.0.0.1:80 ask \
+		>"$PS_TEST_DIR/said" 3>&- &
+	local client=$!
+	until_true 10 dropped
+	assert_equal "$(dial tcp4 bind=127.0.0.1:4321 connect=127.0.0.1:80)" ECONNREFUSED
+	: >"$PS_TEST_DIR/go"
+	wait $client
+	assert_match "$(<"$PS_TEST_DIR/said")" "^ECONNREFUSED"
+	until_true 10 noted 0
+}
+
+@test "an address, and rules that change while a SYN waits: whoever is on loopback is not asked" {
+	serve_front
+	full 127.0.0.1 8080
+	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8081 --from "$CG/b" --user ps-web
+	from a dial tcp4 connect=$THERE4:80 ask >"$PS_TEST_DIR/said" 3>&- &
+	local client=$!
+	until_true 10 dropped
+	portsteer -q del 198.51.100.0/24:80 --from "$CG/a"
+	wait $client
+	assert_match "$(<"$PS_TEST_DIR/said")" "^ECONNREFUSED"
+}
+
+@test "an address with --on-miss pass: where the client wanted to go" {
+	serve_front
+	serve -N client -u root there 0.0.0.0 80
+	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	from a answers there http://$THERE4/
+	serve web 127.0.0.1 8080
+	from a answers web http://$THERE4/
+	stop $PID
+	from a answers there http://$THERE4/
+	counters 198.51.100.0/24:80:8080/tcp "steered=1 missed=2 refused=0"
+}
+
+@test "a client that is bound to a device is not turned to loopback" {
+	serve -N client -u root there 0.0.0.0 80
+	serve web 127.0.0.1 8080
+	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web
+	assert_equal "$(from a dial tcp4 device=veth-c connect=$THERE4:80)" ECONNREFUSED
+	counters 198.51.100.0/24:80:8080/tcp "steered=0 missed=1 refused=1"
 }
 
 # --- datagrams ---------------------------------------------------------------------
@@ -1146,7 +1376,15 @@ all_by()
 @test "the programs are loaded while a rule needs them" {
 	portsteer -q add 80:9090 --user ps-web
 	[ ! -e $STATE/host/connect ]
+	# To find a listener takes no more than the listen hook.
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	[ ! -e $STATE/host/connect ]
+	assert_match "$(portsteer status)" "listen hook: +cgroup /"$'\n'
+	portsteer -q add 10.0.0.0/8:80:8080 --from "$CG/a" --user ps-web
+	[ -e $STATE/host/connect ]
+	portsteer -q del 10.0.0.0/8:80 --from "$CG/a"
+	[ ! -e $STATE/host/connect ]
+	portsteer -q add 81:10.1.2.3:8080 --from "$CG/a" --any-user
 	[ -e $STATE/host/connect ]
 	[ ! -e $STATE/host/datagram ]
 	portsteer -q add 53:5353/udp --from "$CG/a" --any-user

@@ -298,8 +298,8 @@ known_ssh()
 	portsteer -q add 22:2202 --from "$CG/b" --user ps-ssh
 	local address
 	for address in 127.0.0.1 ::1; do
-		assert_match "$(from a known_ssh one $address)" "^$SSH"$'\n'"$address [0-9]+ $address 2201$"
-		assert_match "$(from b known_ssh two $address)" "^$SSH"$'\n'"$address [0-9]+ $address 2202$"
+		assert_match "$(from a known_ssh one $address)" "^$SSH"$'\n'"$address [0-9]+ $address 22$"
+		assert_match "$(from b known_ssh two $address)" "^$SSH"$'\n'"$address [0-9]+ $address 22$"
 	done
 	local status=0
 	known_ssh one 127.0.0.1 >"$DIR/out" 2>&1 || status=$?

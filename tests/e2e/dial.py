@@ -9,6 +9,7 @@ prints what the steps have to say on one line, with commas: errors by their name
   bind=A:P connect=A:P begin=A:P (does not wait) finish (waits) fastopen=A:P
   sendto=A:P sendmsg=A:P sendmmsg=A:P,A:P... send recv recvfrom recvmsg recvmmsg=COUNT
   unconnect (by AF_UNSPEC) peer ask (a request on the connection) new (another socket)
+  device=NAME (be bound to it) abort (reset the connection when it is closed)
   enter=CGROUP (move to this folder) until=FIFO (wait until somebody has opened it)
 """
 import ctypes
@@ -94,7 +95,14 @@ class Client:
         self.sock.settimeout(10)
 
     def bind(self, to):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind(parse(to))
+
+    def device(self, name):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode())
+
+    def abort(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def connect(self, to):
         self.sock.connect(parse(to))

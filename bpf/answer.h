@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What connect mode is asked and answers: what a client wants, and the way it is sent. */
-#ifndef PORTSTEER_WAY_H
-#define PORTSTEER_WAY_H
+/* What connect mode is asked and answers: what a client wants, and what the rules say. */
+#ifndef PORTSTEER_ANSWER_H
+#define PORTSTEER_ANSWER_H
 
 /* Where a client wants to go. Both of these are small, as the verifier allows a program and all
  * that it calls 512 bytes of stack. */
 struct ps_want {
-	__u64 cgroup; /* the process's, by id */
 	__u64 namespace; /* the socket's, by cookie */
 	__u32 addr[4]; /* network byte order */
 	__u16 instance;
@@ -16,16 +15,17 @@ struct ps_want {
 	__u8 family; /* of the address: 4 (v4-mapped ones too) or 6 */
 };
 
-/* Where it is to go instead. */
-struct ps_way {
-	__u64 word; /* of the ruleset that says so */
-	__u32 addr[4];
+enum ps_answered { PS_NO_RULE, PS_RULE, PS_UNREADABLE };
+
+/* What the rule says, if there is one. */
+struct ps_answer {
+	__u64 epoch; /* of the target, see struct ps_events */
+	__u32 addr[4]; /* of a fixed destination */
 	__u32 rule; /* where its events are */
 	__u32 listeners;
 	__u16 port;
 	__u16 flags; /* enum ps_hop_flags of the rule */
-	__u8 found; /* 0: there is no rule */
-	__u8 vacant; /* slots in which no listener need be looked for, a bit each */
+	__u32 found; /* enum ps_answered */
 };
 
 static __always_inline bool is_loopback(const struct ps_want *want)
