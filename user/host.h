@@ -22,6 +22,7 @@ enum ps_host_fd {
 	PS_HOST_OVERFLOWS,
 	PS_HOST_SCAN_ARGS,
 	PS_HOST_SEEN,
+	PS_HOST_MARK, /* see mark.h */
 	PS_HOST_LISTEN, /* the sock_ops program */
 	PS_HOST_SCAN, /* the iter/task_file program */
 	PS_HOST_FDS,
@@ -34,7 +35,7 @@ struct ps_host {
 };
 #define PS_HOST_NONE                                                                               \
 	{                                                                                          \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, .hooks = PS_HOOKS_NONE       \
+		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, .hooks = PS_HOOKS_NONE   \
 	}
 
 /* The pin's name of each, below host/. */
