@@ -7,16 +7,18 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include <bpf/bpf.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 
 #include "bpf_types.h"
 #include "privilege.h"
 #include "util.h"
+#include "world.h"
 
 int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 {
@@ -43,26 +45,70 @@ bool ps_bpffs_mounted(void)
 	return !statfs(PS_BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-static int mount_bpffs(struct ps_error *error)
+static int distrust(const char *path, struct ps_error *error)
+{
+	return ps_fail(error, PS_EXIT_FAILED, EPERM,
+		       "%s is not a folder that is root's alone, so what it holds cannot be "
+		       "trusted; remove it ('rm -r %s') and load again",
+		       path, path);
+}
+
+/* Who may write to the bpffs may put anything in the place of our folders. */
+static int check_root(int fd, struct ps_error *error)
 {
 	struct stat st;
 
-	if (ps_bpffs_mounted())
-		return 0;
-	if (stat(PS_BPFFS, &st))
-		return ps_fail(error, PS_EXIT_UNSUPPORTED, errno,
-			       "there is no %s: this kernel has no BPF file system, or /sys is not "
-			       "mounted; mount sysfs on /sys",
-			       PS_BPFFS);
-	if (mount("bpf", PS_BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")) {
-		if (errno == ENODEV)
-			return ps_fail(error, PS_EXIT_UNSUPPORTED, ENODEV,
-				       "cannot mount a bpffs on %s: this kernel has none; use one "
-				       "with CONFIG_BPF_SYSCALL",
-				       PS_BPFFS);
-		return ps_fail_kernel(error, errno, "mount a bpffs on " PS_BPFFS);
-	}
+	if (fstat(fd, &st))
+		return ps_fail_kernel(error, errno, "look at " PS_BPFFS);
+	if (st.st_uid)
+		return ps_fail(error, PS_EXIT_FAILED, EPERM,
+			       "%s belongs to user %u, who could put other things in the place of "
+			       "portsteer's; run 'chown 0:0 %s' and 'chmod 0700 %s'",
+			       PS_BPFFS, st.st_uid, PS_BPFFS, PS_BPFFS);
+	if (st.st_mode & 022)
+		return ps_fail(error, PS_EXIT_FAILED, EPERM,
+			       "others than root may write to %s (mode %04o), and put other things in "
+			       "the place of portsteer's; run 'chmod 0700 %s'",
+			       PS_BPFFS, st.st_mode & 07777, PS_BPFFS);
 	return 0;
+}
+
+int ps_bpffs_open_root(struct ps_error *error)
+{
+	int fd = open(PS_BPFFS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), ret;
+	struct statfs fs;
+
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return ps_fail_kernel(error, errno, "open " PS_BPFFS);
+	if (fd < 0)
+		return -ENOENT;
+	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != BPF_FS_MAGIC)
+		ret = -ENOENT;
+	else
+		ret = check_root(fd, error);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+/* Open what a path below the bpffs names. None of its components may be a link or a mount. */
+static int open_below(const char *path, uint64_t flags)
+{
+	_cleanup_close_ int root = -1;
+	struct open_how how = {
+		.flags = flags | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	long fd;
+
+	if (strncmp(path, PS_BPFFS "/", strlen(PS_BPFFS "/")) != 0)
+		return -EINVAL;
+	root = ps_bpffs_open_root(NULL);
+	if (root < 0)
+		return root;
+	fd = syscall(SYS_openat2, root, path + strlen(PS_BPFFS "/"), &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
 }
 
 /* Is `fd` still what the path names? Another process may have removed the
@@ -71,7 +117,7 @@ static bool still_there(int fd)
 {
 	struct stat a, b;
 
-	return !fstat(fd, &a) && !stat(PS_STATE, &b) && a.st_ino == b.st_ino &&
+	return !fstat(fd, &a) && !lstat(PS_STATE, &b) && a.st_ino == b.st_ino &&
 	       a.st_dev == b.st_dev;
 }
 
@@ -79,67 +125,104 @@ uint64_t ps_bpffs_inode(void)
 {
 	struct stat st;
 
-	return stat(PS_STATE, &st) ? 0 : (uint64_t)st.st_ino;
+	return lstat(PS_STATE, &st) ? 0 : (uint64_t)st.st_ino;
 }
 
-static int distrust(struct ps_error *error)
+static bool is_trusted(const struct stat *st)
 {
-	return ps_fail(error, PS_EXIT_FAILED, EPERM,
-		       "%s is not root's alone, so what it holds cannot be trusted; remove it and "
-		       "load again",
-		       PS_STATE);
+	return S_ISDIR(st->st_mode) && !st->st_uid && !(st->st_mode & 022);
+}
+
+static int check_folder(int root, const char *path, struct ps_error *error)
+{
+	struct stat st;
+
+	if (fstatat(root, path + strlen(PS_BPFFS "/"), &st, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : ps_fail_kernel(error, errno, "look at the state");
+	return is_trusted(&st) ? 0 : distrust(path, error);
 }
 
 int ps_bpffs_check(struct ps_error *error)
 {
-	struct stat st;
+	_cleanup_close_ int root = ps_bpffs_open_root(error);
+	int ret;
 
-	if (lstat(PS_STATE, &st))
-		return errno == ENOENT ? 0 : ps_fail_kernel(error, errno, "look at " PS_STATE);
-	return !S_ISDIR(st.st_mode) || st.st_uid || st.st_mode & 077 ? distrust(error) : 0;
+	if (root < 0)
+		return root == -ENOENT ? 0 : root;
+	ret = check_folder(root, PS_STATE, error);
+	return ret ? ret : check_folder(root, PS_ASIDE, error);
 }
 
-static int check_folder(int fd, struct ps_error *error)
+bool ps_bpffs_has_state(void)
 {
 	struct stat st;
 
-	if (fstat(fd, &st))
-		return ps_fail_kernel(error, errno, "look at " PS_STATE);
-	if (st.st_uid || (st.st_mode & 077 && fchmod(fd, 0700)))
-		return distrust(error);
+	return ps_bpffs_mounted() && (!lstat(PS_STATE, &st) || !lstat(PS_ASIDE, &st));
+}
+
+int ps_dir_open(struct ps_dir *dir, const char *path, struct ps_error *error)
+{
+	int fd = open_below(path, O_RDONLY | O_DIRECTORY);
+	struct stat st;
+
+	if (fd == -ENOENT)
+		return fd;
+	if (fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV)
+		return distrust(path, error);
+	if (fd < 0)
+		return ps_fail_kernel(error, fd, "open the state");
+	/* Wider than it was made, it was root who widened it. */
+	if (fstat(fd, &st) || !is_trusted(&st) || (st.st_mode & 077 && fchmod(fd, 0700))) {
+		close(fd);
+		return distrust(path, error);
+	}
+	*dir = (struct ps_dir){ .fd = fd, .path = path };
 	return 0;
+}
+
+void ps_dir_close(struct ps_dir *dir)
+{
+	ps_close(&dir->fd);
+	dir->fd = -1;
+}
+
+/* Opened and made if it is missing. */
+static int open_state(struct ps_dir *dir, struct ps_error *error)
+{
+	int ret = -ENOENT;
+
+	while (ret == -ENOENT) {
+		if (mkdir(PS_STATE, 0700) && errno != EEXIST)
+			return ps_fail_kernel(error, errno, "make " PS_STATE);
+		ret = ps_dir_open(dir, PS_STATE, error);
+	}
+	return ret;
 }
 
 int ps_bpffs_lock(struct ps_error *error)
 {
-	int ret = mount_bpffs(error);
+	int ret = ps_world_mount_bpffs(error);
 
-	if (ret)
-		return ret;
-	for (;;) {
-		_cleanup_close_ int fd = -1;
-		int result;
+	if (!ret)
+		ret = ps_bpffs_check(error);
+	while (!ret) {
+		struct ps_dir dir = PS_DIR_NONE;
 
-		if (mkdir(PS_STATE, 0700) && errno != EEXIST)
-			return ps_fail_kernel(error, errno, "make " PS_STATE);
-		fd = open(PS_STATE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 && errno == ENOENT)
-			continue;
-		if (fd < 0)
-			return ps_fail_kernel(error, errno, "open " PS_STATE);
-		ret = check_folder(fd, error);
+		ret = open_state(&dir, error);
 		if (ret)
+			break;
+		while (flock(dir.fd, LOCK_EX)) {
+			if (errno == EINTR)
+				continue;
+			ret = ps_fail_kernel(error, errno, "lock " PS_STATE);
+			ps_dir_close(&dir);
 			return ret;
-		while (flock(fd, LOCK_EX)) {
-			if (errno != EINTR)
-				return ps_fail_kernel(error, errno, "lock " PS_STATE);
 		}
-		if (!still_there(fd))
-			continue;
-		result = fd;
-		fd = -1;
-		return result;
+		if (still_there(dir.fd))
+			return dir.fd;
+		ps_dir_close(&dir);
 	}
+	return ret;
 }
 
 void ps_bpffs_unlock(int fd)
@@ -152,21 +235,37 @@ void ps_bpffs_unlock(int fd)
 	close(fd);
 }
 
-/* The folder that paths are made for. */
-static const char *root = PS_STATE;
+static void format_path(const struct ps_dir *dir, char path[PS_PATH], const char *format,
+			va_list args)
+{
+	size_t used = (size_t)snprintf(path, PS_PATH, "%s/", dir->path);
+
+	vsnprintf(path + used, PS_PATH - used, format, args);
+}
+
+void ps_dir_path(const struct ps_dir *dir, char path[PS_PATH], const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	format_path(dir, path, format, args);
+	va_end(args);
+}
+
+/* The folder that ps_bpffs_path makes paths for. */
+static struct ps_dir current = { .fd = -1, .path = PS_STATE };
 
 void ps_bpffs_go_aside(bool aside)
 {
-	root = aside ? PS_ASIDE : PS_STATE;
+	current.path = aside ? PS_ASIDE : PS_STATE;
 }
 
 void ps_bpffs_path(char path[PS_PATH], const char *format, ...)
 {
-	size_t used = (size_t)snprintf(path, PS_PATH, "%s/", root);
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(path + used, PS_PATH - used, format, args);
+	format_path(&current, path, format, args);
 	va_end(args);
 }
 
@@ -338,14 +437,18 @@ int ps_bpffs_detach(const char *path)
 	return 0;
 }
 
-int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), void *data)
+/* Call fn for each entry of an opened folder; the descriptor is closed. */
+static int each_entry(int fd, int (*fn)(const char *name, void *data), void *data)
 {
-	DIR *dir = opendir(path);
+	DIR *dir = fdopendir(fd);
 	struct dirent *entry;
 	int ret = 0;
 
-	if (!dir)
-		return -errno;
+	if (!dir) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
 	while (!ret && (entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
 			ret = fn(entry->d_name, data);
@@ -354,25 +457,90 @@ int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), voi
 	return ret;
 }
 
+int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), void *data)
+{
+	int fd = open_below(path, O_RDONLY | O_DIRECTORY);
+
+	return fd < 0 ? fd : each_entry(fd, fn, data);
+}
+
+/* A folder whose entries are removed. */
+struct removing {
+	int folder;
+	bool detach; /* links, too */
+};
+
+static int remove_at(const struct removing *from, const char *name);
+
 static int remove_entry(const char *name, void *data)
 {
+	return remove_at(data, name);
+}
+
+static int remove_folder(const struct removing *from, const char *name)
+{
+	struct removing inner = { .detach = from->detach };
+	int fd = openat(from->folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	inner.folder = fd;
+	ret = each_entry(fd, remove_entry, &inner);
+	if (ret)
+		return ret;
+	return unlinkat(from->folder, name, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
+}
+
+static int open_link_at(int folder, const char *name)
+{
+	struct bpf_link_info info;
 	char path[PS_PATH];
 
-	if (snprintf(path, sizeof(path), "%s/%s", (const char *)data, name) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	return ps_bpffs_remove(path);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%.255s", folder, name);
+	return ps_bpffs_open_any_link(path, &info);
+}
+
+static int remove_at(const struct removing *from, const char *name)
+{
+	_cleanup_close_ int link = -1;
+	struct stat st;
+
+	if (fstatat(from->folder, name, &st, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISDIR(st.st_mode))
+		return remove_folder(from, name);
+	if (from->detach && S_ISREG(st.st_mode))
+		link = open_link_at(from->folder, name);
+	if (unlinkat(from->folder, name, 0) && errno != ENOENT)
+		return -errno;
+	if (link >= 0)
+		bpf_link_detach(link);
+	return 0;
+}
+
+static int remove_path(const char *path, bool detach)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = strndup(path, (size_t)(slash - path));
+	struct removing from = { .detach = detach };
+	_cleanup_close_ int fd = -1;
+
+	if (!parent)
+		return -ENOMEM;
+	fd = strcmp(parent, PS_BPFFS) ? open_below(parent, O_RDONLY | O_DIRECTORY) :
+					ps_bpffs_open_root(NULL);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	from.folder = fd;
+	return remove_at(&from, slash + 1);
 }
 
 int ps_bpffs_remove(const char *path)
 {
-	int ret;
+	return remove_path(path, false);
+}
 
-	if (!unlink(path) || errno == ENOENT)
-		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	ret = ps_bpffs_each(path, remove_entry, (void *)path);
-	if (ret)
-		return ret;
-	return rmdir(path) && errno != ENOENT ? -errno : 0;
+int ps_bpffs_remove_detached(const char *path)
+{
+	return remove_path(path, true);
 }

@@ -22,6 +22,28 @@ enum { PS_PATH = 512 };
 /* Is a bpffs mounted where we look for it? */
 bool ps_bpffs_mounted(void);
 
+/* Open the root of the bpffs: a descriptor; -ENOENT, without a message, if none is mounted;
+ * -EPERM if others than root may write to it. All paths below are safe only where they may not:
+ * then no component of them can be a link, or be exchanged for one, unless root makes it. */
+int ps_bpffs_open_root(struct ps_error *error);
+
+/* A folder of ours in the bpffs, opened: PS_STATE or PS_ASIDE. */
+struct ps_dir {
+	int fd;
+	const char *path;
+};
+#define PS_DIR_NONE                                                                                \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
+/* 0; -ENOENT, without a message, if it is not there; -EPERM if it is not a folder that is
+ * root's alone. */
+int ps_dir_open(struct ps_dir *dir, const char *path, struct ps_error *error);
+void ps_dir_close(struct ps_dir *dir);
+/* The whole path of a pin; `format` is relative to the folder. */
+void ps_dir_path(const struct ps_dir *dir, char path[PS_PATH], const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /* Mount the bpffs if it is not, make our folder (0700), and take the writer's
  * lock, waiting for it. Returns the descriptor that holds the lock; closing it
  * releases. */
@@ -31,9 +53,12 @@ int ps_bpffs_lock(struct ps_error *error);
  * empty goes. */
 void ps_bpffs_unlock(int fd);
 
-/* Before reading: is our folder, if it is there, root's and closed to others? On a
- * bpffs that everyone may write to, anyone could have made it. */
+/* Before reading: is the bpffs root's alone to write to, and are our folders, if they are
+ * there, folders and root's? */
 int ps_bpffs_check(struct ps_error *error);
+
+/* Is there anything by the name of the state, or of one being upgraded? */
+bool ps_bpffs_has_state(void);
 
 /* The inode number of the state folder, 0 if there is none. */
 uint64_t ps_bpffs_inode(void);
@@ -75,8 +100,11 @@ int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info);
  * then its program would go on, and take what the next command stores for its own. */
 int ps_bpffs_detach(const char *path);
 
-/* Remove a file or a folder with its files, if it is there; `path` absolute. */
+/* Remove a file or a folder with all in it, if it is there; `path` absolute. No link is
+ * followed. */
 int ps_bpffs_remove(const char *path);
+/* The same, with every link that is pinned in it detached: see ps_bpffs_detach. */
+int ps_bpffs_remove_detached(const char *path);
 
 /* Call `fn` with the name of each entry of the state folder's subfolder `path`
  * (absolute); stops at a non-zero result and returns it. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "strays.h"
 #include "text.h"
 #include "upgrade.h"
 
@@ -32,6 +33,8 @@ static int unload_all(const struct ps_cli *cli, struct ps_error *error)
 	bool changed;
 	int ret = ps_instance_unload_all(&changed, error);
 
+	if (!ret)
+		ret = ps_strays_remove(&cli->netns, &changed, error);
 	if (ret)
 		return ret;
 	if (cli->json)

@@ -76,7 +76,7 @@ int ps_cmd_stats(struct ps_cli *cli, struct ps_error *error)
 int ps_cmd_status(struct ps_cli *cli, struct ps_error *error)
 {
 	struct ps_host_info info;
-	int ret = ps_host_info_read(&info, error);
+	int ret = ps_host_info_read(&cli->netns, &info, error);
 
 	if (!ret && cli->json)
 		ret = ps_json_status(&info, error);

@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "host.h"
 #include "link.h"
+#include "mark.h"
 #include "objects.h"
 #include "privilege.h"
 #include "swap.h"
@@ -351,6 +352,8 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 	ret = reuse_maps(host, set, object);
 	if (!ret)
 		ret = ps_load_result(bpf_object__load(object));
+	if (!ret)
+		ret = ps_mark_bind_all(host->fd[PS_HOST_MARK], object);
 	if (!ret) {
 		*loaded = object;
 		return 0;

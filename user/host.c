@@ -12,6 +12,7 @@
 #include "bpffs.h"
 #include "build.h"
 #include "host.skel.h"
+#include "mark.h"
 #include "privilege.h"
 #include "swap.h"
 #include "util.h"
@@ -26,6 +27,7 @@ const char *const ps_host_pin[PS_HOST_FDS] = {
 	[PS_HOST_OVERFLOWS] = "overflows",
 	[PS_HOST_SCAN_ARGS] = "scan_args",
 	[PS_HOST_SEEN] = "seen",
+	[PS_HOST_MARK] = "mark",
 	[PS_HOST_LISTEN] = "listen",
 	[PS_HOST_SCAN] = "scan",
 	[PS_HOST_SCOPES] = "scopes",
@@ -157,7 +159,7 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 	}
 }
 
-static int pin_host(struct ps4_host *skel)
+static int pin_host(struct ps4_host *skel, int mark)
 {
 	const int fds[PS_HOST_FDS] = {
 		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps4_instances),
@@ -169,6 +171,7 @@ static int pin_host(struct ps4_host *skel)
 		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps4_overflows),
 		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps4_scan_args),
 		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps4_seen),
+		[PS_HOST_MARK] = mark,
 		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps4_listen),
 		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps4_scan),
 		[PS_HOST_SCOPES] = bpf_map__fd(skel->maps.ps4_scopes),
@@ -194,8 +197,13 @@ static int pin_host(struct ps4_host *skel)
 /* Everything under a temporary name, then one rename. */
 static int publish_host(struct ps4_host *skel)
 {
+	_cleanup_close_ int mark = ps_mark_make(bpf_map__fd(skel->maps.ps4_netns),
+						bpf_map__fd(skel->maps.ps4_instances));
 	char temporary[PS_PATH], final[PS_PATH];
-	int ret;
+	int ret = mark < 0 ? mark : ps_mark_bind_all(mark, skel->obj);
+
+	if (ret)
+		return ret;
 
 	ps_bpffs_path(temporary, "host-tmp");
 	ps_bpffs_path(final, "host");
@@ -204,7 +212,7 @@ static int publish_host(struct ps4_host *skel)
 		return ret;
 	if (mkdir(temporary, 0700))
 		return -errno;
-	ret = pin_host(skel);
+	ret = pin_host(skel, mark);
 	if (!ret && rename(temporary, final))
 		ret = -errno;
 	if (ret)
@@ -261,6 +269,8 @@ static int load_object(const struct ps_host *host, const struct ps_takeover *tak
 	}
 	if (!ret)
 		ret = ps_load_result(ps4_host__load(skel));
+	if (!ret && host)
+		ret = ps_mark_bind_all(host->fd[PS_HOST_MARK], skel->obj);
 	if (!ret) {
 		*loaded = skel;
 		return 0;
@@ -328,13 +338,13 @@ int ps_host_remove(void)
 	/* Out of sight at one instant; what a kill leaves is not taken for loaded. */
 	ps_bpffs_path(path, "host");
 	ps_bpffs_path(temporary, "host-tmp");
-	ret = ps_bpffs_remove(temporary);
+	ret = ps_bpffs_remove_detached(temporary);
 	if (ret)
 		return ret;
 	if (rename(path, temporary) && errno != ENOENT)
 		return -errno;
-	ret = ps_bpffs_remove(PS_ASIDE);
-	return ret ? ret : ps_bpffs_remove(PS_STATE);
+	ret = ps_bpffs_remove_detached(PS_ASIDE);
+	return ret ? ret : ps_bpffs_remove_detached(PS_STATE);
 }
 
 int ps_host_find(const struct ps_host *host, uint64_t cookie)

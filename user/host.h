@@ -30,6 +30,7 @@ enum ps_host_fd {
 	PS_HOST_REFUSALS, /* of which there are too many */
 	PS_HOST_REFUSED, /* and by which sockets */
 	PS_HOST_CLIENT_FILTER,
+	PS_HOST_MARK, /* see mark.h */
 	PS_HOST_LISTEN, /* the sock_ops program */
 	PS_HOST_SCAN, /* the iter/task_file program */
 	PS_HOST_FDS,
@@ -41,10 +42,9 @@ struct ps_host {
 	uint32_t *client_filter; /* mapped: one bit for each port for which there may be flows */
 	struct ps_hooks hooks; /* bind mode's part, if it is loaded */
 };
-#define PS_HOST_NONE                                                                                  \
-	{                                                                                             \
-		.fd = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 }, \
-		.hooks = PS_HOOKS_NONE                                                                \
+#define PS_HOST_NONE                                                                               \
+	{                                                                                          \
+		.fd = { [0 ... PS_HOST_FDS - 1] = -1 }, .hooks = PS_HOOKS_NONE                     \
 	}
 
 /* The pin's name of each, below host/. */

@@ -70,13 +70,6 @@ static void remove_if_unused(struct writer *w)
 		ps_drop_host_if_unused(&w->host);
 }
 
-static bool state_exists(void)
-{
-	struct stat st;
-
-	return ps_bpffs_mounted() && (!stat(PS_STATE, &st) || !stat(PS_ASIDE, &st));
-}
-
 /* Is this failure to open the shared state one that stays: a part is missing, or is
  * another version's? Not so a lack of memory, descriptors or permission. */
 static bool is_beyond_repair(int ret)
@@ -100,7 +93,7 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 	int index, ret;
 
 	*changed = false;
-	if (!state_exists())
+	if (!ps_bpffs_has_state())
 		return 0;
 	ret = begin_writer(&w, false, error);
 	if (ret && w.lock >= 0 && !w.host.instances && is_beyond_repair(ret))
@@ -127,7 +120,7 @@ int ps_instance_unload_all(bool *changed, struct ps_error *error)
 	int ret;
 
 	*changed = false;
-	if (!state_exists())
+	if (!ps_bpffs_has_state())
 		return 0;
 	ret = begin_writer(&w, false, error);
 	if (ret && (w.lock < 0 || w.host.instances || !is_beyond_repair(ret)))

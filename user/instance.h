@@ -10,6 +10,7 @@
 #define PORTSTEER_INSTANCE_H
 
 #include "plan.h"
+#include "strays.h"
 
 /* Which instance: a network namespace, opened by user/netns.c. */
 struct ps_netns {
@@ -90,6 +91,8 @@ struct ps_host_info {
 	size_t detached; /* links that somebody has detached; load attaches them again */
 	size_t leftovers; /* things an interrupted command left, to be cleaned by the next */
 	uint64_t memory; /* bytes of kernel memory in maps and programs */
+	struct ps_strays strays; /* programs in force that are not of this state */
+	bool blind; /* whether there are any could not be told, for lack of rights */
 };
 void ps_host_info_clear(struct ps_host_info *info);
 /* The loaded instances alone, by cookie; -ESRCH (PS_EXIT_NOT_LOADED) without the shared
@@ -97,6 +100,7 @@ void ps_host_info_clear(struct ps_host_info *info);
 int ps_instances_read(struct ps_host_info *info, struct ps_error *error);
 /* Works without an instance, with leftovers, and with another ABI's objects
  * (-EPROTO, message names both versions and the command to run). */
-int ps_host_info_read(struct ps_host_info *info, struct ps_error *error);
+int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
+		      struct ps_error *error);
 
 #endif

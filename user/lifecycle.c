@@ -15,6 +15,7 @@
 #include "instance.skel.h"
 #include "kmap.h"
 #include "link.h"
+#include "mark.h"
 #include "netns.h"
 #include "privilege.h"
 #include "saved.h"
@@ -298,7 +299,9 @@ static int load_program(const struct ps_host *host, const struct ps_tables *tabl
 		if (!ret && fd >= 0)
 			ret = bpf_map__reuse_fd(map, fd);
 	}
-	return ret ? ret : ps4_instance__load(skel);
+	if (!ret)
+		ret = ps4_instance__load(skel);
+	return ret ? ret : ps_mark_bind_all(host->fd[PS_HOST_MARK], skel->obj);
 }
 
 static int load_instance(const struct ps_host *host, const struct ps_tables *tables, uint32_t index,

@@ -8,11 +8,14 @@
 
 #include <bpf/libbpf.h>
 
+#include "bpffs.h"
 #include "cli.h"
 #include "conflicts.h"
 #include "netns.h"
 #include "render.h"
 #include "rules_file.h"
+#include "strays.h"
+#include "world.h"
 
 static const char add_details[] =
 	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]. Connections to PORT go\n"
@@ -218,6 +221,27 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 	return 0;
 }
 
+/* "status" shows them, "unload --all" removes them. */
+static bool deals_with_strays(const struct ps_cli *cli)
+{
+	return cli->command->run == ps_cmd_status ||
+	       (cli->command->run == ps_cmd_unload && cli->values.of[PS_OPT_ALL]);
+}
+
+/* What each command that works on the state begins with. */
+static int prepare(struct ps_cli *cli, struct ps_error *error)
+{
+	int ret = ps_netns_open(cli->values.of[PS_OPT_NETNS], &cli->netns, error);
+
+	if (!ret)
+		ret = ps_world_enter(error);
+	if (ret || deals_with_strays(cli))
+		return ret;
+	/* First: what hides the state may be a bpffs that others may write to. */
+	ret = ps_strays_check(&cli->netns, error);
+	return ret ? ret : ps_bpffs_check(error);
+}
+
 static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error)
 {
 	int ret = parse(cli, argc, argv, error);
@@ -238,7 +262,7 @@ static int run(struct ps_cli *cli, int argc, char **argv, struct ps_error *error
 		return ret;
 	libbpf_set_print(cli->verbose ? print_libbpf : NULL);
 	if (cli->command->needs_root)
-		ret = ps_netns_open(cli->values.of[PS_OPT_NETNS], &cli->netns, error);
+		ret = prepare(cli, error);
 	if (!ret)
 		ret = ps_netns_find_unprivileged(&cli->netns, error);
 	ps_rule_set_unprivileged(cli->netns.unprivileged);

@@ -334,6 +334,29 @@ static struct json_object *instance_json(const struct ps_instance_info *instance
 	return object;
 }
 
+/* null where they could not be looked for. */
+static struct json_object *strays_json(const struct ps_host_info *info)
+{
+	struct json_object *array = info->blind ? NULL : json_object_new_array();
+	char text[4 * sizeof(info->strays.items->mount)];
+
+	for (size_t i = 0; i < info->strays.count; i++) {
+		const struct ps_stray *stray = &info->strays.items[i];
+		struct json_object *object = json_object_new_object();
+
+		put_number(object, "program", stray->program);
+		ps_printable(stray->name, text, sizeof(text));
+		put_text(object, "name", text);
+		put_text(object, "where", ps_stray_word(stray->where));
+		ps_printable(stray->mount, text, sizeof(text));
+		put_text(object, "mount", *text ? text : NULL);
+		put(object, "pid", stray->pid ? json_object_new_int(stray->pid) : NULL);
+		put(object, "here", json_object_new_boolean(stray->here));
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
@@ -357,6 +380,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put_number(object, "memory", info->memory);
 	put_number(object, "detached", info->detached);
 	put_number(object, "leftovers", info->leftovers);
+	put(object, "strays", strays_json(info));
 	for (size_t i = 0; i < info->instance_count; i++)
 		json_object_array_add(instances, instance_json(&info->instances[i]));
 	put(object, "instances", instances);

@@ -359,9 +359,48 @@ static void print_instances(const struct ps_cli *cli, const struct ps_host_info 
 	}
 }
 
+/* A line for each place, with what to do; the programs are in the JSON. */
+static void print_strays(const struct ps_host_info *info)
+{
+	const struct ps_strays *strays = &info->strays;
+	char text[512], printable[4 * sizeof(text)];
+
+	if (info->blind)
+		puts("strays:         cannot be looked for without CAP_SYS_ADMIN");
+	for (size_t i = 0; i < strays->count; i++) {
+		size_t count = 0, before = 0;
+
+		for (size_t n = 0; n < strays->count; n++) {
+			bool same = strays->items[n].device == strays->items[i].device;
+
+			count += same;
+			before += same && n < i;
+		}
+		if (before)
+			continue;
+		ps_stray_explain(&strays->items[i], text, sizeof(text));
+		ps_printable(text, printable, sizeof(printable));
+		printf("strays:         %zu program%s in force (%s, id %u%s): %s\n", count,
+		       count == 1 ? "" : "s", strays->items[i].name, strays->items[i].program,
+		       count == 1 ? "" : ", ...", printable);
+	}
+}
+
+/* Without a state there may be programs all the same. */
+static const char *loaded_word(const struct ps_host_info *info)
+{
+	if (info->loaded)
+		return "yes";
+	for (size_t i = 0; i < info->strays.count; i++) {
+		if (info->strays.items[i].where != PS_STRAY_ELSEWHERE || info->strays.items[i].here)
+			return "yes, but not to be reached";
+	}
+	return info->blind ? "no state, and programs cannot be looked for" : "no";
+}
+
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 {
-	printf("loaded:         %s%s\n", info->loaded ? "yes" : "no",
+	printf("loaded:         %s%s\n", loaded_word(info),
 	       info->outdated ? ", by another version; 'portsteer upgrade' replaces it" : "");
 	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
 	printf("cgroup2:        %s\n", *info->cgroup2 ? info->cgroup2 : "not mounted");
@@ -376,6 +415,7 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
 		       "the next change removes them\n",
 		       info->leftovers);
+	print_strays(info);
 	print_instances(cli, info);
 }
 

@@ -334,6 +334,7 @@ void ps_host_info_clear(struct ps_host_info *info)
 		free(info->anchors[i]);
 	free(info->anchors);
 	free(info->instances);
+	ps_strays_clear(&info->strays);
 	*info = (struct ps_host_info){};
 }
 
@@ -443,18 +444,37 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 	return ret;
 }
 
-int ps_host_info_read(struct ps_host_info *info, struct ps_error *error)
+/* Without the rights to look, the rest is shown all the same. */
+static int read_strays(const struct ps_netns *netns, struct ps_host_info *info,
+		       struct ps_error *error)
+{
+	int ret = ps_strays_read(netns, true, &info->strays, error);
+
+	info->blind = ret == -EPERM;
+	return info->blind ? 0 : ret;
+}
+
+int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
+		      struct ps_error *error)
 {
 	__attribute__((cleanup(ps_host_close))) struct ps_host host = PS_HOST_NONE;
 	struct counting c = { .host = &host, .info = info };
 	int ret;
 
 	*info = (struct ps_host_info){};
+	ret = read_strays(netns, info, error);
+	if (ret)
+		return ret;
 	if (ps_bpffs_mounted())
 		strcpy(info->bpffs, PS_BPFFS);
 	if (ps_cgroup2_mount(info->cgroup2, NULL))
 		info->cgroup2[0] = '\0';
-	ret = ps_host_open(&host, error);
+	ret = ps_bpffs_check(error);
+	/* Not ours: what is loaded is elsewhere, and to be shown. */
+	if (ret && info->strays.count)
+		return 0;
+	if (!ret)
+		ret = ps_host_open(&host, error);
 	if (ret == 0)
 		ret = read_loaded(&host, info);
 	else if (ret == -ESRCH)

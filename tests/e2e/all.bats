@@ -239,7 +239,7 @@ block()
 	local run=(setpriv --inh-caps=-all --bounding-set=-sys_admin --) status=0
 	"${run[@]}" "$PORTSTEER" list --all 2>"$PS_TEST_DIR/stderr" || status=$?
 	assert_equal $status 4
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "run portsteer as root with CAP_SYS_ADMIN$"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "run portsteer as root with CAP_SYS_ADMIN"
 }
 
 @test "too few file descriptors: an error, or all of it" {

@@ -224,7 +224,7 @@ serve_with()
 	portsteer -q add 80:8080 --user ps-web
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
-		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "instances"]' \
+		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "instances"]' \
 		'd["loaded"] is True and d["abi"] == 5 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "generation", "rules", "netns_inode", "alive"]' \

@@ -679,8 +679,8 @@ RUN=()
 }
 
 @test "no /sys/fs/bpf, and none that can be mounted" {
-	RUN=(unshare -m --propagation private -- bash -c '
-		umount -l /sys/fs/bpf
+	portsteer -q unload # as is what is loaded is noticed all the same
+	RUN=(unshare -m --pid --fork --mount-proc --propagation private -- bash -c '
 		mount -t tmpfs none /sys/fs
 		exec "$@"' --)
 	bad 5 "/sys/fs/bpf" load
@@ -691,7 +691,8 @@ RUN=()
 
 @test "/sys/fs/bpf is not a bpffs yet: it is mounted" {
 	# Below the test's own there may be the machine's, which must stay as it is.
-	unshare -m --propagation private -- bash -c '
+	portsteer -q unload
+	unshare -m --pid --fork --mount-proc --propagation private -- bash -c '
 		while mountpoint -q /sys/fs/bpf; do umount -l /sys/fs/bpf; done
 		"$0" load && mountpoint -q /sys/fs/bpf && stat -fc %T /sys/fs/bpf &&
 		stat -c "%a %u" /sys/fs/bpf/portsteer' "$PORTSTEER" >"$PS_TEST_DIR/o"

@@ -128,7 +128,7 @@ all_gone()
 	local status=0
 	portsteer load 2>"$PS_TEST_DIR/stderr" || status=$?
 	assert_equal $status 1
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "not root's alone"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "root's alone"
 	rmdir $STATE
 }
 
