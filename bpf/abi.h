@@ -80,8 +80,7 @@ struct ps_instance {
 	__u64 active; /* the ruleset word in force */
 	__u64 pending; /* the word being prepared: listeners are admitted for it too */
 	__u64 cookie; /* the network namespace's cookie */
-	__u32 overflowed; /* not 0: some target has had more than PS_SLOTS listeners */
-	__u32 admissions; /* how many times a listener has entered a target, modulo 2^32 */
+	__u64 reserved;
 };
 
 /* What a steered port leads to. A target id is chunk << 20 | index. */
@@ -142,6 +141,7 @@ struct ps_hits {
 	__u64 steered; /* handed to an admitted listener */
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
+	__u64 device; /* of the family, but all bound to devices that the client does not come by */
 	__u64 last; /* jiffies of the last of these */
 };
 #ifndef PS_OTHER_LAYOUT
@@ -150,32 +150,43 @@ enum { PS_HITS_SMALL = 32, PS_HITS_CHUNK = 256, PS_HITS_CHUNKS = 1024 };
 enum { PS_HITS_SMALL = 4, PS_HITS_CHUNK = 8192, PS_HITS_CHUNKS = 32 };
 #endif
 
-/* What happened to the listeners of one target; counted atomically. */
-struct ps_events {
-	__u64 admitted;
-	__u64 denied; /* listeners refused because they are not the owner's */
-	__u64 error; /* listeners that the sockmap refused (MPTCP, full); failed assigns */
-	__u64 overflow; /* listeners that found all PS_SLOTS slots taken, ever */
-	/* When the target was emptied, nanoseconds since boot; 0: it has never been given out. No
-	 * two owners of an id have the same: what was decided for one is not taken for another's. */
-	__u64 epoch;
-};
-
 /*
- * Target chunk k holds PS_TARGET_CHUNK(k) targets; each has PS_SLOTS places in
- * the chunk's sockmap (slot index * PS_SLOTS + n) and, when these are taken,
- * up to PS_OVERFLOW in the instance's sockhash "overflow".
+ * Places of listeners. Target chunk k holds PS_TARGET_CHUNK(k) targets. Each has PS_SLOTS
+ * places that nobody else can take, in the chunk's sockmap (slot index * PS_SLOTS + n). When
+ * these are taken it may have PS_OVERFLOW more, in the instance's sockhash "overflow", of
+ * which there are PS_OVERFLOW_TOTAL for all targets together.
+ * Example: place 3 of target 2 is slot 35; place 20 is { .target = 2, .n = 4 }.
  */
-enum { PS_SLOTS = 4, PS_OVERFLOW = 124, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUNKS = 8 };
+enum { PS_SLOTS = 16, PS_OVERFLOW = 112, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUNKS = 8 };
+enum { PS_PLACES = PS_SLOTS + PS_OVERFLOW };
 #define PS_TARGET_CHUNK(k) (64u << (2 * (k)))
 #define PS_TARGET(chunk, index) ((__u32)(chunk) << 20 | (__u32)(index))
 #define PS_TARGET_CHUNK_OF(t) ((t) >> 20)
 #define PS_TARGET_INDEX_OF(t) ((t)&0xfffff)
 
 /*
- * A bind rule's events are in the same map as the targets', after their chunks:
- * rule id r counted through chunks of the same sizes is PS_TARGET(PS_RULE_CHUNKS + k,
- * index).
+ * What the programs keep of one target: a cache line. Zeroed, and with another epoch, when the
+ * id is given to another target.
+ *
+ * `used` says where to look for a listener, and no more: whose a connection may be is decided
+ * by what is in the places alone. A bit is set after a listener has entered the place, and
+ * cleared by whoever finds it vacant. Example: used[0][1] bit 2: place 66 serves IPv4.
+ */
+struct ps_target_state {
+	__u64 used[2][PS_PLACES / 64]; /* of IPv4 and of IPv6, a bit for each place */
+	/* Listeners; counted atomically. */
+	__u64 admitted;
+	__u64 denied; /* refused because they are not the owner's */
+	__u64 error; /* the sockmap refused them (MPTCP, no place), or the kernel later */
+	/* When the id was given to the target, nanoseconds since boot; 0: it has never been given
+	 * out. No two owners of an id have the same: what was decided for one is not taken for
+	 * another's. */
+	__u64 epoch;
+};
+
+/*
+ * A bind rule's events, in the map "events": rule id r counted through chunks of the same sizes
+ * as the targets' is PS_TARGET(PS_RULE_CHUNKS + k, index).
  */
 enum { PS_RULE_CHUNKS = PS_TARGET_CHUNKS, PS_EVENTS_CHUNKS = 2 * PS_TARGET_CHUNKS };
 struct ps_bind_events {
@@ -183,7 +194,6 @@ struct ps_bind_events {
 	__u64 denied; /* binds to the front or target port by others */
 	__u64 done; /* binds that then succeeded: granted, or translated */
 	__u64 last; /* jiffies of the last of those */
-	__u64 reserved;
 };
 
 /* The same place, for a connect rule. */
@@ -192,7 +202,6 @@ struct ps_connect_events {
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
 	__u64 last; /* jiffies of the last of these */
-	__u64 reserved;
 };
 
 struct ps_chunk_key {
@@ -323,7 +332,7 @@ enum ps_flow_flags {
 };
 struct ps_flow {
 	__u64 socket; /* the client's, by cookie */
-	__u64 epoch; /* of the target, see struct ps_events */
+	__u64 epoch; /* of the target, see struct ps_target_state */
 	__u32 target;
 	__u32 rule; /* where its events are */
 	__u32 device; /* that the client's socket is bound to, or 0 */
@@ -397,16 +406,16 @@ enum { PS_SCAN_BUSY = 'b' };
 #ifndef PS_OTHER_LAYOUT
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
 _Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
-_Static_assert(sizeof(struct ps_hits) == 32, "ABI");
+_Static_assert(sizeof(struct ps_hits) == 40, "ABI");
 _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
 #endif
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
 _Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
-_Static_assert(sizeof(struct ps_events) == 40, "ABI");
-_Static_assert(sizeof(struct ps_bind_events) == sizeof(struct ps_events), "ABI");
+_Static_assert(sizeof(struct ps_target_state) == 64, "ABI");
+_Static_assert(sizeof(struct ps_bind_events) == 32, "ABI");
 _Static_assert(sizeof(struct ps_bind) == 36, "ABI");
 _Static_assert(sizeof(struct ps_bound) == 16, "ABI");
-_Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_events), "ABI");
+_Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_bind_events), "ABI");
 _Static_assert(sizeof(struct ps_scope) == 16, "ABI");
 _Static_assert(sizeof(struct ps_hop) == 56, "ABI");
 _Static_assert(sizeof(struct ps_step) == 40, "ABI");

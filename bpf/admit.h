@@ -7,10 +7,14 @@
 #ifndef PORTSTEER_ADMIT_H
 #define PORTSTEER_ADMIT_H
 
+#include "admitted.h"
+#include "places.h"
+
 #define EAGAIN 11
 #define ENOMEM 12
 #define EBUSY 16
 #define EEXIST 17
+#define AF_INET6 10
 
 #define PS_CHAIN 128 /* user space keeps chains to half of this */
 
@@ -26,13 +30,15 @@ struct ps_subject {
 	__u32 uid;
 	__u16 port;
 	__u64 cgroup; /* address of its struct cgroup */
+	bool kernels; /* nobody's: the kernel made it for itself */
 };
 
-static __always_inline int enter(enum ps_way way, void *handle, void *map, __u32 *slot)
+/* Claim a place; the map's own lock makes BPF_NOEXIST a claim. */
+static __always_inline int enter_slot(enum ps_way way, void *handle, void *map, __u32 slot)
 {
 	if (way == PS_BY_SOCK_OPS)
-		return bpf_sock_map_update(handle, map, slot, BPF_NOEXIST);
-	return bpf_map_update_elem(map, slot, handle, BPF_NOEXIST);
+		return bpf_sock_map_update(handle, map, &slot, BPF_NOEXIST);
+	return bpf_map_update_elem(map, &slot, handle, BPF_NOEXIST);
 }
 
 static __always_inline int enter_hash(enum ps_way way, void *handle, void *map,
@@ -43,42 +49,57 @@ static __always_inline int enter_hash(enum ps_way way, void *handle, void *map,
 	return bpf_map_update_elem(map, key, handle, BPF_NOEXIST);
 }
 
-/* Claim the first free slot; the map's own lock makes BPF_NOEXIST a claim.
- * -EEXIST when all are taken. */
-static __always_inline int enter_slots(enum ps_way way, void *handle, __u32 inst, __u32 target)
-{
-	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
-	void *map = bpf_map_lookup_elem(&sockets, &key);
-	int ret = -EEXIST;
-	__u32 slot;
+/* A listener on its way into one of a target's places. */
+struct ps_entry {
+	void *handle;
+	void *own, *shared; /* the maps with the places */
+	const struct ps_target_state *state;
+	__u32 target;
+	__u32 place; /* where it has entered, or was refused */
+	int ret;
+};
 
-	if (!map)
-		return -1;
-	for (int n = 0; n < PS_SLOTS && ret == -EEXIST; n++) {
-		slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
-		ret = enter(way, handle, map, &slot);
-	}
-	return ret;
+static __always_inline int enter_place(enum ps_way way, struct ps_entry *e, __u32 n)
+{
+	struct ps_overflow_key key = { .target = e->target, .n = n - PS_SLOTS };
+
+	if (n < PS_SLOTS)
+		return enter_slot(way, e->handle, e->own,
+				  PS_TARGET_INDEX_OF(e->target) * PS_SLOTS + n);
+	return enter_hash(way, e->handle, e->shared, &key);
 }
 
-static __always_inline int enter_more(enum ps_way way, void *handle, __u32 inst, __u32 target,
-				      struct ps_events *e)
+/* One step of enter(): 1 to end it. */
+static __always_inline long enter_step(enum ps_way way, struct ps_entry *e, __u32 step)
 {
-	struct ps_overflow_key key = { .target = target };
-	void *map = bpf_map_lookup_elem(&overflows, &inst);
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
-	int ret = -EEXIST;
+	__u32 n = step & (PS_PLACES - 1);
 
-	if (!map || !me)
-		return -1;
-	/* Before the socket can be found: steering looks no further than this. */
-	PS_COUNT(e->overflow);
-	*(volatile __u32 *)&me->overflowed = 1;
-	for (__u32 n = 0; n < PS_OVERFLOW && ret == -EEXIST; n++) {
-		key.n = n;
-		ret = enter_hash(way, handle, map, &key);
-	}
-	return ret;
+	if (step < PS_PLACES && used_of_any(e->state, n / 64) >> (n & 63) & 1)
+		return 0;
+	e->place = n;
+	e->ret = enter_place(way, e, n);
+	return e->ret != -EEXIST;
+}
+static long enter_by_sock_ops(__u32 step, struct ps_entry *e)
+{
+	return enter_step(PS_BY_SOCK_OPS, e, step);
+}
+static long enter_by_iter(__u32 step, struct ps_entry *e)
+{
+	return enter_step(PS_BY_ITER, e, step);
+}
+
+/* Enter the first free place: 0 with e->place. First those that are free as far as is known,
+ * then, unless that is enough, all. -EEXIST when all are taken, -E2BIG when those that all
+ * targets share are. */
+static __always_inline int enter(enum ps_way way, struct ps_entry *e)
+{
+	e->ret = -EEXIST;
+	if (way == PS_BY_SOCK_OPS)
+		bpf_loop(2 * PS_PLACES, enter_by_sock_ops, e, 0);
+	else
+		bpf_loop(2 * PS_PLACES, enter_by_iter, e, 0);
+	return e->ret;
 }
 
 /* A refusal that may be none a moment later; see PS_SCAN_BUSY. */
@@ -87,28 +108,41 @@ static __always_inline bool is_passing(int ret)
 	return ret == -EBUSY || ret == -ENOMEM;
 }
 
-/* A refusal that is passing is not counted of those who can try again. */
-static __always_inline int admit_to(enum ps_way way, void *handle, __u32 inst, __u32 target,
-				    bool can_try_again)
+/* Say that the listener is in a place, after it has entered it. */
+static __always_inline void note_place(struct ps_target_state *s, const struct sock *sk,
+				       __u32 place)
 {
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
-	struct ps_events *e = events_at(inst, target);
+	bool v6 = sk->__sk_common.skc_family == AF_INET6;
+
+	set_used(s, place, !v6 || !BPF_CORE_READ_BITFIELD(&sk->__sk_common, skc_ipv6only), v6);
+}
+
+/* A refusal that is passing is not counted of those who can try again. */
+static __always_inline int admit_to(enum ps_way way, void *handle, const struct sock *sk,
+				    __u32 inst, __u32 target, bool can_try_again)
+{
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
+	struct ps_target_state *s = target_at(inst, target);
+	struct ps_entry entry = { .handle = handle, .state = s, .target = target };
 	int ret;
 
-	if (!me || !e)
+	entry.own = bpf_map_lookup_elem(&sockets, &key);
+	entry.shared = bpf_map_lookup_elem(&overflows, &inst);
+	if (!s || !entry.own || !entry.shared)
 		return 0;
-	ret = enter_slots(way, handle, inst, target);
-	if (ret == -EEXIST)
-		ret = enter_more(way, handle, inst, target, e);
-	if (ret) {
-		if (!is_passing(ret) || !can_try_again)
-			PS_COUNT(e->error);
-		return ret;
+	entry.place = place_of(sk, entry.own, entry.shared, target);
+	if (entry.place < PS_PLACES) {
+		note_place(s, sk, entry.place);
+		return 0;
 	}
-	/* After it has entered: who has looked before has counted before, too. */
-	PS_COUNT(me->admissions);
-	PS_COUNT(e->admitted);
-	return 0;
+	ret = enter(way, &entry);
+	if (!ret) {
+		note_place(s, sk, entry.place);
+		PS_COUNT(s->admitted);
+	} else if (!is_passing(ret) || !can_try_again) {
+		PS_COUNT(s->error);
+	}
+	return ret;
 }
 
 static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)
@@ -121,6 +155,17 @@ static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 i
 /* Which records to walk, packed into one argument of a global function. */
 #define PS_WALK(inst, port, half, fresh)                                                           \
 	((__u64)(inst) | (__u64)(port) << 32 | (__u64)(half) << 48 | (__u64)(fresh) << 49)
+
+/*
+ * A socket that the kernel made for itself, as its NFS server does, has no file: who made it
+ * takes other things for granted of it than that it is in a map (nfsd puts its own data where
+ * the map has some). Multipath TCP's, which a process's listen() is passed on to, has the
+ * process's file.
+ */
+static __always_inline bool is_kernels(const struct sock *sk)
+{
+	return !BPF_CORE_READ(sk, sk_socket, file);
+}
 
 /* The head of the chain of `port`, or NULL if there are no records. */
 static __always_inline struct ps_admit *head_of(void *map, __u32 half, __u32 port)
@@ -204,15 +249,15 @@ __noinline int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
 __noinline int ps_deny(__u64 where)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1, record = 0;
-	struct ps_events *e;
+	struct ps_target_state *s;
 
 	for (int i = 0; i < PS_MAX_OWNERS_PER_PORT; i++) {
 		record = ps_next(where, PS_ANYBODY, 0, record);
 		if (!record)
 			break;
-		e = events_at(inst, target_of(inst, half, record));
-		if (e)
-			PS_COUNT(e->denied);
+		s = target_at(inst, target_of(inst, half, record));
+		if (s)
+			PS_COUNT(s->denied);
 	}
 	return 0;
 }
@@ -232,7 +277,7 @@ static __always_inline int find_target(const struct ps_subject *s, __u32 inst,
 
 	if (!word)
 		return 0;
-	record = ps_nth(where, s->uid, s->cgroup, n);
+	record = s->kernels ? 0 : ps_nth(where, s->uid, s->cgroup, n);
 	*target = target_of(inst, half, record);
 	if (!still_valid(me, word))
 		return -EAGAIN;

@@ -19,7 +19,7 @@ enum ps_answered { PS_NO_RULE, PS_RULE, PS_UNREADABLE };
 
 /* What the rule says, if there is one. */
 struct ps_answer {
-	__u64 epoch; /* of the target, see struct ps_events */
+	__u64 epoch; /* of the target, see struct ps_target_state */
 	__u32 addr[4]; /* of a fixed destination */
 	__u32 rule; /* where its events are */
 	__u32 listeners;

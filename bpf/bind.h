@@ -119,7 +119,7 @@ static __always_inline __u32 find_claim(const struct ps_ask *ask, __u32 front, _
 
 static __always_inline struct ps_bind_events *bind_events(__u32 inst, __u32 rule)
 {
-	return (struct ps_bind_events *)events_at(inst, rule);
+	return events_at(inst, rule);
 }
 
 /* Somebody asks for the port of the record at `index`: count it, unless it is the owner

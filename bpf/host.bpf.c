@@ -72,12 +72,22 @@ struct {
 /* A scan on another CPU may keep a socket busy for some instructions. */
 #define PS_BUSY_TRIES 3
 
+/* The socket, as the kernel has it. */
+static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
+}
+
 /* One target of a socket that begins to listen: a global function is verified
  * once, and not for each target. */
 __noinline int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
 {
-	for (int n = 1; n <= PS_BUSY_TRIES; n++) {
-		if (!is_passing(admit_to(PS_BY_SOCK_OPS, ctx, inst, target, n < PS_BUSY_TRIES)))
+	struct sock *sk = socket_of(ctx);
+
+	for (int n = 1; sk && n <= PS_BUSY_TRIES; n++) {
+		if (!is_passing(admit_to(PS_BY_SOCK_OPS, ctx, sk, inst, target, n < PS_BUSY_TRIES)))
 			break;
 	}
 	return 0;
@@ -130,14 +140,6 @@ static __always_inline __u64 namespace_of(const struct sock *sk)
 	return sk->__sk_common.skc_net.net->net_cookie;
 }
 
-/* The socket, as the kernel has it. */
-static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-
-	return sk ? (struct sock *)bpf_skc_to_tcp_sock(sk) : NULL;
-}
-
 /* A socket that has just begun to listen, in its own process's listen(). */
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
@@ -156,6 +158,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 		return;
 	subject.uid = BPF_CORE_READ(full, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(full, sk_cgrp_data.cgroup);
+	subject.kernels = is_kernels(full);
 	admit_everywhere(ctx, &subject, i, inst);
 }
 
@@ -192,6 +195,13 @@ static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_a
 	return ret == -EEXIST ? 0 : (1 << PS_SCAN_MATCHES) - 1;
 }
 
+/* One target of it. Not inlined, so that its stack is not the one of what decides whose it is:
+ * all frames of a call share 512 bytes. */
+static __noinline int admit_open_to(struct sock *sk, __u32 inst, __u32 target, bool can_try_again)
+{
+	return admit_to(PS_BY_ITER, sk, sk, inst, target, can_try_again);
+}
+
 /* A socket that listens already; the iterator's reader holds the lock, so that the
  * ruleset being prepared stays what it is. One pass admits a socket to
  * PS_SCAN_MATCHES targets, see struct ps_scan_args. True if one was busy. */
@@ -217,7 +227,7 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 		if (find_target(&subject, args->instance, me, me->pending, true,
 				PS_SCAN_SKIP(args->pass) + n, &target) <= 0)
 			break;
-		if (is_passing(admit_to(PS_BY_ITER, sk, args->instance, target, noted)))
+		if (is_passing(admit_open_to(sk, args->instance, target, noted)))
 			still |= 1 << n;
 	}
 	if (!noted)

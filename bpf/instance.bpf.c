@@ -9,6 +9,7 @@
 
 #include "vmlinux.h"
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -20,6 +21,8 @@
 #define fronts_more ps4_fronts_more
 #define hits ps4_hits
 #define hits_more ps4_hits_more
+#define states ps4_states
+#define states_more ps4_states_more
 #define listeners ps4_listeners
 #define listeners_more ps4_listeners_more
 #define spill ps4_overflow
@@ -28,17 +31,14 @@
 /* This instance's index in `instances`; a constant to the verifier. */
 const volatile __u32 instance;
 
+/* Random numbers, by which clients are spread over listeners. */
+const volatile __u64 secret[7];
+
 /* One bit for each port: a superset of the front ports in force; behind it one of those for
  * which there may be flows, which are among them. User space writes it through mmap. A variable
  * and not a map of our own, so that its address is a constant of the program: libbpf makes it
  * the map "ps4_inst.data". */
 __u32 filter[2 * 65536 / 32] SEC(".data");
-
-/* What was learned of the listeners of targets whose owners have a cgroup, for each
- * address family (steer.h); two targets may share a place, and take it from each other.
- * Only the program has it. */
-enum { PS_TAKEN = 64 };
-__u64 taken[PS_TAKEN * 2];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -81,9 +81,25 @@ struct {
 	__array(values, struct ps_hits_chunk);
 } hits_more SEC(".maps");
 
+/* Targets' states: the same maps as those in `targets`. Sizes and no types: Linux 6.1 takes a
+ * map whose types it knows for no equal of one that user space has made. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, PS_TARGET_CHUNK(0));
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ps_target_state));
+} states SEC(".maps");
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, PS_TARGET_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct ps_targets_chunk);
+} states_more SEC(".maps");
+
 struct ps_listeners_chunk {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, 64 * PS_SLOTS);
+	__uint(max_entries, PS_TARGET_CHUNK(0) * PS_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
 } listeners SEC(".maps");

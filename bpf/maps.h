@@ -13,6 +13,7 @@
 #define admits ps4_admits
 #define owners ps4_owners
 #define sockets ps4_sockets
+#define targets ps4_targets
 #define events ps4_events
 #define overflows ps4_overflows
 #define scan_args ps4_scan_args
@@ -36,18 +37,34 @@ struct {
 	__type(value, struct ps_instance);
 } instances SEC(".maps");
 
-/* Target chunks' and bind rules' events, by instance and chunk. */
+/* Chunks of targets' states, by instance and chunk. */
+struct ps_targets_chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_target_state));
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * PS_MAX_INSTANCES);
+	__type(key, struct ps_chunk_key);
+	__array(values, struct ps_targets_chunk);
+} targets SEC(".maps");
+
+/* Bind and connect rules' events, the same way. */
 struct ps_events_chunk {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__uint(value_size, sizeof(struct ps_events));
+	__uint(value_size, sizeof(struct ps_bind_events));
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 4 * PS_MAX_INSTANCES);
+	__uint(max_entries, 2 * PS_MAX_INSTANCES);
 	__type(key, struct ps_chunk_key);
 	__array(values, struct ps_events_chunk);
 } events SEC(".maps");
@@ -57,10 +74,20 @@ struct {
  * whether or not anybody asks for it. */
 #define PS_COUNT(counter) ((void)__atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED))
 
-static __always_inline struct ps_events *events_at(__u32 inst, __u32 target)
+static __always_inline struct ps_target_state *target_at(__u32 inst, __u32 target)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
 	__u32 index = PS_TARGET_INDEX_OF(target);
+	void *chunk = bpf_map_lookup_elem(&targets, &key);
+
+	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+}
+
+/* Of a bind rule or, in the same form, of a connect rule. */
+static __always_inline struct ps_bind_events *events_at(__u32 inst, __u32 rule)
+{
+	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(rule) };
+	__u32 index = PS_TARGET_INDEX_OF(rule);
 	void *chunk = bpf_map_lookup_elem(&events, &key);
 
 	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;

@@ -7,6 +7,9 @@
 #ifndef PORTSTEER_REACH_H
 #define PORTSTEER_REACH_H
 
+#include "mapped.h"
+#include "places.h"
+
 enum ps_reached { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FOUND = 2 };
 
 static __always_inline bool is_v6only(struct bpf_sock *sk)
@@ -20,12 +23,16 @@ static __always_inline bool is_v6only(struct bpf_sock *sk)
 }
 
 /* Does the listener serve the family? As the kernel does: an IPv6 socket serves IPv4 too,
- * unless it is told not to. Releases it. */
+ * unless it is told not to. One that has stopped to listen is nobody. Releases it. */
 static __always_inline int serves(struct bpf_sock *sk, __u8 family)
 {
-	bool good = family == 4 ? sk->family == AF_INET || !is_v6only(sk) : sk->family == AF_INET6;
+	bool good = family == 4 ? sk->family == AF_INET || !is_v6only(sk) :
+				  sk->family == AF_INET6 && !is_mapped(sk);
+	bool listens = sk->state == BPF_TCP_LISTEN;
 
 	bpf_sk_release(sk);
+	if (!listens)
+		return PS_NONE;
 	return good ? PS_FOUND : PS_OTHER_FAMILY;
 }
 
@@ -49,13 +56,16 @@ __noinline int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
 	return sk ? serves(sk, (__u8)family) : PS_NONE;
 }
 
-/* Any live listener, in all places of a target. An OR of enum ps_reached. */
+/* Any live listener, in all places of a target that may have one. An OR of enum ps_reached. */
 __noinline int ps_reach_all(__u32 inst, __u32 target, __u32 family)
 {
+	struct ps_target_state *s = target_at(inst, target);
 	int found = PS_NONE;
 
-	for (__u32 n = 0; n < PS_SLOTS + PS_OVERFLOW && !(found & PS_FOUND); n++)
-		found |= ps_reach_place(inst, target, n, family);
+	for (__u32 n = 0; s && n < PS_PLACES && !(found & PS_FOUND); n++) {
+		if (used_of_any(s, n / 64) >> (n & 63) & 1)
+			found |= ps_reach_place(inst, target, n, family);
+	}
 	return found;
 }
 

@@ -75,7 +75,7 @@ static __always_inline __u32 find_hop(const struct ps_want *want, __u32 scope)
 __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64 word, __u32 scope)
 {
 	struct ps_instance *me;
-	struct ps_events *e;
+	struct ps_target_state *s;
 	struct ps_hop *h;
 	__u32 record, inst;
 
@@ -92,8 +92,8 @@ __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64
 		answer->rule = h->rule;
 		answer->listeners = h->listeners;
 		__builtin_memcpy(answer->addr, h->to, sizeof(answer->addr));
-		e = h->flags & PS_HOP_FIXED ? NULL : events_at(inst, h->listeners);
-		answer->epoch = e ? *(volatile __u64 *)&e->epoch : 0;
+		s = h->flags & PS_HOP_FIXED ? NULL : target_at(inst, h->listeners);
+		answer->epoch = s ? *(volatile __u64 *)&s->epoch : 0;
 	}
 	/* Then the epoch, too, is that of the target that this ruleset has. */
 	if (!me || !still_valid(me, word))

@@ -7,9 +7,12 @@
 #ifndef PORTSTEER_STEER_H
 #define PORTSTEER_STEER_H
 
+#include "device.h"
+#include "mapped.h"
+#include "places.h"
+
 #define EAGAIN 11
 #define EAFNOSUPPORT 97
-#define AF_INET 2
 
 /* The rarer parts are global functions, which the verifier looks at once, whatever leads
  * to them. */
@@ -140,259 +143,213 @@ static __always_inline int find_front(struct bpf_sk_lookup *ctx, const struct ps
 
 /* How a search through a target's listeners went: bits, so that what several
  * listeners said is an OR and the verifier need not follow each combination. */
-enum ps_found { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FAILED = 2, PS_FOUND = 4 };
+enum ps_found {
+	PS_NONE = 0,
+	PS_OTHER_FAMILY = 1,
+	PS_OTHER_DEVICE = 2,
+	PS_FAILED = 4,
+	PS_FOUND = 8,
+};
 
-/* Hand the connection to `sk`; releases it. */
+/* A target's state. */
+static __always_inline struct ps_target_state *state_of(__u32 target)
+{
+	__u32 chunk = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
+	void *map;
+
+	if (!chunk)
+		return bpf_map_lookup_elem(&states, &index);
+	map = bpf_map_lookup_elem(&states_more, &chunk);
+	return map ? bpf_map_lookup_elem(map, &index) : NULL;
+}
+
+/*
+ * May the listener have this connection? What the kernel's own lookup asks, but for the
+ * address and the port. A socket stays in its place when it stops to listen, by shutdown() or
+ * connect() to nowhere, and may listen again: meanwhile it is nobody.
+ */
+static __always_inline enum ps_found judge(struct bpf_sk_lookup *ctx, struct bpf_sock *sk)
+{
+	if (sk->state != BPF_TCP_LISTEN)
+		return PS_NONE;
+	if (ctx->family != AF_INET && (sk->family == AF_INET || is_mapped(sk)))
+		return PS_OTHER_FAMILY;
+	if (!comes_by_device(ctx, sk))
+		return PS_OTHER_DEVICE;
+	return PS_FOUND;
+}
+
+/* Hand the connection to `sk`, if it may have it; releases it. */
 static __always_inline enum ps_found assign(struct bpf_sk_lookup *ctx, struct bpf_sock *sk,
 					    __u64 flags)
 {
-	int ret = bpf_sk_assign(ctx, sk, flags);
+	enum ps_found found = judge(ctx, sk);
+	int ret = found & PS_FOUND ? bpf_sk_assign(ctx, sk, flags) : 0;
 
 	bpf_sk_release(sk);
-	if (!ret)
-		return PS_FOUND;
-	return ret == -EAFNOSUPPORT ? PS_OTHER_FAMILY : PS_FAILED;
-}
-
-/* The first slots of a target, in the chunk's `map`. The kernel spreads over the
- * SO_REUSEPORT group of the socket that is found. */
-static __always_inline enum ps_found try_slots(struct bpf_sk_lookup *ctx, void *map, __u32 index)
-{
-	enum ps_found found = PS_NONE;
-	struct bpf_sock *sk;
-	__u32 slot;
-
-#pragma unroll
-	for (int n = 0; n < PS_SLOTS; n++) {
-		slot = index * PS_SLOTS + n;
-		sk = bpf_map_lookup_elem(map, &slot);
-		if (!sk)
-			continue;
-		found |= assign(ctx, sk, 0);
-		if (found & PS_FOUND)
-			break;
-	}
+	if (ret)
+		return ret == -EAFNOSUPPORT ? PS_OTHER_FAMILY : PS_FAILED;
 	return found;
 }
 
-/* One listener beyond the first PS_SLOTS. */
-PS_PART int ps_try_one(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
-{
-	struct ps_overflow_key key = { .target = target, .n = n };
-	struct bpf_sock *sk = bpf_map_lookup_elem(&spill, &key);
-
-	return sk ? assign(ctx, sk, flags) : PS_NONE;
-}
-
-/* All of them; reached when none of the first can serve. */
-PS_PART int ps_try_more(struct bpf_sk_lookup *ctx, __u32 target)
-{
-	struct ps_events *e = events_at(instance, target);
-	__u64 used = e ? e->overflow : 0;
-	int found = PS_NONE;
-
-	for (__u32 n = 0; n < PS_OVERFLOW && n < used; n++) {
-		found |= ps_try_one(ctx, target, n, 0);
-		if (found & PS_FOUND)
-			break;
-	}
-	return found;
-}
-
-/* That one socket and no other of its SO_REUSEPORT group, also if another has been
- * assigned already. */
-#define PS_EXACTLY (BPF_SK_LOOKUP_F_NO_REUSEPORT | BPF_SK_LOOKUP_F_REPLACE)
-
-/* Slot `n` of a target. */
-static __always_inline enum ps_found try_slot(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
+/* One of a target's own places. */
+static __always_inline enum ps_found try_slot(struct bpf_sk_lookup *ctx, __u32 target, __u32 n,
+					      __u64 flags)
 {
 	__u32 chunk = PS_TARGET_CHUNK_OF(target);
 	__u32 slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
-	struct bpf_sock *sk;
+	struct bpf_sock *sk = NULL;
 	void *map;
 
 	if (!chunk) {
 		sk = bpf_map_lookup_elem(&listeners, &slot);
-		return sk ? assign(ctx, sk, PS_EXACTLY) : PS_NONE;
-	}
-	map = bpf_map_lookup_elem(&listeners_more, &chunk);
-	if (!map)
-		return PS_NONE;
-	sk = bpf_map_lookup_elem(map, &slot);
-	return sk ? assign(ctx, sk, PS_EXACTLY) : PS_NONE;
-}
-
-/* Place `n` of a target, the first PS_SLOTS being its slots. */
-PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n)
-{
-	if (n >= PS_SLOTS)
-		return ps_try_one(ctx, target, n - PS_SLOTS, PS_EXACTLY);
-	return try_slot(ctx, target, n);
-}
-
-/* A number that is the same for each packet of a client's connection. */
-static __always_inline __u32 client_hash(const struct bpf_sk_lookup *ctx)
-{
-	__u32 hash = ctx->remote_port;
-
-	if (ctx->family == AF_INET)
-		hash ^= *(volatile __u32 *)&ctx->remote_ip4;
-	else
-		hash ^= *(volatile __u32 *)&ctx->remote_ip6[2] ^
-			*(volatile __u32 *)&ctx->remote_ip6[3];
-	hash *= 0x9e3779b1; /* the high bits depend on all */
-	return hash >> 16;
-}
-
-/* How many places of a target may have been used, PS_SLOTS at least. */
-static __always_inline __u32 places_of(const struct ps_instance *me, __u32 target)
-{
-	struct ps_events *e = me->overflowed ? events_at(instance, target) : NULL;
-	__u64 more = e ? e->overflow : 0;
-
-	return PS_SLOTS + (__u32)(more < PS_OVERFLOW ? more : PS_OVERFLOW);
-}
-
-/* All places of a target that has had more listeners than slots. The search begins at a
- * place, and goes up or down, by the client, so that a dead place's share is divided
- * between neighbours. */
-PS_PART int ps_steer_to_many(struct bpf_sk_lookup *ctx, __u32 target, __u32 places)
-{
-	__u32 hash = client_hash(ctx);
-	__u32 first = hash >> 1, step = hash & 1 ? 1 : places - 1;
-	int found = PS_NONE;
-
-	/* Arithmetic, not branches: the verifier would follow each way. */
-	for (__u32 i = 0; i < PS_SLOTS + PS_OVERFLOW && i < places; i++) {
-		found |= ps_try_place(ctx, target, (first + i * step) % places);
-		if (found & PS_FOUND)
-			break;
-	}
-	return found;
-}
-
-/*
- * Which of a target's slots have a listener for clients of one address family, as found
- * when they were last looked through. It holds until the instance admits a listener: then
- * one of the others may have been filled. A listener that has gone is noticed when its
- * slot is asked.
- *
- *   bits  0..31  the instance's admissions when it was found
- *   bits 32..48  target, without the bits that are the word's index
- *   bits 49..51  how many slots, 0 for "not known"
- *   bits 52..59  their numbers, 2 bits each
- */
-#define PS_TAKEN_AT(target, family) (((target) & (PS_TAKEN - 1)) << 1 | ((family) != AF_INET))
-#define PS_TAKEN_KEY(target, admissions)                                                           \
-	((__u64)(__u32)(admissions) | (__u64)((target) / PS_TAKEN & 0x1ffff) << 32)
-#define PS_TAKEN_IS(word, key) ((((word) ^ (key)) & 0x1ffffffffffffULL) == 0)
-#define PS_TAKEN_COUNT(word) ((__u32)((word) >> 49) & 7)
-#define PS_TAKEN_SLOT(word, n) ((__u32)((word) >> (52 + 2 * (n))) & 3)
-_Static_assert(PS_SLOTS == 4 || PS_SLOTS == 2, "two bits, and a count of three");
-
-/* One of them, by the client. */
-static __always_inline __u32 slot_for(const struct bpf_sk_lookup *ctx, __u64 word)
-{
-	return PS_TAKEN_SLOT(word, client_hash(ctx) * PS_TAKEN_COUNT(word) >> 16);
-}
-
-/* Look through the slots, and note which can serve this client. The number of admissions
- * is from before: a listener that comes meanwhile makes what is noted void. */
-static __always_inline int steer_to_few(struct bpf_sk_lookup *ctx, __u32 target, __u32 admissions)
-{
-	__u64 word = PS_TAKEN_KEY(target, admissions);
-	int found = PS_NONE, ret;
-	__u32 n = 0, good;
-
-	for (__u32 slot = 0; slot < PS_SLOTS; slot++) {
-		ret = ps_try_place(ctx, target, slot);
-		found |= ret;
-		good = (__u32)ret / PS_FOUND & 1;
-		word |= (__u64)(slot * good) << (52 + 2 * (n & 3));
-		n += good;
-	}
-	if (!n)
-		return found;
-	word |= (__u64)n << 49;
-	*(volatile __u64 *)&taken[PS_TAKEN_AT(target, ctx->family)] = word;
-	/* If this one has gone by now, the last that was found has the client. */
-	return found | ps_try_place(ctx, target, slot_for(ctx, word));
-}
-
-/*
- * The listeners of a target whose owner has a cgroup. A SO_REUSEPORT group may have
- * sockets of the same user in other cgroups, and the kernel, or a program of theirs,
- * would spread over those too. So the group is not asked: connections are spread here,
- * over the admitted sockets only.
- */
-PS_PART int ps_steer_strictly(struct bpf_sk_lookup *ctx, __u32 target)
-{
-	struct ps_instance *me = this_instance();
-	__u32 admissions, places;
-
-	if (!me)
-		return PS_NONE;
-	admissions = *(volatile __u32 *)&me->admissions;
-	places = places_of(me, target);
-	if (places > PS_SLOTS)
-		return ps_steer_to_many(ctx, target, places);
-	return steer_to_few(ctx, target, admissions);
-}
-
-/* The same by what is known of the slots: what nearly all connections need. */
-static __always_inline enum ps_found steer_as_known(struct bpf_sk_lookup *ctx,
-						    const struct ps_instance *me, __u32 target)
-{
-	__u64 word = *(volatile __u64 *)&taken[PS_TAKEN_AT(target, ctx->family)];
-
-	if (!PS_TAKEN_IS(word, PS_TAKEN_KEY(target, *(volatile __u32 *)&me->admissions)) ||
-	    !PS_TAKEN_COUNT(word))
-		return PS_NONE;
-	return try_slot(ctx, target, slot_for(ctx, word));
-}
-
-static __always_inline enum ps_found
-steer_to(struct bpf_sk_lookup *ctx, const struct ps_instance *me, __u32 target, __u32 flags)
-{
-	__u32 chunk = PS_TARGET_CHUNK_OF(target);
-	enum ps_found found = PS_NONE;
-	void *map;
-
-	if (flags & PS_FRONT_STRICT) {
-		found = steer_as_known(ctx, me, target);
-		return found & PS_FOUND ? found : ps_steer_strictly(ctx, target);
-	}
-	if (!chunk) {
-		found = try_slots(ctx, &listeners, PS_TARGET_INDEX_OF(target));
 	} else {
 		map = bpf_map_lookup_elem(&listeners_more, &chunk);
 		if (map)
-			found = try_slots(ctx, map, PS_TARGET_INDEX_OF(target));
+			sk = bpf_map_lookup_elem(map, &slot);
 	}
-	if (!(found & PS_FOUND))
-		found |= ps_try_more(ctx, target);
+	return sk ? assign(ctx, sk, flags) : PS_NONE;
+}
+
+/* Any place. */
+PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
+{
+	struct ps_overflow_key key = { .target = target, .n = n - PS_SLOTS };
+	struct bpf_sock *sk;
+
+	if (n < PS_SLOTS)
+		return try_slot(ctx, target, n, flags);
+	sk = bpf_map_lookup_elem(&spill, &key);
+	return sk ? assign(ctx, sk, flags) : PS_NONE;
+}
+
+/*
+ * A place whose bit is set. If nobody is there the bit is cleared; and set again if then
+ * somebody is there, who may have set it in between.
+ */
+PS_PART int ps_look_at(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64 flags)
+{
+	struct ps_target_state *s = state_of(target);
+	int found = ps_try_place(ctx, target, n, flags);
+
+	if (found || !s || !clear_used(s, n))
+		return found;
+	found = ps_try_place(ctx, target, n, flags);
+	if (found)
+		set_used(s, n, true, true);
 	return found;
 }
 
-/* The search after the first, out of the way of the usual one. */
-PS_PART int ps_steer_again(struct bpf_sk_lookup *ctx, __u32 target, __u32 flags)
+/* Two numbers below 2^16 that are the same for each packet of a client's connection. Which
+ * connections have the same ones is not to be known without `secret`: else a client could aim
+ * all of its own at one listener. */
+static __always_inline __u32 client_hash(const struct bpf_sk_lookup *ctx)
 {
-	struct ps_instance *me = this_instance();
+	__u64 sum = secret[4] * ctx->remote_port + secret[5];
+	__u32 addr;
 
-	return me ? (int)steer_to(ctx, me, target, flags) : PS_NONE;
+	if (ctx->family == AF_INET) {
+		addr = ctx->remote_ip4;
+		barrier_var(addr); /* as in match_prefix: the reads must not be merged */
+		sum += secret[0] * addr;
+	} else {
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			sum += secret[i] * *(volatile __u32 *)&ctx->remote_ip6[i];
+	}
+	sum = (sum ^ sum >> 32) * (secret[6] | 1); /* the high bits depend on all */
+	return (__u32)(sum >> 32);
 }
 
-/* A listener may enter a place that has been looked at, and the one that it replaces leave
- * a place that has not: then there was one all the time, and none was found. */
-static __always_inline enum ps_found
-find_listener(struct bpf_sk_lookup *ctx, const struct ps_instance *me, const struct ps_front *front)
+/*
+ * How a socket is assigned that was looked for, also if another has been assigned already.
+ * A SO_REUSEPORT group may have sockets of the same user in other cgroups, and the kernel, or
+ * a program of theirs, would spread over those too. So if the owner has a cgroup it is that
+ * socket and no other of its group.
+ */
+static __always_inline __u64 assign_flags(__u32 flags)
 {
-	__u32 admissions = *(volatile __u32 *)&me->admissions;
-	enum ps_found found = steer_to(ctx, me, front->target, front->flags);
+	return BPF_SK_LOOKUP_F_REPLACE |
+	       (flags & PS_FRONT_STRICT ? BPF_SK_LOOKUP_F_NO_REUSEPORT : 0);
+}
 
-	if (found & PS_FOUND || *(volatile __u32 *)&me->admissions == admissions)
+/* The places of 64 that can serve this client, a bit each. The last of them has it. */
+static __always_inline __u64 try_all(struct bpf_sk_lookup *ctx, const struct ps_target_state *s,
+				     __u32 target, __u32 half, __u64 flags, int *found)
+{
+	__u64 used = used_of_any(s, half), fit = 0;
+	__u32 ret;
+
+	for (__u32 i = 0; used && i < 64; i++) {
+		if (!(used >> i & 1))
+			continue;
+		ret = ps_look_at(ctx, target, half * 64 + i, flags);
+		*found |= ret;
+		/* Arithmetic, no branch: the verifier would follow each way. */
+		fit |= (__u64)(ret / PS_FOUND & 1) << i;
+	}
+	return fit;
+}
+
+/*
+ * All that may have a listener, when the one that was picked does not serve: places that are
+ * vacant lose their bits, and listeners of other families or devices leave their share to all
+ * others alike.
+ */
+PS_PART int ps_try_all(struct bpf_sk_lookup *ctx, __u32 target, __u64 flags)
+{
+	struct ps_target_state *s = state_of(target);
+	__u64 first, second;
+	int found = PS_NONE;
+
+	if (!s)
+		return PS_NONE;
+	first = try_all(ctx, s, target, 0, flags, &found);
+	second = try_all(ctx, s, target, 1, flags, &found);
+	if (!(found & PS_FOUND))
 		return found;
-	return ps_steer_again(ctx, front->target, front->flags);
+	/* By the number that has not led here. If this one has gone by now, the last that was
+	 * found has the client. */
+	return found | ps_try_place(ctx, target,
+				    pick_place(first, second, client_hash(ctx) & 0xffff), flags);
+}
+
+/* The listener of a place that is picked by the client. */
+static __always_inline int try_one(struct bpf_sk_lookup *ctx, __u32 target, __u64 flags)
+{
+	const struct ps_target_state *s = state_of(target);
+	__u32 place, family = PS_USED_BY(ctx->family);
+
+	if (!s)
+		return PS_NONE;
+	place = pick_place(*(volatile __u64 *)&s->used[family][0],
+			   *(volatile __u64 *)&s->used[family][1], client_hash(ctx) >> 16);
+	if (place < PS_SLOTS)
+		return try_slot(ctx, target, place, flags);
+	return place < PS_PLACES ? ps_try_place(ctx, target, place, flags) : PS_NONE;
+}
+
+/* The search when the usual look has found nobody. A listener may enter a place that has
+ * been looked at, and the one that it replaces leave a place that has not: then there was one
+ * all the time. So nobody is there only if all were looked at twice. */
+PS_PART int ps_search(struct bpf_sk_lookup *ctx, __u32 target, __u32 flags)
+{
+	int found = flags & PS_FRONT_STRICT ? PS_NONE : try_one(ctx, target, assign_flags(flags));
+
+	for (int i = 0; i < 2 && !(found & PS_FOUND); i++)
+		found |= ps_try_all(ctx, target, assign_flags(flags));
+	return found;
+}
+
+/* A live listener of the target's, which gets the connection. If the owner has no cgroup, the
+ * kernel spreads over the group of the first place's: that is nearly always all there is. */
+static __always_inline enum ps_found find_listener(struct bpf_sk_lookup *ctx, __u32 target,
+						   __u32 flags)
+{
+	enum ps_found found = flags & PS_FRONT_STRICT ? try_one(ctx, target, assign_flags(flags)) :
+							try_slot(ctx, target, 0, 0);
+
+	return found & PS_FOUND ? found : found | ps_search(ctx, target, flags);
 }
 
 static __always_inline struct ps_hits *hits_of(__u32 rule)
@@ -417,21 +374,23 @@ static __always_inline struct ps_hits *hits_of(__u32 rule)
 static __always_inline void count(const struct ps_front *front, enum ps_found found)
 {
 	struct ps_hits *h = hits_of(front->rule);
-	struct ps_events *e;
+	struct ps_target_state *s;
 
 	if (h) {
 		h->last = bpf_jiffies64(); /* inlined by the verifier, unlike a clock */
 		if (found & PS_FOUND)
 			h->steered++;
+		else if (found & PS_OTHER_DEVICE)
+			h->device++;
 		else if (found & PS_OTHER_FAMILY)
 			h->family++;
 		else
 			h->missed++;
 	}
 	if (!(found & PS_FOUND) && found & PS_FAILED) {
-		e = events_at(instance, front->target);
-		if (e)
-			PS_COUNT(e->error);
+		s = state_of(front->target);
+		if (s)
+			PS_COUNT(s->error);
 	}
 }
 
@@ -465,20 +424,14 @@ static __always_inline void read_flow(const struct bpf_sk_lookup *ctx, __u64 nam
 
 /* Hand the connection to a listener of the flow's target. As for owners with a cgroup, to one
  * that is admitted, whoever else is in its SO_REUSEPORT group. */
-static __always_inline int steer_flow(struct bpf_sk_lookup *ctx, const struct ps_instance *me,
-				      const struct ps_flow *flow)
+static __always_inline int steer_flow(struct bpf_sk_lookup *ctx, const struct ps_flow *flow)
 {
-	struct ps_events *e = events_at(instance, flow->target);
-	__u32 admissions = *(volatile __u32 *)&me->admissions;
-	int found;
+	struct ps_target_state *s = state_of(flow->target);
 
 	/* The target was another owner's when the flow was noted. */
-	if (!e || !flow->epoch || *(volatile __u64 *)&e->epoch != flow->epoch)
+	if (!s || !flow->epoch || *(volatile __u64 *)&s->epoch != flow->epoch)
 		return PS_NONE;
-	found = ps_steer_strictly(ctx, flow->target);
-	if (!(found & PS_FOUND) && *(volatile __u32 *)&me->admissions != admissions)
-		found |= ps_steer_strictly(ctx, flow->target);
-	return found;
+	return find_listener(ctx, flow->target, PS_FRONT_STRICT);
 }
 
 /* What becomes of a connection. */
@@ -503,43 +456,49 @@ PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
 		return count && *(volatile __u32 *)count ? PS_FLOW_DROP : PS_FLOW_NOT;
 	}
 	if (!(flow->flags & PS_FLOW_REFUSE))
-		found = steer_flow(ctx, me, flow);
+		found = steer_flow(ctx, flow);
 	count_client(instance, flow->rule, found & PS_FOUND, found & PS_OTHER_FAMILY);
 	if (found & PS_FOUND)
 		return PS_FLOW_TAKEN;
 	return flow->flags & PS_FLOW_PASS ? PS_FLOW_NOT : PS_FLOW_DROP;
 }
 
-static __always_inline int steer(struct bpf_sk_lookup *ctx)
+/* A connection to a front port. In a function of its own, so that what most lookups run is a
+ * line or two of code. */
+PS_PART int ps_steer(struct bpf_sk_lookup *ctx)
 {
-	__u32 port = ctx->local_port;
-	struct ps_instance *me;
+	struct ps_instance *me = this_instance();
 	struct ps_front front;
 	enum ps_found found;
-	int verdict;
 
-	/* First what ends most lookups. UDP is not steered: the answer would leave from
-	 * the target port (docs/architecture.md). */
-	if (!is_front(port) || ctx->protocol != IPPROTO_TCP)
-		return SK_PASS;
-	if (has_flows(port)) {
-		verdict = ps_ask_flow(ctx);
-		if (verdict != PS_FLOW_NOT)
-			return verdict == PS_FLOW_TAKEN ? SK_PASS : SK_DROP;
-	}
-	me = this_instance();
 	if (!me)
 		return SK_PASS;
 	/* Unreadable rules: refuse, it could be anybody's socket otherwise. */
-	if (find_front(ctx, me, port, &front))
+	if (find_front(ctx, me, ctx->local_port, &front))
 		return SK_DROP;
 	if (!front.flags)
 		return SK_PASS;
-	found = find_listener(ctx, me, &front);
+	found = find_listener(ctx, front.target, front.flags);
 	count(&front, found);
 	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
 		return SK_PASS;
 	return SK_DROP;
+}
+
+/* First what ends most lookups. UDP is not steered: the answer would leave from the target
+ * port (docs/architecture.md). */
+static __always_inline int steer(struct bpf_sk_lookup *ctx)
+{
+	int verdict;
+
+	if (!is_front(ctx->local_port) || ctx->protocol != IPPROTO_TCP)
+		return SK_PASS;
+	if (has_flows(ctx->local_port)) {
+		verdict = ps_ask_flow(ctx);
+		if (verdict != PS_FLOW_NOT)
+			return verdict == PS_FLOW_TAKEN ? SK_PASS : SK_DROP;
+	}
+	return ps_steer(ctx) ? SK_PASS : SK_DROP; /* to the verifier the result is any number */
 }
 
 #endif

@@ -19,6 +19,7 @@
 #include "plan_connect.h"
 #include "saved.h"
 #include "scan.h"
+#include "services.h"
 #include "tables.h"
 #include "upgrade.h"
 #include "util.h"
@@ -586,6 +587,8 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 		ret = ps_fail_kernel(error, ENOMEM, "read the rules in force");
 	if (!ret)
 		ret = edit(&rules, data, error);
+	if (!ret)
+		ret = ps_services_refuse(&before.rules, &rules, error);
 	if (!ret) {
 		diff = ps_ruleset_diff(&before.rules, &rules);
 		*replaced = diff.added || diff.removed || diff.changed;

@@ -21,10 +21,11 @@ struct ps_netns {
 };
 
 /* Counters of one rule, summed over CPUs; see bpf/abi.h for the meanings.
- * refused = missed + family if the rule refuses on a miss, else 0. Of a bind rule only
+ * refused = missed + family + device if the rule refuses on a miss, else 0. Of a bind rule only
  * granted or translated, denied, and error (binds that then failed) can be others than 0. */
 struct ps_rule_stats {
-	uint64_t steered, missed, family, refused, denied, error, admitted, granted, translated;
+	uint64_t steered, missed, family, device, refused;
+	uint64_t denied, error, admitted, granted, translated;
 	double last_hit; /* seconds since, negative if never */
 };
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <bpf/bpf.h>
@@ -193,19 +194,28 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static int pin_instance(const struct ps4_instance *skel, uint64_t cookie)
+static void maps_of(const struct ps4_instance *skel, int fds[PS_INST_FDS])
 {
-	const int fds[PS_INST_FDS] = {
+	const int maps[PS_INST_FDS] = {
 		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
 		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps4_fronts),
 		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more),
 		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits),
 		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more),
+		[PS_INST_STATES] = bpf_map__fd(skel->maps.ps4_states),
+		[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps4_states_more),
 		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners),
 		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more),
 		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow),
 		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes),
 	};
+
+	memcpy(fds, maps, sizeof(maps));
+}
+
+static int pin_instance(const struct ps4_instance *skel, uint64_t cookie,
+			const int fds[PS_INST_FDS])
+{
 	char path[PS_PATH];
 	int ret;
 
@@ -252,12 +262,13 @@ static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t i
 			 const struct ps4_instance *skel)
 {
 	struct ps_state empty = { .generation = 1 };
+	int fds[PS_INST_FDS], ret;
 	char path[PS_PATH];
-	int ret = ps_tables_register(host, index, bpf_map__fd(skel->maps.ps4_listeners),
-				     bpf_map__fd(skel->maps.ps4_overflow));
 
+	maps_of(skel, fds);
+	ret = ps_tables_register(host, index, fds);
 	if (!ret)
-		ret = pin_instance(skel, cookie);
+		ret = pin_instance(skel, cookie, fds);
 	if (!ret)
 		ret = ps_save_state(cookie, &empty);
 	ps_bpffs_path(path, FOLDER "/alive", cookie);
@@ -291,6 +302,8 @@ static int load_program(const struct ps_host *host, const struct ps_tables *tabl
 	int ret = 0;
 
 	skel->rodata->instance = index;
+	if (getrandom((void *)skel->rodata->secret, sizeof(skel->rodata->secret), 0) < 0)
+		return -errno;
 	bpf_object__for_each_map(map, skel->obj)
 	{
 		const char *name = bpf_map__name(map);
@@ -363,7 +376,6 @@ int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, in
 	ps_store(&me->active, 0);
 	ps_store(&me->pending, PS_WORD_NEXT_LIFE(ps_fetch(&me->pending)));
 	ps_store(&me->cookie, cookie);
-	__atomic_store_n(&me->overflowed, 0, __ATOMIC_SEQ_CST);
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, cookie, index, alive, skel);

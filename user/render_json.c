@@ -254,6 +254,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_number(counters, "missed", s->missed);
 	put_number(counters, "refused", s->refused);
 	put_number(counters, "family", s->family);
+	put_number(counters, "device", s->device);
 	put_number(counters, "denied", s->denied);
 	put_number(counters, "error", s->error);
 	put_number(counters, "admitted", s->admitted);

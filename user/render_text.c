@@ -225,23 +225,43 @@ static void add_last_hit(struct ps_table *table, double seconds)
 struct column {
 	const char *head;
 	size_t offset; /* in struct ps_rule_stats */
-	unsigned int modes; /* bits 1 << enum ps_mode */
+	unsigned int modes; /* bits 1 << enum ps_mode, and RARE */
 };
 enum {
 	STEERED = 1 << PS_MODE_STEER | 1 << PS_MODE_CONNECT,
 	BOUND = 1 << PS_MODE_BIND,
+	RARE = 1 << 8, /* not shown where no rule has counted it */
 };
 static const struct column columns[] = {
 	{ "STEERED", offsetof(struct ps_rule_stats, steered), STEERED },
 	{ "MISSED", offsetof(struct ps_rule_stats, missed), STEERED },
 	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
 	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
+	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
 	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
 	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
 	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
 	{ "GRANTED", offsetof(struct ps_rule_stats, granted), BOUND },
 	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), BOUND },
 };
+
+static uint64_t value_of(const struct ps_rule_stats *s, size_t c)
+{
+	return *(const uint64_t *)((const char *)s + columns[c].offset);
+}
+
+/* Is the column of any use to these rules? */
+static bool is_shown(const struct ps_report *report, size_t c)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	bool fits = false, counted = false;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		fits |= columns[c].modes & 1u << rules->rules[i].mode;
+		counted |= value_of(&report->view.stats[i], c);
+	}
+	return fits && (counted || !(columns[c].modes & RARE));
+}
 
 static void add_stats(struct ps_table *table, const struct ps_rule *rule,
 		      const struct ps_rule_stats *s, const bool *shown, bool scopes)
@@ -256,12 +276,10 @@ static void add_stats(struct ps_table *table, const struct ps_rule *rule,
 		add_scope(table, rule);
 	ps_table_add(table, owner);
 	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		uint64_t value = *(const uint64_t *)((const char *)s + columns[c].offset);
-
 		if (shown[c] && !(columns[c].modes & 1u << rule->mode))
 			ps_table_add(table, "-");
 		else if (shown[c])
-			ps_table_addf(table, "%" PRIu64, value);
+			ps_table_addf(table, "%" PRIu64, value_of(s, c));
 	}
 	add_last_hit(table, s->last_hit);
 }
@@ -271,15 +289,12 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 	const struct ps_ruleset *rules = &report->view.state.rules;
 	struct ps_table table = { .heads = { "RULE", "MODE" }, .columns = 2 };
 	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
-	unsigned int modes = 0;
 
-	for (size_t i = 0; i < rules->count; i++)
-		modes |= 1u << rules->rules[i].mode;
 	if (scopes)
 		table.heads[table.columns++] = "FROM";
 	table.heads[table.columns++] = "OWNER";
 	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		shown[c] = columns[c].modes & modes;
+		shown[c] = is_shown(report, c);
 		if (!shown[c])
 			continue;
 		table.right[table.columns] = true;

@@ -20,6 +20,8 @@ const char *const ps_instance_pin[PS_INST_FDS] = {
 	[PS_INST_FRONTS_MORE] = "fronts_more",
 	[PS_INST_HITS] = "hits",
 	[PS_INST_HITS_MORE] = "hits_more",
+	[PS_INST_STATES] = "states",
+	[PS_INST_STATES_MORE] = "states_more",
 	[PS_INST_LISTENERS] = "listeners",
 	[PS_INST_LISTENERS_MORE] = "listeners_more",
 	[PS_INST_OVERFLOW] = "overflow",
@@ -51,10 +53,11 @@ void ps_tables_close(struct ps_tables *tables)
 {
 	for (int i = 0; i < PS_INST_FDS; i++)
 		ps_close(&tables->fd[i]);
-	for (int i = 0; i < PS_TARGET_CHUNKS; i++)
+	for (int i = 0; i < PS_TARGET_CHUNKS; i++) {
 		ps_close(&tables->listeners[i]);
-	for (int i = 0; i < PS_EVENTS_CHUNKS; i++)
+		ps_close(&tables->states[i]);
 		ps_close(&tables->events[i]);
+	}
 	ps_close(&tables->hits);
 	if (tables->filter)
 		munmap(tables->filter, FILTER_SIZE);
@@ -66,10 +69,10 @@ static int open_rule_chunks(struct ps_tables *t)
 {
 	struct ps_chunk_key key = { .instance = t->index };
 
-	for (uint32_t k = PS_RULE_CHUNKS; k < PS_EVENTS_CHUNKS; k++) {
+	for (uint32_t k = 0; k < PS_TARGET_CHUNKS; k++) {
 		int fd;
 
-		key.chunk = k;
+		key.chunk = PS_RULE_CHUNKS + k;
 		fd = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
 		if (fd < 0 && fd != -ENOENT)
 			return fd;
@@ -78,25 +81,27 @@ static int open_rule_chunks(struct ps_tables *t)
 	return 0;
 }
 
-/* The chunks of listeners and events that exist; chunk 0 always does. */
+/* Chunk k of one of the instance's pairs of maps. */
+static int open_chunk(const struct ps_tables *t, enum ps_instance_fd first, uint32_t k)
+{
+	return k ? ps_inner_open(t->fd[first + 1], &k) : dup(t->fd[first]);
+}
+
+/* The chunks of targets that exist; chunk 0 always does. */
 static int open_target_chunks(struct ps_tables *t)
 {
-	struct ps_chunk_key key = { .instance = t->index };
-
 	for (uint32_t k = 0; k < PS_TARGET_CHUNKS; k++) {
-		int fd = k ? ps_inner_open(t->fd[PS_INST_LISTENERS_MORE], &k) :
-			     dup(t->fd[PS_INST_LISTENERS]);
+		int fd = open_chunk(t, PS_INST_LISTENERS, k);
 
 		if (fd == -ENOENT)
 			return 0;
 		if (fd < 0)
 			return fd;
 		t->listeners[k] = fd;
-		key.chunk = k;
-		fd = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+		fd = open_chunk(t, PS_INST_STATES, k);
 		if (fd < 0)
 			return fd;
-		t->events[k] = fd;
+		t->states[k] = fd;
 	}
 	return 0;
 }
@@ -158,7 +163,7 @@ static int register_array(int outer, const void *key, const char *name, uint32_t
 	return bpf_map_update_elem(outer, key, &fd, 0) ? -errno : 0;
 }
 
-int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners, int overflow)
+int ps_tables_register(const struct ps_host *host, uint32_t index, const int fd[PS_INST_FDS])
 {
 	struct ps_chunk_key chunk = { .instance = index };
 	int ret;
@@ -168,12 +173,10 @@ int ps_tables_register(const struct ps_host *host, uint32_t index, int listeners
 	if (!ret)
 		ret = register_array(host->fd[PS_HOST_OWNERS], &index, "owners_in",
 				     sizeof(struct ps_owner), 2 * FIRST_OWNERS, 0);
-	if (!ret)
-		ret = register_array(host->fd[PS_HOST_EVENTS], &chunk, "events_in",
-				     sizeof(struct ps_events), PS_TARGET_CHUNK(0), BPF_F_MMAPABLE);
-	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_SOCKETS], &chunk, &listeners, 0))
-		ret = -errno;
-	if (!ret && bpf_map_update_elem(host->fd[PS_HOST_OVERFLOWS], &index, &overflow, 0))
+	if (!ret &&
+	    (bpf_map_update_elem(host->fd[PS_HOST_TARGETS], &chunk, &fd[PS_INST_STATES], 0) ||
+	     bpf_map_update_elem(host->fd[PS_HOST_SOCKETS], &chunk, &fd[PS_INST_LISTENERS], 0) ||
+	     bpf_map_update_elem(host->fd[PS_HOST_OVERFLOWS], &index, &fd[PS_INST_OVERFLOW], 0)))
 		ret = -errno;
 	return ret;
 }
@@ -205,10 +208,14 @@ int ps_tables_unregister(const struct ps_host *host, uint32_t index)
 	/* What was found for this instance must not be taken for the next one's of this index. */
 	if (!ret)
 		ret = forget(host->fd[PS_HOST_SCOPES_FOUND], &index);
-	for (chunk.chunk = 0; !ret && chunk.chunk < PS_EVENTS_CHUNKS; chunk.chunk++) {
-		ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
-		if (!ret && chunk.chunk < PS_TARGET_CHUNKS)
-			ret = forget(host->fd[PS_HOST_SOCKETS], &chunk);
+	for (uint32_t k = 0; !ret && k < PS_TARGET_CHUNKS; k++) {
+		chunk.chunk = k;
+		ret = forget(host->fd[PS_HOST_SOCKETS], &chunk);
+		if (!ret)
+			ret = forget(host->fd[PS_HOST_TARGETS], &chunk);
+		chunk.chunk = PS_RULE_CHUNKS + k;
+		if (!ret)
+			ret = forget(host->fd[PS_HOST_EVENTS], &chunk);
 	}
 	return ret;
 }
@@ -247,30 +254,42 @@ static int grow_array(int outer, uint32_t index, const char *name, uint32_t valu
 	return bpf_map_update_elem(outer, &index, &new, 0) ? -errno : 0;
 }
 
-/* Add target chunk k. The listeners' entry comes last: it is what says that the
- * chunk exists. */
-static int add_target_chunk(struct ps_tables *t, uint32_t k)
+/* Put chunk k of targets into the host's map and the instance's. */
+static int publish_chunk(struct ps_tables *t, uint32_t k, int host, int instance, int fd)
 {
 	struct ps_chunk_key key = { .instance = t->index, .chunk = k };
-	_cleanup_close_ int listeners = -1;
+
+	return bpf_map_update_elem(host, &key, &fd, 0) ||
+			       bpf_map_update_elem(instance, &k, &fd, 0) ?
+		       -errno :
+		       0;
+}
+
+/* Add target chunk k. The listeners' entry in the instance's map comes last: it is what says
+ * that the chunk exists. */
+static int add_target_chunk(struct ps_tables *t, uint32_t k)
+{
+	_cleanup_close_ int listeners = -1, states = -1;
 	int ret;
 
-	ret = register_array(t->host->fd[PS_HOST_EVENTS], &key, "events_in",
-			     sizeof(struct ps_events), PS_TARGET_CHUNK(k), BPF_F_MMAPABLE);
-	if (ret)
-		return ret;
+	states = ps_map_make(BPF_MAP_TYPE_ARRAY, "states_in", sizeof(__u32),
+			     sizeof(struct ps_target_state), PS_TARGET_CHUNK(k),
+			     BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+	if (states < 0)
+		return states;
 	listeners = ps_map_make(BPF_MAP_TYPE_SOCKMAP, "listeners_in", sizeof(__u32), sizeof(__u64),
 				PS_TARGET_CHUNK(k) * PS_SLOTS, 0);
 	if (listeners < 0)
 		return listeners;
-	if (bpf_map_update_elem(t->host->fd[PS_HOST_SOCKETS], &key, &listeners, 0) ||
-	    bpf_map_update_elem(t->fd[PS_INST_LISTENERS_MORE], &k, &listeners, 0))
-		return -errno;
-	t->events[k] = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
-	if (t->events[k] < 0)
-		return t->events[k];
+	ret = publish_chunk(t, k, t->host->fd[PS_HOST_TARGETS], t->fd[PS_INST_STATES_MORE], states);
+	if (!ret)
+		ret = publish_chunk(t, k, t->host->fd[PS_HOST_SOCKETS],
+				    t->fd[PS_INST_LISTENERS_MORE], listeners);
+	if (ret)
+		return ret;
+	t->states[k] = states;
 	t->listeners[k] = listeners;
-	listeners = -1;
+	states = listeners = -1;
 	return 0;
 }
 
@@ -344,8 +363,8 @@ static int add_rule_chunk(struct ps_tables *t, uint32_t k)
 
 	if (ret)
 		return ret;
-	t->events[key.chunk] = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
-	return t->events[key.chunk] < 0 ? t->events[key.chunk] : 0;
+	t->events[k] = ps_inner_open(t->host->fd[PS_HOST_EVENTS], &key);
+	return t->events[k] < 0 ? t->events[k] : 0;
 }
 
 static int store_inner(int outer, uint32_t index, uint32_t half, const void *values,
@@ -413,7 +432,7 @@ static int reserve_mode_tables(struct ps_tables *t, const struct ps_plan *plan)
 	for (int i = 0; i < MODE_TABLES && !ret; i++)
 		ret = reserve_mode_table(t, plan, (enum mode_table)i);
 	for (uint32_t k = 0; !ret && k < plan->event_chunks; k++) {
-		if (t->events[PS_RULE_CHUNKS + k] < 0)
+		if (t->events[k] < 0)
 			ret = add_rule_chunk(t, k);
 	}
 	return ret;
@@ -496,32 +515,102 @@ static uint64_t boot_time(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Empty the slots of a target id that nobody uses: whoever had it before may still listen, and
- * must not get the next one's connections. All of them, whatever has been counted: counters
- * begin again, listeners stay. */
+/* Empty a target's own places. */
+static int clear_slots(const struct ps_tables *t, uint32_t target)
+{
+	int fd = t->listeners[PS_TARGET_CHUNK_OF(target)];
+
+	for (uint32_t n = 0; n < PS_SLOTS; n++) {
+		uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+
+		/* EINVAL: it is empty. */
+		if (bpf_map_delete_elem(fd, &slot) && errno != ENOENT && errno != EINVAL)
+			return -errno;
+	}
+	return 0;
+}
+
+/* Targets by id, a bit each. */
+struct id_set {
+	uint8_t *bits;
+	uint32_t size;
+};
+
+static bool has_id(const struct id_set *set, uint32_t target)
+{
+	uint32_t id = ps_target_linear(target);
+
+	return id < set->size && set->bits[id / 8] >> (id % 8) & 1;
+}
+
+static int set_of(const struct ps_state *state, struct id_set *set)
+{
+	*set = (struct id_set){};
+	for (size_t i = 0; i < state->target_count; i++) {
+		uint32_t id = ps_target_linear(state->targets[i].id);
+
+		set->size = id < set->size ? set->size : id + 1;
+	}
+	set->bits = calloc(set->size / 8 + 1, 1);
+	if (!set->bits)
+		return -ENOMEM;
+	for (size_t i = 0; i < state->target_count; i++) {
+		uint32_t id = ps_target_linear(state->targets[i].id);
+
+		set->bits[id / 8] |= (uint8_t)(1 << id % 8);
+	}
+	return 0;
+}
+
+/* Empty the shared places of all targets but a state's. Where the socket of a key has gone
+ * meanwhile the kernel begins again, and meets those that stay once more. */
+static int keep_shared(const struct ps_tables *t, const struct ps_state *state)
+{
+	int fd = t->fd[PS_INST_OVERFLOW], ret;
+	struct ps_overflow_key last, key;
+	struct id_set keep;
+	bool first = true;
+
+	ret = set_of(state, &keep);
+	while (!ret && !bpf_map_get_next_key(fd, first ? NULL : &last, &key)) {
+		if (has_id(&keep, key.target)) {
+			last = key;
+			first = false;
+		} else if (bpf_map_delete_elem(fd, &key) && errno != ENOENT) {
+			ret = -errno;
+		}
+	}
+	free(keep.bits);
+	return ret ? ret : errno == ENOENT ? 0 : -errno;
+}
+
+static int read_state(const struct ps_tables *t, uint32_t target, struct ps_target_state *state)
+{
+	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
+
+	if (k >= PS_TARGET_CHUNKS || t->states[k] < 0)
+		return -ENOENT;
+	return bpf_map_lookup_elem(t->states[k], &index, state) ? -errno : 0;
+}
+
+/* Begin anew with a target id that nobody uses: whoever had it before may still listen,
+ * and must not get the next one's connections. Its shared places are empty already. */
 static int clear_target(struct ps_tables *t, uint32_t target)
 {
 	uint32_t k = PS_TARGET_CHUNK_OF(target), index = PS_TARGET_INDEX_OF(target);
-	struct ps_overflow_key more = { .target = target };
-	const struct ps_events none = { .epoch = boot_time() };
+	const struct ps_target_state anew = { .epoch = boot_time() };
+	int ret = clear_slots(t, target);
 
-	for (uint32_t n = 0; n < PS_SLOTS; n++) {
-		uint32_t slot = index * PS_SLOTS + n;
-
-		if (bpf_map_delete_elem(t->listeners[k], &slot) && errno != ENOENT &&
-		    errno != EINVAL)
-			return -errno;
-	}
-	for (more.n = 0; more.n < PS_OVERFLOW; more.n++) {
-		if (bpf_map_delete_elem(t->fd[PS_INST_OVERFLOW], &more) && errno != ENOENT)
-			return -errno;
-	}
-	return bpf_map_update_elem(t->events[k], &index, &none, 0) ? -errno : 0;
+	if (ret)
+		return ret;
+	return bpf_map_update_elem(t->states[k], &index, &anew, 0) ? -errno : 0;
 }
 
-static int clear_targets(struct ps_tables *t, const struct ps_plan *plan)
+/* The ids that a plan gives out begin anew; what else is in shared places is nobody's. */
+static int clear_targets(struct ps_tables *t, const struct ps_plan *plan,
+			 const struct ps_state *before)
 {
-	int ret = 0;
+	int ret = keep_shared(t, before);
 
 	for (size_t i = 0; i < plan->state.target_count && !ret; i++) {
 		if (plan->state.targets[i].fresh)
@@ -532,7 +621,7 @@ static int clear_targets(struct ps_tables *t, const struct ps_plan *plan)
 
 int ps_tables_retire(struct ps_tables *tables, const struct ps_state *state, size_t first)
 {
-	int ret = 0;
+	int ret = keep_shared(tables, state);
 
 	for (size_t i = first; i < state->retired_count && !ret; i++)
 		ret = clear_target(tables, state->retired[i]);
@@ -576,7 +665,8 @@ static int clear_rule(struct ps_tables *t, const struct ps_rule *rule, const voi
 	}
 	events = ps_rule_events(rule->id);
 	index = PS_TARGET_INDEX_OF(events);
-	return bpf_map_update_elem(t->events[PS_TARGET_CHUNK_OF(events)], &index, &none, 0) ?
+	return bpf_map_update_elem(t->events[PS_TARGET_CHUNK_OF(events) - PS_RULE_CHUNKS], &index,
+				   &none, 0) ?
 		       -errno :
 		       0;
 }
@@ -618,7 +708,7 @@ int ps_tables_store(struct ps_tables *tables, const struct ps_plan *plan,
 	if (!ret)
 		ret = store_prefixes(tables, plan);
 	if (!ret)
-		ret = clear_targets(tables, plan);
+		ret = clear_targets(tables, plan, before);
 	if (!ret)
 		ret = clear_rules(tables, plan, before);
 	if (!ret)
@@ -649,16 +739,29 @@ int ps_tables_sweep(const struct ps_tables *tables, uint32_t generation)
 
 static int read_events(const struct ps_tables *t, uint32_t at, void *events)
 {
-	uint32_t k = PS_TARGET_CHUNK_OF(at), index = PS_TARGET_INDEX_OF(at);
+	uint32_t k = PS_TARGET_CHUNK_OF(at) - PS_RULE_CHUNKS, index = PS_TARGET_INDEX_OF(at);
 
-	if (k >= PS_EVENTS_CHUNKS || t->events[k] < 0)
+	if (k >= PS_TARGET_CHUNKS || t->events[k] < 0)
 		return -ENOENT;
 	return bpf_map_lookup_elem(t->events[k], &index, events) ? -errno : 0;
 }
 
-int ps_tables_events(const struct ps_tables *tables, uint32_t target, struct ps_events *events)
+int ps_tables_target(const struct ps_tables *tables, uint32_t target, struct ps_target_state *state)
 {
-	return read_events(tables, target, events);
+	return read_state(tables, target, state);
+}
+
+int ps_tables_listener(const struct ps_tables *tables, uint32_t target, uint32_t place,
+		       uint64_t *cookie)
+{
+	uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + place;
+	struct ps_overflow_key more = { .target = target, .n = place - PS_SLOTS };
+	int ret = place < PS_SLOTS ?
+			  bpf_map_lookup_elem(tables->listeners[PS_TARGET_CHUNK_OF(target)], &slot,
+					      cookie) :
+			  bpf_map_lookup_elem(tables->fd[PS_INST_OVERFLOW], &more, cookie);
+
+	return ret ? -errno : 0;
 }
 
 int ps_tables_bind_events(const struct ps_tables *tables, uint32_t rule,
@@ -692,6 +795,7 @@ int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
 		sum->steered += each[i].steered;
 		sum->missed += each[i].missed;
 		sum->family += each[i].family;
+		sum->device += each[i].device;
 		if (each[i].last > sum->last)
 			sum->last = each[i].last;
 	}

@@ -76,12 +76,12 @@ static int add_events(const struct ps_tables *t, const struct ps_state *state,
 	for (uint32_t n = 0; n <= (uint32_t)(rule->front_last - rule->front) && !ret; n++) {
 		const struct ps_target *target =
 			ps_state_target(state, (uint16_t)(rule->target + n), &rule->owner);
-		struct ps_events events = {};
+		struct ps_target_state counted = {};
 
-		ret = target ? ps_tables_events(t, target->id, &events) : -EBADMSG;
-		stats->admitted += events.admitted;
-		stats->denied += events.denied;
-		stats->error += events.error;
+		ret = target ? ps_tables_target(t, target->id, &counted) : -EBADMSG;
+		stats->admitted += counted.admitted;
+		stats->denied += counted.denied;
+		stats->error += counted.error;
 	}
 	return ret;
 }
@@ -97,7 +97,8 @@ static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
 	s->steered = hits.steered;
 	s->missed = hits.missed;
 	s->family = hits.family;
-	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family : 0;
+	s->device = hits.device;
+	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family + hits.device : 0;
 	s->last_hit = since_jiffies(hits.last);
 	return add_events(t, state, rule, s);
 }
@@ -178,24 +179,18 @@ static int add_listener(struct ps_view *view, size_t *room, uint32_t target, uin
 	return 0;
 }
 
-/* The sockets in a target's slots; the kernel shows them as cookies. */
+/* The sockets in a target's places; the kernel shows them as cookies. */
 static int read_target(const struct ps_tables *t, uint32_t target, struct ps_view *view,
 		       size_t *room)
 {
-	uint32_t k = PS_TARGET_CHUNK_OF(target);
-	struct ps_overflow_key more = { .target = target };
-	struct ps_events events;
-	__u64 cookie;
-	int ret = ps_tables_events(t, target, &events);
+	struct ps_target_state state;
+	uint64_t cookie;
+	int ret = ps_tables_target(t, target, &state);
 
-	for (uint32_t n = 0; n < PS_SLOTS && !ret; n++) {
-		uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+	for (uint32_t n = 0; n < PS_PLACES && !ret; n++) {
+		uint64_t used = state.used[0][n / 64] | state.used[1][n / 64];
 
-		if (!bpf_map_lookup_elem(t->listeners[k], &slot, &cookie))
-			ret = add_listener(view, room, target, cookie);
-	}
-	for (; !ret && more.n < PS_OVERFLOW && more.n < events.overflow; more.n++) {
-		if (!bpf_map_lookup_elem(t->fd[PS_INST_OVERFLOW], &more, &cookie))
+		if (used >> (n % 64) & 1 && !ps_tables_listener(t, target, n, &cookie))
 			ret = add_listener(view, room, target, cookie);
 	}
 	return ret;

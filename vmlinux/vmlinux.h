@@ -61,13 +61,42 @@ typedef struct {
 	__s64 counter;
 } atomic64_t;
 
-/* net/net_namespace.h, net/netns/ipv4.h */
+/* linux/types.h */
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
+struct list_head {
+	struct list_head *next;
+};
+
+/* linux/netdevice.h; net/core/dev.h or dev.c */
+struct net_device {
+	int ifindex;
+	unsigned long priv_flags;
+	struct {
+		struct list_head upper;
+	} adj_list;
+	struct hlist_node index_hlist;
+};
+struct netdev_adjacent {
+	struct net_device *dev;
+	bool master;
+	struct list_head list;
+};
+
+/* net/netns/ipv4.h, net/net_namespace.h */
 struct netns_ipv4 {
 	int sysctl_ip_prot_sock; /* net.ipv4.ip_unprivileged_port_start */
+	__u8 sysctl_tcp_l3mdev_accept;
+	bool fib_has_custom_rules;
 };
 struct net {
 	__u64 net_cookie;
 	struct user_namespace *user_ns;
+	struct hlist_head *dev_index_head;
 	struct netns_ipv4 ipv4;
 };
 typedef struct {
@@ -77,20 +106,44 @@ typedef struct {
 /* net/sock.h, linux/net.h */
 struct sock_common {
 	__u16 skc_num; /* local port, host byte order */
+	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
 	atomic64_t skc_cookie;
 };
+struct file;
+struct socket;
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	unsigned char sk_userlocks; /* a bit field of four before Linux 6.18 */
+	struct socket *sk_socket;
+	void *sk_user_data;
 	struct sock_cgroup_data sk_cgrp_data;
 	kuid_t sk_uid;
 };
 struct socket {
 	struct sock *sk;
+	struct file *file;
+};
+
+/* linux/skmsg.h, net/core/sock_map.c: what a socket in maps of sockets has. */
+struct bpf_map;
+struct sk_psock {
+	struct list_head link;
+};
+struct sk_psock_link {
+	struct list_head list;
+	struct bpf_map *map;
+	void *link_raw;
+};
+struct bpf_stab {
+	struct sock **sks;
+};
+struct bpf_shtab_elem {
+	struct sock *sk;
+	__u8 key[];
 };
 struct tcp_sock {
 	unsigned char is_mptcp;
@@ -120,7 +173,6 @@ struct bpf_sock_ops_kern {
 };
 
 /* kernel/bpf/task_iter.c; `file` is NULL after the last one. */
-struct file;
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -131,6 +183,12 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+/* linux/netdevice.h; the kernel's own values are put in their place. */
+enum netdev_priv_flags {
+	IFF_L3MDEV_MASTER = 1,
+	IFF_L3MDEV_SLAVE = 2,
 };
 
 #pragma clang attribute pop

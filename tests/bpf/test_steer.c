@@ -33,7 +33,7 @@
 #define SO_COOKIE 57
 #endif
 
-enum { INSTANCE = 5, MAX_SOCKETS = 512, EPHEMERAL = 50000 };
+enum { INSTANCE = 5, MAX_SOCKETS = 1024, EPHEMERAL = 50000 };
 
 /* --- TAP --- */
 
@@ -88,6 +88,7 @@ static void load_host(void)
 	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps4_admits);
 	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps4_owners);
 	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps4_sockets);
+	host.fd[PS_HOST_TARGETS] = bpf_map__fd(host_skel->maps.ps4_targets);
 	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps4_events);
 	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps4_overflows);
 	host.fd[PS_HOST_SCOPES] = bpf_map__fd(host_skel->maps.ps4_scopes);
@@ -105,7 +106,10 @@ static void load_instance(void)
 	if (!skel)
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
+	for (size_t i = 0; i < sizeof(skel->rodata->secret) / sizeof(__u64); i++)
+		skel->rodata->secret[i] = 0x9e3779b97f4a7c15ULL * (i + 1);
 	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
+	    bpf_map__reuse_fd(skel->maps.ps4_targets, host.fd[PS_HOST_TARGETS]) ||
 	    bpf_map__reuse_fd(skel->maps.ps4_events, host.fd[PS_HOST_EVENTS]) ||
 	    bpf_map__reuse_fd(skel->maps.ps4_flows, host.fd[PS_HOST_FLOWS]) ||
 	    bpf_map__reuse_fd(skel->maps.ps4_refusals, host.fd[PS_HOST_REFUSALS]) ||
@@ -135,9 +139,6 @@ static void check_size(void)
 
 static void open_tables(void)
 {
-	struct ps_chunk_key key = { .instance = INSTANCE };
-	__u32 id;
-
 	tables.host = &host;
 	tables.index = INSTANCE;
 	tables.instance = &host.instances[INSTANCE];
@@ -146,18 +147,17 @@ static void open_tables(void)
 	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more);
 	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits);
 	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more);
+	tables.fd[PS_INST_STATES] = bpf_map__fd(skel->maps.ps4_states);
+	tables.fd[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps4_states_more);
 	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners);
 	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more);
 	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow);
 	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes);
 	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 2 * 65536 / 8);
-	if (ps_tables_register(&host, INSTANCE, tables.fd[PS_INST_LISTENERS],
-			       tables.fd[PS_INST_OVERFLOW]))
+	if (ps_tables_register(&host, INSTANCE, tables.fd))
 		die("register the instance");
-	if (bpf_map_lookup_elem(host.fd[PS_HOST_EVENTS], &key, &id))
-		die("look up the events");
-	tables.events[0] = bpf_map_get_fd_by_id(id);
 	tables.listeners[0] = tables.fd[PS_INST_LISTENERS];
+	tables.states[0] = tables.fd[PS_INST_STATES];
 }
 
 __attribute__((noreturn)) static void die_of(const struct ps_error *error)
@@ -231,28 +231,52 @@ static void commit(void)
 static struct listener {
 	char name[32];
 	int fd;
+	char kind;
 	uint64_t cookie;
 } sockets[MAX_SOCKETS];
 static size_t socket_count;
 
-/* kind: '4', '6' (IPv6 only) or 'd' (dual stack). On a port of the kernel's choice:
- * the program never looks at it. */
-static struct listener *listen_as(const char *name, char kind)
+/* Bound to ::ffff:127.0.0.1, which serves IPv4 only. */
+static void bind_mapped(int fd)
+{
+	struct sockaddr_in6 addr = { .sin6_family = AF_INET6 };
+
+	inet_pton(AF_INET6, "::ffff:127.0.0.1", &addr.sin6_addr);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		die("bind");
+}
+
+/* kind: '4', '6' (IPv6 only), 'd' (dual stack) or 'm' (v4-mapped). On a port of the kernel's
+ * choice: the program never looks at it. Bound to the device, if that is not NULL. */
+static struct listener *listen_on(const char *name, char kind, const char *device)
 {
 	struct listener *l = &sockets[socket_count++];
 	int family = kind == '4' ? AF_INET : AF_INET6, v6only = kind == '6';
 	socklen_t size = sizeof(l->cookie);
 
+	if (socket_count > MAX_SOCKETS)
+		die("too many sockets");
 	snprintf(l->name, sizeof(l->name), "%s", name);
+	l->kind = kind;
 	l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0)
 		die("socket");
 	if (family == AF_INET6 &&
 	    setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)))
 		die("IPV6_V6ONLY");
+	if (kind == 'm')
+		bind_mapped(l->fd);
+	if (device &&
+	    setsockopt(l->fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)))
+		die("SO_BINDTODEVICE");
 	if (listen(l->fd, 1) || getsockopt(l->fd, SOL_SOCKET, SO_COOKIE, &l->cookie, &size))
 		die("listen");
 	return l;
+}
+
+static struct listener *listen_as(const char *name, char kind)
+{
+	return listen_on(name, kind, NULL);
 }
 
 static uint32_t target_of(uint16_t port)
@@ -265,40 +289,50 @@ static uint32_t target_of(uint16_t port)
 	exit(1);
 }
 
+/* Say that somebody is in a place of a target: who serves these families. */
+static void set_bits(uint16_t port, uint32_t n, bool v4, bool v6)
+{
+	uint32_t target = target_of(port), index = PS_TARGET_INDEX_OF(target);
+	int states = tables.states[PS_TARGET_CHUNK_OF(target)];
+	struct ps_target_state state;
+
+	if (bpf_map_lookup_elem(states, &index, &state))
+		die("read a target's state");
+	state.used[0][n / 64] |= (uint64_t)v4 << n % 64;
+	state.used[1][n / 64] |= (uint64_t)v6 << n % 64;
+	if (bpf_map_update_elem(states, &index, &state, 0))
+		die("write a target's state");
+}
+
+static uint64_t bits_of(uint16_t port)
+{
+	struct ps_target_state state;
+
+	if (ps_tables_target(&tables, target_of(port), &state))
+		die("read a target's state");
+	return state.used[0][0] | state.used[1][0] | state.used[0][1] | state.used[1][1];
+}
+
 /* Without a word to the program. */
-static void fill_slot(uint16_t port, uint32_t n, struct listener *l)
+static void fill_place(uint16_t port, uint32_t n, struct listener *l)
 {
 	uint32_t target = target_of(port);
 	uint32_t slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
+	struct ps_overflow_key key = { .target = target, .n = n - PS_SLOTS };
 	uint64_t fd = (uint64_t)l->fd;
+	int ret = n < PS_SLOTS ?
+			  bpf_map_update_elem(tables.listeners[PS_TARGET_CHUNK_OF(target)], &slot,
+					      &fd, BPF_NOEXIST) :
+			  bpf_map_update_elem(tables.fd[PS_INST_OVERFLOW], &key, &fd, BPF_NOEXIST);
 
-	if (bpf_map_update_elem(tables.listeners[PS_TARGET_CHUNK_OF(target)], &slot, &fd,
-				BPF_NOEXIST))
-		die("put a listener into its slot");
+	if (ret)
+		die("put a listener into its place");
 }
 
 static void put_slot(uint16_t port, uint32_t n, struct listener *l)
 {
-	fill_slot(port, n, l);
-	tables.instance->admissions++;
-}
-
-static void put_overflow(uint16_t port, uint32_t n, struct listener *l)
-{
-	struct ps_overflow_key key = { .target = target_of(port), .n = n };
-	uint32_t index = PS_TARGET_INDEX_OF(key.target);
-	int events = tables.events[PS_TARGET_CHUNK_OF(key.target)];
-	struct ps_events e;
-	uint64_t fd = (uint64_t)l->fd;
-
-	if (bpf_map_update_elem(tables.fd[PS_INST_OVERFLOW], &key, &fd, BPF_NOEXIST) ||
-	    bpf_map_lookup_elem(events, &index, &e))
-		die("put a listener into the overflow");
-	e.overflow = n + 1;
-	if (bpf_map_update_elem(events, &index, &e, 0))
-		die("count the overflow");
-	tables.instance->overflowed = 1;
-	tables.instance->admissions++;
+	fill_place(port, n, l);
+	set_bits(port, n, l->kind != '6', l->kind != '4');
 }
 
 static const char *name_of(uint64_t cookie)
@@ -315,7 +349,7 @@ static const char *name_of(uint64_t cookie)
 /* --- one decision --- */
 
 /* What is counted, if anything; the order is that of `counted` below. */
-enum hit { NOTHING, STEERED, MISSED, FAMILY };
+enum hit { NOTHING, STEERED, MISSED, FAMILY, DEVICE };
 
 struct row {
 	const char *name;
@@ -382,6 +416,7 @@ static void read_hits(const struct ps_rule *rule, struct ps_hits *one, struct ps
 		all->steered += hits.steered;
 		all->missed += hits.missed;
 		all->family += hits.family;
+		all->device += hits.device;
 		if (r == rule)
 			*one = hits;
 	}
@@ -392,7 +427,8 @@ static bool counted(const struct row *row, const struct ps_hits *before,
 {
 	return after->steered - before->steered == (row->hit == STEERED) &&
 	       after->missed - before->missed == (row->hit == MISSED) &&
-	       after->family - before->family == (row->hit == FAMILY);
+	       after->family - before->family == (row->hit == FAMILY) &&
+	       after->device - before->device == (row->hit == DEVICE);
 }
 
 static void check(const char *table, const struct row *row)
@@ -688,36 +724,38 @@ static void test_overflow(void)
 	for (uint32_t n = 0; n < PS_SLOTS; n++)
 		put_slot(8080, n, listen_as("near6", '6'));
 	for (uint32_t n = 0; n < 5; n++)
-		put_overflow(8080, n, listen_as("far6", '6'));
-	put_overflow(8080, 5, listen_as("far4", '4'));
-	put_overflow(8081, 0, listen_as("only-far", '4'));
-	put_overflow(8082, PS_OVERFLOW - 1, listen_as("last-far", '4'));
+		put_slot(8080, PS_SLOTS + n, listen_as("far6", '6'));
+	put_slot(8080, PS_SLOTS + 5, listen_as("far4", '4'));
+	put_slot(8081, PS_SLOTS, listen_as("only-far", '4'));
+	put_slot(8082, PS_PLACES - 1, listen_as("last-far", '4'));
 	commit();
 	CHECK("overflow", overflowing);
 }
 
-/* --- owners with a cgroup: what is known of the slots --- */
+/* --- owners with a cgroup: even shares --- */
 
-enum { CLIENTS = 400 };
+enum { CLIENTS = 1000, MANY = 40 };
 
-/* Are CLIENTS clients spread over these listeners, and no others? */
+/* Are CLIENTS clients spread over these listeners, and no others: the busiest has no more than
+ * twice what the quietest has? */
 static void check_shares(const char *name, const struct row *row, struct listener *const *listeners,
 			 int count)
 {
-	int share[PS_SLOTS + 2] = {}, sum = 0, least = CLIENTS;
+	int share[MANY] = {}, sum = 0, least = CLIENTS, most = 0;
 	uint64_t cookie;
 
-	for (int i = 0; i < CLIENTS; i++) {
+	for (int i = 0; i < CLIENTS * count / 8 + CLIENTS; i++) {
 		run_from(row, (uint16_t)(EPHEMERAL + i), &cookie);
 		for (int k = 0; k < count; k++)
 			share[k] += cookie == listeners[k]->cookie;
 	}
 	for (int k = 0; k < count; k++) {
 		least = share[k] < least ? share[k] : least;
+		most = share[k] > most ? share[k] : most;
 		sum += share[k];
 	}
-	report(sum == CLIENTS && least > CLIENTS / count / 2, name,
-	       "of %d clients %d reached one of them, the least %d", CLIENTS, sum, least);
+	report(sum == CLIENTS * count / 8 + CLIENTS && most <= 2 * least, name,
+	       "%d clients reached one of them, the least %d, the most %d", sum, least, most);
 }
 
 static const struct row known[] = {
@@ -754,78 +792,153 @@ static void test_known(void)
 	CHECK("known", one_more);
 }
 
-static void test_known_shares(void)
+static void test_shares(void)
 {
 	static const char *const rules[] = { "strict 90:8090" };
 	static const struct row row = { "", TCP, "192.0.2.1", 90, PASS, NULL, NULL, STEERED };
-	struct listener *l[PS_SLOTS];
+	struct listener *l[MANY];
 
 	USE(rules);
 	commit();
-	for (int i = 0; i < PS_SLOTS; i++) {
+	for (int i = 0; i < MANY; i++) {
 		l[i] = listen_as("share", '4');
 		put_slot(8090, (uint32_t)i, l[i]);
-		check_shares("known: spread, as more come", &row, l, i + 1);
+		if (i < 9 || i + 1 == MANY)
+			check_shares("shares: as more come", &row, l, i + 1);
 	}
+	for (int i = 8; i < MANY; i++)
+		close(l[i]->fd);
+	check_shares("shares: all but the first eight have gone", &row, l, 8);
+	report(bits_of(8090) == 0xff, "shares: nobody is looked for where nobody is", "bits %llx",
+	       (unsigned long long)bits_of(8090));
 	close(l[1]->fd);
-	l[1] = l[3];
-	check_shares("known: one has gone", &row, l, 3);
-	close(l[0]->fd);
-	check_shares("known: two have gone", &row, l + 1, 2);
-	/* Only that something has come makes the program look again. */
-	l[0] = listen_as("share", '4');
-	fill_slot(8090, 0, l[0]);
-	check_shares("known: nothing is looked for again", &row, l + 1, 2);
-	tables.instance->admissions++;
-	check_shares("known: one is back", &row, l, 3);
+	l[1] = l[7];
+	check_shares("shares: one more", &row, l, 7);
+	/* Only a place whose bit is set is looked at. */
+	l[7] = listen_as("share", '4');
+	fill_place(8090, 1, l[7]);
+	check_shares("shares: one that is not looked for", &row, l, 7);
+	set_bits(8090, 1, true, false);
+	check_shares("shares: ... and now is", &row, l, 8);
 }
 
-/* Two targets that have the same place for what is known of them: what is known of one is
- * not taken for the other's. */
-static void test_known_places(void)
+/* A worker is put to the first free place, as admission does. */
+static void restart_workers(uint16_t port, struct listener **l, int count, int round)
 {
-	static const char *const rules[] = { "strict 1000-1127:9000-9127" };
-	static const struct row lone = { "", TCP, "192.0.2.1", 1000, PASS, NULL, NULL, STEERED };
-	struct row shared = { "", TCP, "192.0.2.1", 1000, PASS, NULL, NULL, STEERED };
-	struct listener *one, *two[2];
-	uint16_t other = 9001;
-
-	USE(rules);
-	while (other < 9127 && target_of(other) % 64 != target_of(9000) % 64)
-		other++;
-	shared.port = (uint16_t)(other - 8000);
-	one = listen_as("one", '4');
-	put_slot(9000, 0, one);
-	for (uint32_t i = 0; i < 2; i++) {
-		two[i] = listen_as("two", '4');
-		put_slot(other, i, two[i]);
+	for (int i = 0; i < count; i++) {
+		if (round)
+			close(l[i]->fd);
 	}
-	commit();
-	for (int i = 0; i < 2; i++) {
-		check_shares("known: a target that shares a place", &lone, &one, 1);
-		check_shares("known: the other one", &shared, two, 2);
+	for (int i = 0; i < count; i++) {
+		l[i] = listen_as("worker", '4');
+		put_slot(port, (uint32_t)(i + round * 3) % 24, l[i]);
 	}
 }
 
-/* More than the slots: then nothing is known, and all are asked. */
-static void test_known_overflow(void)
+/* However often they were restarted, and in whatever places they were. */
+static void test_restarts(void)
 {
-	static const char *const rules[] = { "strict 90:8091" };
+	static const char *const rules[] = { "strict 90:8092" };
 	static const struct row row = { "", TCP, "192.0.2.1", 90, PASS, NULL, NULL, STEERED };
-	struct listener *l[PS_SLOTS + 2];
+	struct listener *l[8];
 
 	USE(rules);
 	commit();
-	for (uint32_t i = 0; i < PS_SLOTS; i++) {
-		l[i] = listen_as("many", '4');
-		put_slot(8091, i, l[i]);
+	for (int round = 0; round < 12; round++)
+		restart_workers(8092, l, 8, round);
+	check_shares("shares: eight workers after eleven restarts", &row, l, 8);
+}
+
+/* Those that can serve have equal shares, whoever else is there. */
+static void test_mixed(void)
+{
+	static const char *const rules[] = { "strict 90:8093" };
+	static const struct row v4 = { "", TCP, "192.0.2.1", 90, PASS, NULL, NULL, STEERED };
+	static const struct row v6 = { "", TCP, "2001:db8::1", 90, PASS, NULL, NULL, STEERED };
+	struct listener *l4[4], *l6[8];
+
+	USE(rules);
+	commit();
+	for (uint32_t i = 0; i < 4; i++) {
+		l4[i] = listen_as("four", '4');
+		put_slot(8093, i, l4[i]);
 	}
-	check_shares("known: as many as slots", &row, l, PS_SLOTS);
-	for (uint32_t i = 0; i < 2; i++) {
-		l[PS_SLOTS + i] = listen_as("many", '4');
-		put_overflow(8091, i, l[PS_SLOTS + i]);
+	for (uint32_t i = 0; i < 8; i++) {
+		l6[i] = listen_as("six", '6');
+		put_slot(8093, 4 + i, l6[i]);
 	}
-	check_shares("known: more than slots", &row, l, PS_SLOTS + 2);
+	check_shares("shares: IPv4 beside IPv6", &v4, l4, 4);
+	check_shares("shares: IPv6 beside IPv4", &v6, l6, 8);
+	for (uint32_t i = 0; i < 4; i++)
+		put_slot(8093, 12 + i, listen_on("bound", '4', "lo"));
+	check_shares("shares: beside such as are bound to a device", &v4, l4, 4);
+}
+
+/* --- what a listener serves --- */
+
+/* A test run comes by no device. */
+static const struct row served[] = {
+	{ "v4-mapped, IPv4", TCP, "192.0.2.1", 80, PASS, "mapped", "80:8080/tcp", STEERED },
+	{ "v4-mapped, IPv6", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
+	{ "bound to a device", TCP, "127.0.0.1", 81, DROP, "-", "81:8081/tcp", DEVICE },
+	{ "bound to a device, IPv6", TCP, "::1", 81, DROP, "-", "81:8081/tcp", DEVICE },
+	{ "one bound to a device, one to none", TCP, "192.0.2.1", 82, PASS, "any", "82:8082/tcp",
+	  STEERED },
+	{ "bound to a device: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", DEVICE },
+	{ "of the other family, and bound", TCP, "::1", 84, PASS, "-", "84:8084/tcp", FAMILY },
+	{ "cgroup, bound to a device", TCP, "192.0.2.1", 85, DROP, "-", "85:8085/tcp", DEVICE },
+	{ "cgroup, v4-mapped, IPv6", TCP, "::1", 86, DROP, "-", "86:8086/tcp", FAMILY },
+};
+
+static void test_served(void)
+{
+	static const char *const rules[] = { "80:8080",	     "81:8081",	       "82:8082",
+					     "pass 84:8084", "strict 85:8085", "strict 86:8086" };
+
+	USE(rules);
+	commit();
+	put_slot(8080, 0, listen_as("mapped", 'm'));
+	put_slot(8081, 0, listen_on("lo", '4', "lo"));
+	put_slot(8081, 1, listen_on("lo6", '6', "lo"));
+	put_slot(8082, 0, listen_on("bound", '4', "lo"));
+	put_slot(8082, 1, listen_as("any", '4'));
+	put_slot(8084, 0, listen_on("p-lo", '4', "lo"));
+	put_slot(8085, 0, listen_on("s-lo", '4', "lo"));
+	put_slot(8086, 0, listen_as("s-mapped", 'm'));
+	CHECK("served", served);
+}
+
+/* A socket that stops to listen stays in its place: nobody is there, and nothing failed. */
+static void test_pause(void)
+{
+	static const char *const rules[] = { "80:8180", "strict 81:8181" };
+	static const struct row off[] = {
+		{ "a user's", TCP, "192.0.2.1", 80, DROP, "-", "80:8180/tcp", MISSED },
+		{ "a cgroup's", TCP, "192.0.2.1", 81, DROP, "-", "81:8181/tcp", MISSED },
+	};
+	static const struct row on[] = {
+		{ "a user's", TCP, "192.0.2.1", 80, PASS, "one", "80:8180/tcp", STEERED },
+		{ "a cgroup's", TCP, "192.0.2.1", 81, PASS, "two", "81:8181/tcp", STEERED },
+	};
+	struct listener *one = listen_as("one", '4'), *two = listen_as("two", '4');
+	struct ps_target_state state;
+
+	USE(rules);
+	commit();
+	put_slot(8180, 0, one);
+	put_slot(8181, 0, two);
+	CHECK("before the pause", on);
+	if (shutdown(one->fd, SHUT_RD) || shutdown(two->fd, SHUT_RD))
+		die("shutdown");
+	CHECK("paused", off);
+	if (ps_tables_target(&tables, target_of(8180), &state))
+		die("read a target's state");
+	report(!state.error, "paused: no error", "%llu errors", state.error);
+	if (listen(one->fd, 1) || listen(two->fd, 1))
+		die("listen");
+	set_bits(8180, 0, true, false);
+	set_bits(8181, 0, true, false);
+	CHECK("after the pause", on);
 }
 
 static void test_big(void)
@@ -920,11 +1033,11 @@ static struct ps_flow_key flow_key(const struct row *row)
 static struct ps_flow flow_to(uint16_t port, uint32_t flags)
 {
 	struct ps_flow flow = { .socket = 1, .target = target_of(port), .flags = flags };
-	struct ps_events events;
+	struct ps_target_state state;
 
-	if (ps_tables_events(&tables, flow.target, &events))
-		die("read the target's events");
-	flow.epoch = events.epoch;
+	if (ps_tables_target(&tables, flow.target, &state))
+		die("read the target's state");
+	flow.epoch = state.epoch;
 	flow.rule = ps_rule_events(plan.state.rules.rules[0].id);
 	return flow;
 }
@@ -1099,10 +1212,12 @@ int main(void)
 	test_close();
 	test_prefixes();
 	test_known();
-	test_known_shares();
-	test_known_places();
+	test_shares();
+	test_restarts();
+	test_mixed();
+	test_served();
+	test_pause();
 	test_overflow();
-	test_known_overflow();
 	test_big();
 	test_every_port();
 	test_flows();

@@ -30,9 +30,14 @@ enum { MOCK_PLACES = PS_SLOTS + 5, MOCK_TARGET = 3 };
 static struct bpf_sock *mock_place[MOCK_PLACES];
 static struct bpf_sock mock_old, mock_new;
 static struct ps_instance mock_instance;
-static struct ps_events mock_events;
+static struct ps_target_state mock_state;
 /* Where the listener goes once that place has been seen to be vacant; -1: it stays. */
 static int mock_moves_to;
+
+static void mock_use(unsigned int place)
+{
+	mock_state.used[0][place / 64] |= 1ULL << place % 64;
+}
 
 /* What is at a place, seen before it changes. */
 static struct bpf_sock *mock_look(unsigned int place)
@@ -43,7 +48,7 @@ static struct bpf_sock *mock_look(unsigned int place)
 		return seen;
 	memset(mock_place, 0, sizeof(mock_place));
 	mock_place[place] = &mock_new;
-	mock_instance.admissions++;
+	mock_use(place);
 	mock_moves_to = -1;
 	return seen;
 }
@@ -52,20 +57,23 @@ static struct bpf_sock *mock_look(unsigned int place)
 static void mock_set(unsigned int from, int to)
 {
 	memset(mock_place, 0, sizeof(mock_place));
+	memset(&mock_state, 0, sizeof(mock_state));
+	mock_old.state = mock_new.state = BPF_TCP_LISTEN;
 	mock_place[from] = &mock_old;
+	mock_use(from);
 	mock_moves_to = to;
 }
 
 /* What every program has maps of; NULL for other maps. */
-static void *mock_shared(const void *map, const void *map_of_instances, const void *map_of_events)
+static void *mock_shared(const void *map, const void *map_of_instances, const void *map_of_targets)
 {
 	static char chunk;
 
 	if (map == map_of_instances)
 		return &mock_instance;
-	if (map == map_of_events)
+	if (map == map_of_targets)
 		return &chunk;
-	return map == &chunk ? &mock_events : NULL;
+	return map == &chunk ? &mock_state : NULL;
 }
 
 static void *mock_map_lookup(void *map, const void *key);

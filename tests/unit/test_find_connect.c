@@ -27,7 +27,7 @@ static void *mock_map_lookup(void *map, const void *key)
 		return mock_look(number % PS_SLOTS);
 	if (map == &more)
 		return mock_look(PS_SLOTS + ((const struct ps_overflow_key *)key)->n);
-	return mock_shared(map, &instances, &events);
+	return mock_shared(map, &instances, &targets);
 }
 
 /* From each place to each. */
@@ -50,13 +50,15 @@ static void nobody(void **state)
 	mock_set(0, -1);
 	mock_place[0] = NULL;
 	CHECK_EQ(reach_any(0, MOCK_TARGET, 4), PS_NONE);
-	mock_place[1] = &mock_old;
-	mock_old = (struct bpf_sock){ .family = AF_INET };
+	mock_set(1, -1);
+	mock_old = (struct bpf_sock){ .family = AF_INET, .state = BPF_TCP_LISTEN };
 	CHECK_EQ(reach_any(0, MOCK_TARGET, 6), PS_OTHER_FAMILY);
 	CHECK_EQ(reach_any(0, MOCK_TARGET, 4), PS_FOUND);
-	mock_old = (struct bpf_sock){ .family = AF_INET6 };
+	mock_old = (struct bpf_sock){ .family = AF_INET6, .state = BPF_TCP_LISTEN };
 	CHECK_EQ(reach_any(0, MOCK_TARGET, 6), PS_FOUND);
 	CHECK_EQ(reach_any(0, MOCK_TARGET, 4), PS_FOUND);
+	mock_old.state = BPF_TCP_CLOSE;
+	CHECK_EQ(reach_any(0, MOCK_TARGET, 4), PS_NONE);
 }
 
 int main(void)

@@ -1,0 +1,56 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+# Listeners of the kernel itself: no rule leads to them, and none of them breaks.
+
+load ../e2e/lib
+
+setup_file() { setup_env; }
+setup() { setup_test; }
+teardown()
+{
+	stop_nfsd
+	teardown_test
+}
+
+start_nfsd()
+{
+	mkdir -p /var/lib/nfs
+	mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
+	echo "-2 -3 +4" >/proc/fs/nfsd/versions || echo "-3 +4" >/proc/fs/nfsd/versions # no rpcbind is here
+	echo 1 >/proc/fs/nfsd/threads # which makes its sockets
+	wait_port 2049
+}
+stop_nfsd()
+{
+	[ ! -e /proc/fs/nfsd/threads ] || timeout 20 sh -c 'echo 0 >/proc/fs/nfsd/threads'
+}
+complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
+
+@test "a target port of the kernel's NFS server is refused, with the reason" {
+	modprobe nfsd
+	local status=0
+	portsteer add 80:2049 --any-user 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: port 2049 is the kernel's NFS server's"
+	! portsteer add 80:2000-2100 --any-user 2>/dev/null || false
+	portsteer add 81:2049 --user ps-web # none of the kernel's sockets is this user's
+	portsteer add 80:8080 --any-user
+	! portsteer add 82:2049 --cgroup / 2>/dev/null || false
+	assert_equal "$(rules | sort | xargs)" "80:8080/tcp 81:2049/tcp"
+}
+
+@test "a listener that the kernel made is not admitted, and stays what it is" {
+	local before
+	before=$(complaints)
+	# Before the module is there the port says nothing.
+	rmmod nfsd
+	portsteer add 80:2049 --any-user
+	modprobe nfsd
+	start_nfsd
+	counters 80:2049/tcp "admitted=0 error=0"
+	refused http://127.0.0.1/
+	stop_nfsd
+	until_true 10 nobody_on_2049
+	assert_equal "$(complaints)" "$before"
+}
+nobody_on_2049() { [ -z "$(ss -Hltn 'sport = :2049')" ]; }
