@@ -58,9 +58,11 @@ static const char del_details[] =
 	"  portsteer del 80 --from machine.slice/pod-a.scope\n";
 static const char apply_details[] =
 	"The configuration is read from portsteer/portsteer.conf and portsteer/portsteer.conf.d in\n"
-	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those in\n"
-	"force at one instant; rules that it does not have are deleted. Unchanged rules keep their\n"
-	"listeners and counters. With any mistake anywhere nothing is changed.\n"
+	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those that\n"
+	"'portsteer apply' made before, at one instant; rules that were added by hand stay, unless\n"
+	"--only is given. Unchanged rules keep their listeners and counters. With any mistake\n"
+	"anywhere nothing is changed. With --keep-going, and no rules in force yet, as at boot, the\n"
+	"sections without a mistake count: TCP ports that the others name refuse connections.\n"
 	"\n"
 	"  portsteer apply\n"
 	"  portsteer apply --dry-run\n"
@@ -97,9 +99,11 @@ const struct ps_command ps_commands[] = {
 	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
-	{ "apply", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN), false, true,
+	{ "apply", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN) | PS_BIT(PS_OPT_ONLY) |
+		  PS_BIT(PS_OPT_KEEP_GOING) | PS_BIT(PS_OPT_ALLOW_EMPTY),
+	  false, true,
 	  "make the rules those of the configuration", apply_details, ps_cmd_apply },
-	{ "check", "", PS_BIT(PS_OPT_FILE), false, false, "read the configuration, change nothing",
+	{ "check", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_ALLOW_EMPTY), false, false, "read the configuration, change nothing",
 	  check_details, ps_cmd_check },
 	{ "save", "", 0, false, true, "print the rules as a configuration", save_details,
 	  ps_cmd_save },
@@ -281,7 +285,7 @@ static void tell_error(const struct ps_cli *cli, const struct ps_error *error)
 	if (config->more)
 		fputs("portsteer: there are more mistakes than these; correct them first\n",
 		      stderr);
-	if (!config->mistake_count)
+	if (!config->mistake_count || config->keep_going)
 		fprintf(stderr, "portsteer: %s\n", error->message);
 	if (cli->json && !cli->told)
 		ps_json_error(error, config);
@@ -291,8 +295,10 @@ int main(int argc, char **argv)
 {
 	struct ps_cli cli = { .netns = PS_NETNS_NONE };
 	struct ps_error error = { .status = PS_EXIT_FAILED, .message = "it failed" };
-	int ret = run(&cli, argc, argv, &error);
+	int ret;
 
+	ps_rule_user_name = ps_user_name;
+	ret = run(&cli, argc, argv, &error);
 	ps_netns_close(&cli.netns);
 	if (!ret && (fflush(stdout) || ferror(stdout)))
 		ret = ps_fail(&error, PS_EXIT_FAILED, EIO,

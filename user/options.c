@@ -25,6 +25,10 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 			  "how the rule works (TCP: steer, UDP: bind, with --from: connect)" },
 	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read this file (-: standard input)" },
 	[PS_OPT_DRY_RUN] = { "dry-run", 0, NULL, "only show what would change" },
+	[PS_OPT_ONLY] = { "only", 0, NULL, "delete rules that were added by hand, too" },
+	[PS_OPT_KEEP_GOING] = { "keep-going", 0, NULL,
+				"without rules in force: do without sections that have a mistake" },
+	[PS_OPT_ALLOW_EMPTY] = { "allow-empty", 0, NULL, "a file without sections is no mistake" },
 	[PS_OPT_ALL] = { "all", 0, NULL, "the instances of all network namespaces" },
 	[PS_OPT_TABLE] = { "table", 0, NULL, "list all commands and options for programs" },
 };
