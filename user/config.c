@@ -137,10 +137,16 @@ static void name_keys(char *message)
 	char *from = message, *to = message;
 
 	while (*from) {
-		for (size_t i = 0; i < KEYS && from[0] == '-' && from[1] == '-'; i++) {
-			if (!strncmp(from + 2, ps_config_keys[i].name,
-				     strlen(ps_config_keys[i].name)))
-				from += 2;
+		size_t length = strncmp(from, "--", 2) ?
+					0 :
+					strspn(from + 2, "abcdefghijklmnopqrstuvwxyz-");
+
+		for (size_t i = 0; i < KEYS && length; i++) {
+			if (length != strlen(ps_config_keys[i].name) ||
+			    strncmp(from + 2, ps_config_keys[i].name, length))
+				continue;
+			from += 2;
+			break;
 		}
 		*to++ = *from++;
 	}
@@ -279,6 +285,21 @@ static void check_value(struct parser *p, enum key key, const char *text)
 		note(p, p->line, &error);
 }
 
+/* Does the text go on with what looks like a comment? */
+static bool has_comment(struct parser *p, const char *text)
+{
+	for (const char *c = text; *c; c++) {
+		if ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ' || c[-1] == '\t')) {
+			mistake(p, p->line,
+				"'%.60s' is no comment behind a value; give it a line of its own, or put "
+				"all of the value in quotes if it belongs to it",
+				c);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void set_value(struct parser *p, enum key key, const char *value)
 {
 	struct value *of = &p->section.of[key];
@@ -289,7 +310,7 @@ static void set_value(struct parser *p, enum key key, const char *value)
 		p->ret = -ENOMEM;
 		return;
 	}
-	text = unquote(p, of->text);
+	text = *value != '"' && has_comment(p, value) ? NULL : unquote(p, of->text);
 	if (!text) {
 		*of->text = '\0';
 		return;
@@ -311,6 +332,11 @@ static void add_words(struct parser *p, bool grant, const char *value)
 	while (*(value += strspn(value, " \t"))) {
 		size_t length = strcspn(value, " \t");
 
+		if (*value == '#' || *value == ';') {
+			mistake(p, p->line,
+				"'%.60s' is no comment behind a value; give it a line of its own", value);
+			return;
+		}
 		if (grow((void **)&s->words, &s->word_room, s->word_count, sizeof(*s->words)))
 			p->ret = -ENOMEM;
 		while (!p->ret && s->room < s->used + length + 1)

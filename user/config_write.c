@@ -66,10 +66,13 @@ static bool is_plain(const char *text)
 {
 	if (*text == ' ' || *text == '"' || !*text || text[strlen(text) - 1] == ' ')
 		return false;
-	for (size_t length; *text; text += length) {
-		length = ps_printable_length(text);
-		if (!length)
+	for (const char *c = text; *c;) {
+		size_t length = ps_printable_length(c);
+
+		/* It would look like a comment. */
+		if (!length || ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ')))
 			return false;
+		c += length;
 	}
 	return true;
 }

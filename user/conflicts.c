@@ -232,6 +232,12 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 
 	blame(m, rule, NULL);
 	ps_rule_format(rule, text);
+	if (rule->front == rule->target)
+		return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
+			       "rule %s makes a loop: its target port is its own front port; to let "
+			       "the owner bind port %u as it is, use 'portsteer allow' (in files: the "
+			       "key allow), or choose another target port",
+			       text, rule->front);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
 		    !can_loop(rule, m->rules[i]) || m->rules[i]->front > port ||

@@ -147,25 +147,6 @@ static int choose_color(struct ps_cli *cli, struct ps_error *error)
 	return 0;
 }
 
-/* The first word that is no option is the command. To find it, the options that
- * take a value must be known: words are read twice, at first with all options of
- * all commands. */
-static const struct ps_command *find_command(char *const *words, size_t count,
-					     struct ps_error *error, int *ret)
-{
-	_cleanup_free_ char **copy = calloc(count + 1, sizeof(*copy));
-	struct ps_values ignored = {};
-	size_t rest = 0;
-
-	if (!copy) {
-		*ret = ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
-		return NULL;
-	}
-	memcpy(copy, words, count * sizeof(*copy));
-	*ret = ps_options_parse(copy, count, PS_BIT(PS_OPTIONS) - 1, &ignored, &rest, error);
-	return !*ret && rest ? ps_command_find(copy[0]) : NULL;
-}
-
 /* Is there --json, wherever? For errors, which come before all words are read. */
 static bool asks_for_json(char *const *words, size_t count)
 {
@@ -181,12 +162,14 @@ static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *err
 	uint32_t allowed = PS_BIT(PS_OPT_GLOBALS) - 1;
 	size_t count = argc > 1 ? (size_t)argc - 1 : 0, rest = 0;
 	char **words = argv + 1;
-	int wrong, ret;
+	size_t first = ps_options_skip(words, count);
+	int ret;
 
-	cli->command = find_command(words, count, error, &wrong);
+	/* Its options are judged only when it is known. */
 	cli->json = asks_for_json(words, count);
-	if (wrong)
-		return wrong;
+	cli->command = first < count ? ps_command_find(words[first]) : NULL;
+	if (first < count && !cli->command)
+		return ps_command_unknown(words[first], error);
 	allowed |= cli->command ? cli->command->options : 0;
 	ret = ps_options_parse(words, count, allowed, &cli->values, &rest, error);
 	cli->quiet = cli->values.of[PS_OPT_QUIET];
@@ -194,10 +177,6 @@ static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *err
 	if (ret)
 		return ret;
 	cli->json = cli->values.of[PS_OPT_JSON];
-	if (rest && !cli->command)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown command '%.100s'; see 'portsteer help' for those there are",
-			       words[0]);
 	cli->args = words + (rest ? 1 : 0);
 	cli->arg_count = rest ? rest - 1 : 0;
 	return choose_color(cli, error);
@@ -208,6 +187,12 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 	if (!cli->command)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "no command is given; see 'portsteer help'");
+	if (cli->arg_count && !cli->command->takes_args &&
+	    cli->command->options & PS_BIT(PS_OPT_FILE))
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "'portsteer %s' takes no '%.100s'; to read a file, say 'portsteer %s "
+			       "--file %.100s'",
+			       cli->command->name, cli->args[0], cli->command->name, cli->args[0]);
 	if (cli->arg_count && !cli->command->takes_args)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "'portsteer %s' takes no '%.100s'; leave it out", cli->command->name,

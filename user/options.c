@@ -117,6 +117,39 @@ static int take_letters(struct parser *p, const char *word)
 	return ret;
 }
 
+/* Is the word after this option its value? */
+static bool takes_next(const char *word)
+{
+	int id;
+
+	if (word[1] == '-')
+		id = find_long(word + 2, strlen(word + 2));
+	else
+		id = find_letter(word[strlen(word) - 1]);
+	/* "-fFILE" has it already. */
+	for (const char *c = word + 1; word[1] != '-' && c[0] && c[1]; c++) {
+		int before = find_letter(*c);
+
+		if (before >= 0 && ps_options[before].arg)
+			return false;
+	}
+	return id >= 0 && ps_options[id].arg;
+}
+
+size_t ps_options_skip(char *const *words, size_t count)
+{
+	size_t at = 0;
+
+	for (; at < count; at++) {
+		if (!strcmp(words[at], "--"))
+			return at + 1;
+		if (words[at][0] != '-' || !words[at][1])
+			return at;
+		at += takes_next(words[at]);
+	}
+	return count;
+}
+
 int ps_options_parse(char **words, size_t count, uint32_t allowed, struct ps_values *values,
 		     size_t *rest, struct ps_error *error)
 {

@@ -475,9 +475,9 @@ static void print_difference(const struct ps_rule *before, const struct ps_rule 
 	if (before && after && ps_rule_equal(before, after))
 		return;
 	if (before)
-		print_rule(after ? "~ is      " : "- is      ", before);
+		print_rule(after ? "~ is     " : "- is     ", before);
 	if (after)
-		print_rule(before ? "  will be " : "+ will be ", after);
+		print_rule(before ? "  will be" : "+ will be", after);
 }
 
 void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
@@ -487,7 +487,7 @@ void ps_text_differences(const struct ps_ruleset *before, const struct ps_rulese
 
 	ps_ruleset_compare(before, after, print_difference, NULL);
 	for (size_t i = 0; i < hand->count; i++)
-		print_rule("= stays   ", &hand->rules[i]);
+		print_rule("= stays  ", &hand->rules[i]);
 	printf("nothing is changed yet; it would be: %zu added, %zu removed, %zu changed, %zu as "
 	       "before\n",
 	       diff.added, diff.removed, diff.changed, diff.same);

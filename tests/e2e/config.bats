@@ -109,7 +109,8 @@ bad()
 	# An empty one is one.
 	mkdir $E
 	config $MAIN </dev/null
-	portsteer -q apply
+	assert_match "$(portsteer apply)" "1 rule added by hand stays"
+	portsteer -q apply --only
 	assert_equal "$(rules)" ""
 }
 
@@ -187,7 +188,7 @@ $R/portsteer.conf.d/run.conf"
 	section a 82:8082 | portsteer -q apply -f -
 	assert_equal "$(rules)" 82:8082/tcp
 	section a 82:8082 | portsteer -q apply --file -
-	portsteer -q apply -f - </dev/null
+	portsteer -q apply --allow-empty -f - </dev/null
 	assert_equal "$(rules)" ""
 	section web 83:8083 | portsteer check -f -
 	status=0
