@@ -58,8 +58,7 @@ int ps_instances_name(const struct ps_netns *own, struct ps_host_info *info, str
 		struct ps_instance_info *instance = &info->instances[i];
 		bool is_own = instance->cookie == own->cookie;
 
-		place = is_own ? NULL :
-				 ps_place_of(r.places, r.place_count, instance->netns_inode);
+		place = is_own ? NULL : ps_place_of(r.places, r.place_count, instance->netns_inode);
 		snprintf(instance->label, sizeof(instance->label), "%s",
 			 is_own ? own->label :
 			 place	? place->label :

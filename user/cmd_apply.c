@@ -162,10 +162,9 @@ static int compare_rules(const void *left, const void *right)
 /* Is the rule in force one that somebody else made, and that the configuration does not have? */
 static bool is_left(const struct applying *a, const struct ps_rule *rule)
 {
-	const struct ps_rule *same = a->rules.count ?
-					     bsearch(rule, a->rules.rules, a->rules.count,
-						     sizeof(*rule), compare_rules) :
-					     NULL;
+	const struct ps_rule *same = a->rules.count ? bsearch(rule, a->rules.rules, a->rules.count,
+							      sizeof(*rule), compare_rules) :
+						      NULL;
 
 	return !rule->origin.file && !(same && ps_rule_equal(same, rule));
 }
@@ -277,7 +276,8 @@ static void tell_text(const struct applying *a)
 static int tell(struct applying *a, struct ps_error *error)
 {
 	if (a->cli->json)
-		return ps_json_applied(&(struct ps_applied){ &a->diff, &a->notes, &a->held, &a->hand },
+		return ps_json_applied(&(struct ps_applied){ &a->diff, &a->notes, &a->held,
+							     &a->hand },
 				       error);
 	if (!a->cli->quiet)
 		tell_text(a);
@@ -375,8 +375,8 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 	__attribute__((cleanup(ps_ruleset_clear))) struct ps_ruleset part = {};
 	int ret;
 
-	cli->config.keep_going =
-		cli->values.of[PS_OPT_KEEP_GOING] && !cli->values.of[PS_OPT_DRY_RUN];
+	cli->config.keep_going = cli->values.of[PS_OPT_KEEP_GOING] &&
+				 !cli->values.of[PS_OPT_DRY_RUN];
 	ret = read_config(cli, &a.rules, error);
 	if (ret && !cli->config.partial)
 		return ret;

@@ -334,7 +334,8 @@ static void add_words(struct parser *p, bool grant, const char *value)
 
 		if (*value == '#' || *value == ';') {
 			mistake(p, p->line,
-				"'%.60s' is no comment behind a value; give it a line of its own", value);
+				"'%.60s' is no comment behind a value; give it a line of its own",
+				value);
 			return;
 		}
 		if (grow((void **)&s->words, &s->word_room, s->word_count, sizeof(*s->words)))

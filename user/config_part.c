@@ -79,8 +79,8 @@ static bool is_below(const char *path, const char *top)
 {
 	size_t length = strlen(top);
 
-	return length == 1 || (!strncmp(path, top, length) &&
-			       (path[length] == '\0' || path[length] == '/'));
+	return length == 1 ||
+	       (!strncmp(path, top, length) && (path[length] == '\0' || path[length] == '/'));
 }
 
 /* Can there be a block for it? */
@@ -129,8 +129,8 @@ static int refuse(struct ps_config *config, size_t rule, const char *fault,
 	ps_rule_format(&config->list.rules[rule], text);
 	ps_rule_format(&front->rule, other);
 	ps_fail(&error, PS_EXIT_FAILED, EEXIST,
-		"rule %s %s %s of a section that has a mistake, at %.300s:%u; correct that one", text,
-		fault, other, config->files[front->place.file], front->place.line);
+		"rule %s %s %s of a section that has a mistake, at %.300s:%u; correct that one",
+		text, fault, other, config->files[front->place.file], front->place.line);
 	return ps_config_mistake(config, config->places[rule], &error);
 }
 
@@ -190,8 +190,7 @@ static void take_ports(const struct ps_rule *block, const struct ps_rule *rule,
 		       unsigned char *taken)
 {
 	uint16_t first = rule->front > block->front ? rule->front : block->front;
-	uint16_t last = rule->front_last < block->front_last ? rule->front_last :
-							       block->front_last;
+	uint16_t last = rule->front_last < block->front_last ? rule->front_last : block->front_last;
 
 	if (ps_rule_overlaps(block, rule))
 		memset(taken + first, 1, (size_t)(last - first) + 1);

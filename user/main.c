@@ -99,12 +99,12 @@ const struct ps_command ps_commands[] = {
 	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
-	{ "apply", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN) | PS_BIT(PS_OPT_ONLY) |
+	{ "apply", "",
+	  PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN) | PS_BIT(PS_OPT_ONLY) |
 		  PS_BIT(PS_OPT_KEEP_GOING) | PS_BIT(PS_OPT_ALLOW_EMPTY),
-	  false, true,
-	  "make the rules those of the configuration", apply_details, ps_cmd_apply },
-	{ "check", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_ALLOW_EMPTY), false, false, "read the configuration, change nothing",
-	  check_details, ps_cmd_check },
+	  false, true, "make the rules those of the configuration", apply_details, ps_cmd_apply },
+	{ "check", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_ALLOW_EMPTY), false, false,
+	  "read the configuration, change nothing", check_details, ps_cmd_check },
 	{ "save", "", 0, false, true, "print the rules as a configuration", save_details,
 	  ps_cmd_save },
 	{ "list", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules and who is behind them",

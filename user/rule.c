@@ -227,9 +227,10 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 	int ret;
 
 	if (!target && !key)
-		return bad(r, "the target port is missing; write PORT:TARGET, as in 80:8080, or use "
-			      "'portsteer allow' (in files: the key allow) to let the owner bind the "
-			      "port as it is");
+		return bad(r,
+			   "the target port is missing; write PORT:TARGET, as in 80:8080, or use "
+			   "'portsteer allow' (in files: the key allow) to let the owner bind the "
+			   "port as it is");
 	if (target)
 		*target++ = '\0';
 	ret = target ? read_target_address(r, &target) : 0;

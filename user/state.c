@@ -308,8 +308,8 @@ static int take_owner(const struct saved *saved, const struct saved_owner *from,
 {
 	int ret;
 
-	if (from->flags & ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY |
-				     PS_OWNER_NOBODY) ||
+	if (from->flags &
+		    ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY | PS_OWNER_NOBODY) ||
 	    (from->flags & PS_OWNER_NOBODY && from->flags != PS_OWNER_NOBODY) ||
 	    !(from->flags & PS_OWNER_CGROUP) != !from->cgroup)
 		return -EBADMSG;

@@ -10,18 +10,18 @@
 static const struct {
 	const char *word, *command;
 } others[] = {
-	{ "change", "apply" },	 { "clear", "flush" },	  { "conf", "check" },
-	{ "config", "check" },	 { "counters", "stats" }, { "create", "add" },
-	{ "delete", "del" },	 { "dump", "save" },	  { "edit", "apply" },
-	{ "export", "save" },	 { "get", "list" },	  { "grant", "allow" },
-	{ "info", "status" },	 { "insert", "add" },	  { "ls", "list" },
-	{ "new", "add" },	 { "permit", "allow" },	  { "print", "list" },
-	{ "purge", "flush" },	 { "reload", "apply" },	  { "remove", "del" },
-	{ "replace", "apply" },	 { "reset", "flush" },	  { "restart", "apply" },
-	{ "restore", "apply" },	 { "revoke", "del" },	  { "rm", "del" },
-	{ "rules", "list" },	 { "set", "apply" },	  { "show", "list" },
+	{ "change", "apply" },	 { "clear", "flush" },	    { "conf", "check" },
+	{ "config", "check" },	 { "counters", "stats" },   { "create", "add" },
+	{ "delete", "del" },	 { "dump", "save" },	    { "edit", "apply" },
+	{ "export", "save" },	 { "get", "list" },	    { "grant", "allow" },
+	{ "info", "status" },	 { "insert", "add" },	    { "ls", "list" },
+	{ "new", "add" },	 { "permit", "allow" },	    { "print", "list" },
+	{ "purge", "flush" },	 { "reload", "apply" },	    { "remove", "del" },
+	{ "replace", "apply" },	 { "reset", "flush" },	    { "restart", "apply" },
+	{ "restore", "apply" },	 { "revoke", "del" },	    { "rm", "del" },
+	{ "rules", "list" },	 { "set", "apply" },	    { "show", "list" },
 	{ "start", "load" },	 { "statistics", "stats" }, { "stop", "unload" },
-	{ "sync", "apply" },	 { "test", "check" },	  { "update", "upgrade" },
+	{ "sync", "apply" },	 { "test", "check" },	    { "update", "upgrade" },
 	{ "validate", "check" }, { "verify", "check" },
 };
 

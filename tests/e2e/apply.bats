@@ -235,7 +235,7 @@ fails()
 		printf "$text" | config
 		fails 1 "$RULES: it has no section, .*'portsteer flush'.*--allow-empty" -- apply -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --only -f "$RULES"
-		fails 1 "$RULES: it has no section" -- apply --keep-going -f "$RULES"
+		fails 1 "$RULES: it has no section" "rules are in force, so" -- apply --keep-going -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --dry-run -f "$RULES"
 		fails 1 "$RULES: it has no section" -- check -f "$RULES"
 	done

@@ -306,7 +306,8 @@ static const struct {
 	{ "[a]\nports = 80:8080\n" WWW "[a]\nports = 81:8081\n" WWW,
 	  "80:8080/tcp=steer,u33 81/tcp=steer,nobody",
 	  { "4: section [a] is there already" } },
-	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW, "81:8081/tcp=steer,u33",
+	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW,
+	  "81:8081/tcp=steer,u33",
 	  { "1: 'ports' is outside" } },
 	/* A block is no loop, and in nobody's way. */
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9090\nuser = x\n",
