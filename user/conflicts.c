@@ -185,11 +185,13 @@ static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const
 	char one[PS_RULE_WHOLE], other[PS_RULE_WHOLE];
 
 	blame(m, a, b);
-	ps_rule_describe(a_is_old ? b : a, one);
-	ps_rule_describe(a_is_old ? a : b, other);
-	if (ps_rule_equal(a, b))
+	if (ps_rule_equal(a, b)) {
+		ps_rule_format(a, one);
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 			       "rule %s is there already; see 'portsteer list'", one);
+	}
+	ps_rule_describe(a_is_old ? b : a, one);
+	ps_rule_describe(a_is_old ? a : b, other);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 		       "rule %s overlaps rule %s: both answer for the same address and port; delete "
 		       "one or change its ports",

@@ -365,7 +365,7 @@ RUN=()
 	bad 2 "unknown command 'reload'; did you mean 'portsteer apply'" reload
 	bad 2 "unknown command 'replace'; did you mean 'portsteer apply'" replace 80:8080 --user
 	bad 2 "unknown command 'revoke'; did you mean 'portsteer del'" -q revoke 443
-	bad 2 "unknown command 'stauts'; did you mean 'portsteer status'" stauts --bogus=1
+	bad 2 "unknown command 'statuss'; did you mean 'portsteer status'" statuss --bogus=1
 	bad 2 "unknown command 'rm'; did you mean 'portsteer del'" help rm
 	bad 2 "'portsteer check' takes no 'rules.conf'; .*'portsteer check --file rules.conf'" check rules.conf
 	bad 2 "'portsteer apply --file x'" apply x
