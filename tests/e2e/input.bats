@@ -370,7 +370,7 @@ RUN=()
 	bad 2 "'portsteer check' takes no 'rules.conf'; .*'portsteer check --file rules.conf'" check rules.conf
 	bad 2 "'portsteer apply --file x'" apply x
 	bad 2 "no command"
-	bad 2 "help.*frobnicate" help frobnicate
+	bad 2 "unknown command 'frobnicate'; see 'portsteer help'" help frobnicate
 }
 
 @test "a loop: a target that is itself a front port" {
