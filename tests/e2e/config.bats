@@ -416,7 +416,7 @@ $R/portsteer.conf.d/run.conf"
 		printf ' %d:8080' {1000..1800}
 		printf '\nuser = ps-web\n[%064d]\nports = 81:8081\nuser = ps-web\nname = %064d\n' 0 0
 	} | config $MAIN
-	portsteer -q apply
+	portsteer -q apply --only
 	assert_equal "$(portsteer list --json | jsonget 'rules|#')" 803
 }
 
@@ -479,7 +479,7 @@ $R/portsteer.conf.d/run.conf"
 	rm $MAIN
 	section a 80:8080 | config $MAIN
 	chmod 0600 $MAIN
-	portsteer -q apply
+	portsteer -q apply --only
 	assert_equal "$(rules)" 80:8080/tcp
 }
 
