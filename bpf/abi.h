@@ -372,6 +372,7 @@ enum ps_owner_flags {
 	PS_OWNER_USER = 1, /* uid must be equal */
 	PS_OWNER_CGROUP = 2, /* cgroup must be the path or below it */
 	PS_OWNER_ANY = 4, /* no check */
+	PS_OWNER_NOBODY = 8, /* matches no socket, alone: the rule refuses what it is for */
 };
 struct ps_owner {
 	__u32 flags; /* enum ps_owner_flags */

@@ -14,8 +14,8 @@ _portsteer_options() {
 	allow) echo "--user --cgroup --any-user --name" ;;
 	del) echo "--from" ;;
 	unload) echo "--all" ;;
-	apply) echo "--file -f --dry-run" ;;
-	check) echo "--file -f" ;;
+	apply) echo "--file -f --dry-run --only --keep-going --allow-empty" ;;
+	check) echo "--file -f --allow-empty" ;;
 	list) echo "--all" ;;
 	stats) echo "--all" ;;
 	help) echo "--table" ;;

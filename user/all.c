@@ -47,6 +47,27 @@ static int find_places(struct reading *r)
 	return 0;
 }
 
+int ps_instances_name(const struct ps_netns *own, struct ps_host_info *info, struct ps_error *error)
+{
+	struct reading r = { .own = own, .info = *info };
+	const struct ps_place *place;
+
+	if (find_places(&r))
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	for (size_t i = 0; i < info->instance_count; i++) {
+		struct ps_instance_info *instance = &info->instances[i];
+		bool is_own = instance->cookie == own->cookie;
+
+		place = is_own ? NULL : ps_place_of(r.places, r.place_count, instance->netns_inode);
+		snprintf(instance->label, sizeof(instance->label), "%s",
+			 is_own ? own->label :
+			 place	? place->label :
+				  "");
+	}
+	free(r.places);
+	return 0;
+}
+
 /* A lack that says nothing about the namespace or its instance. */
 static bool is_of_the_moment(int ret)
 {

@@ -26,4 +26,8 @@ int ps_all_read(const struct ps_netns *own, uint32_t each, struct ps_all *all,
 		struct ps_error *error);
 void ps_all_clear(struct ps_all *all);
 
+/* Find how to call the namespaces of the instances. */
+int ps_instances_name(const struct ps_netns *own, struct ps_host_info *info,
+		      struct ps_error *error);
+
 #endif

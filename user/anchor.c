@@ -116,6 +116,9 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, str
 		const struct ps_owner_spec *owner = &state->targets[i].owner;
 		const char *cgroup = owner->flags & PS_OWNER_CGROUP ? owner->cgroup : "";
 
+		/* Nobody has no listeners to be admitted. */
+		if (owner->flags & PS_OWNER_NOBODY)
+			continue;
 		if (last && !strcmp(last, cgroup))
 			continue;
 		last = cgroup;

@@ -32,6 +32,9 @@ enum ps_option_id {
 	PS_OPT_MODE,
 	PS_OPT_FILE,
 	PS_OPT_DRY_RUN,
+	PS_OPT_ONLY,
+	PS_OPT_KEEP_GOING,
+	PS_OPT_ALLOW_EMPTY,
 	PS_OPT_ALL,
 	PS_OPT_TABLE,
 	PS_OPTIONS,
@@ -85,6 +88,13 @@ struct ps_cli {
  */
 int ps_options_parse(char **words, size_t count, uint32_t allowed, struct ps_values *values,
 		     size_t *rest, struct ps_error *error);
+
+/* The index of the first word that is no option, nor an option's value; count if there is none.
+ * Options may be unknown: nothing is judged. */
+size_t ps_options_skip(char *const *words, size_t count);
+
+/* Say that there is no such command, and which may be meant. -EINVAL. */
+int ps_command_unknown(const char *name, struct ps_error *error);
 
 void ps_help_general(void);
 void ps_help_command(const struct ps_command *command);

@@ -29,14 +29,43 @@ static enum ps_exit status_of(const struct ps_config *config)
 static int fail(const struct ps_config *config, struct ps_error *error)
 {
 	error->status = status_of(config);
-	if (config->mistake_count == 1)
+	if (config->mistake_count == 1 && !config->keep_going)
 		ps_mistake_text(config, &config->mistakes[0], error->message,
 				sizeof(error->message));
 	else
 		snprintf(error->message, sizeof(error->message),
-			 "the configuration has %s%zu mistakes, and nothing is changed; correct them",
-			 config->more ? "more than " : "", config->mistake_count);
+			 "the configuration has %s%zu mistake%s, and nothing is changed; correct them",
+			 config->more ? "more than " : "", config->mistake_count,
+			 config->mistake_count == 1 ? "" : "s");
 	return -EINVAL;
+}
+
+/* A pipe whose other end has failed must not delete all rules. */
+static int refuse_empty(struct ps_config *config)
+{
+	struct ps_error error;
+
+	ps_fail(&error, PS_EXIT_FAILED, ENODATA,
+		"it has no section, and would delete all rules that 'portsteer apply' has made; use "
+		"'portsteer flush' to delete all there are, or say --allow-empty");
+	return ps_config_mistake(config, (struct ps_place){}, &error);
+}
+
+/* The file of all rules is called so that it is found from anywhere. */
+static int name_origins(const char *path, struct ps_ruleset *rules)
+{
+	_cleanup_free_ char *whole = NULL;
+
+	if (!path || !strcmp(path, "-") || *path == '/')
+		return 0;
+	whole = realpath(path, NULL);
+	for (size_t i = 0; i < rules->count && whole; i++) {
+		free(rules->rules[i].origin.file);
+		rules->rules[i].origin.file = strdup(whole);
+		if (!rules->rules[i].origin.file)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int read_config(struct ps_cli *cli, struct ps_ruleset *rules, struct ps_error *error)
@@ -48,7 +77,13 @@ static int read_config(struct ps_cli *cli, struct ps_ruleset *rules, struct ps_e
 	ret = ps_config_read(config, cli->values.of[PS_OPT_FILE], error);
 	if (ret)
 		return ret;
-	ret = ps_config_finish(config, rules);
+	if (cli->values.of[PS_OPT_FILE] && !config->section_count && !config->mistake_count &&
+	    !cli->values.of[PS_OPT_ALLOW_EMPTY])
+		ret = refuse_empty(config);
+	if (!ret)
+		ret = ps_config_finish(config, rules);
+	if (ret != -ENOMEM && name_origins(cli->values.of[PS_OPT_FILE], rules))
+		ret = -ENOMEM;
 	if (ret == -ENOMEM)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
 	return ret ? fail(config, error) : 0;
@@ -84,6 +119,7 @@ enum { NOTED_CHANGES = 256, NOTED_RULES = 4096 };
 struct applying {
 	const struct ps_cli *cli;
 	struct ps_ruleset rules; /* of the configuration; then those that were in force */
+	struct ps_ruleset hand; /* rules that it did not make, and leaves */
 	struct ps_diff diff;
 	struct ps_rule fresh[NOTED_CHANGES]; /* rules that are new or changed */
 	size_t fresh_count;
@@ -94,6 +130,7 @@ struct applying {
 static void clear(struct applying *a)
 {
 	ps_ruleset_clear(&a->rules);
+	ps_ruleset_clear(&a->hand);
 	for (size_t i = 0; i < a->fresh_count; i++)
 		ps_rule_clear(&a->fresh[i]);
 	ps_sockets_clear(&a->held);
@@ -117,13 +154,65 @@ static bool is_noted(const struct applying *a)
 	       (!a->cli->quiet || a->cli->json);
 }
 
+static int compare_rules(const void *left, const void *right)
+{
+	return ps_rule_compare(left, right);
+}
+
+/* Is the rule in force one that somebody else made, and that the configuration does not have? */
+static bool is_left(const struct applying *a, const struct ps_rule *rule)
+{
+	const struct ps_rule *same = a->rules.count ? bsearch(rule, a->rules.rules, a->rules.count,
+							      sizeof(*rule), compare_rules) :
+						      NULL;
+
+	return !rule->origin.file && !(same && ps_rule_equal(same, rule));
+}
+
+/* Rules that were added by hand stay, and with them those of the configuration must be able to
+ * be in force. */
+static int keep_hand(struct applying *a, const struct ps_ruleset *present, struct ps_error *error)
+{
+	char why[sizeof(error->message)];
+	int ret = 0;
+
+	for (size_t i = 0; i < present->count && !ret; i++) {
+		if (is_left(a, &present->rules[i]))
+			ret = ps_ruleset_append(&a->hand, &present->rules[i]);
+	}
+	if (ret)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	ret = ps_ruleset_add(&a->rules, a->hand.rules, a->hand.count, error);
+	if (ret && ret != -ENOMEM) {
+		memcpy(why, error->message, sizeof(why));
+		snprintf(error->message, sizeof(error->message),
+			 "%.800s (what was added by hand stays; 'portsteer del' removes one, 'portsteer "
+			 "apply --only' all of them)",
+			 why);
+	}
+	return ret;
+}
+
+/* What is to be in force. Where rules are already, they are not exchanged for a part. */
+static int choose_rules(struct applying *a, const struct ps_ruleset *present,
+			struct ps_error *error)
+{
+	if (a->cli->config.partial && present->count)
+		return ps_fail(error, status_of(&a->cli->config), EINVAL,
+			       "rules are in force, so that nothing is changed by a configuration with "
+			       "mistakes; correct them");
+	return a->cli->values.of[PS_OPT_ONLY] ? 0 : keep_hand(a, present, error);
+}
+
 /* Put the rules of the configuration in the place of those in force. */
 static int exchange(struct ps_ruleset *rules, void *data, struct ps_error *error)
 {
 	struct applying *a = data;
 	struct ps_ruleset before = *rules;
+	int ret = choose_rules(a, rules, error);
 
-	(void)error;
+	if (ret)
+		return ret;
 	a->diff = ps_ruleset_diff(rules, &a->rules);
 	if (is_noted(a)) {
 		ps_ruleset_compare(rules, &a->rules, keep_fresh, a);
@@ -148,6 +237,23 @@ static void read_notes(struct applying *a)
 	ps_report_clear(&report);
 }
 
+static void tell_hand(const struct applying *a)
+{
+	enum { SHOWN = 16 };
+	char text[PS_RULE_TEXT];
+
+	if (!a->hand.count)
+		return;
+	printf("note: %zu rule%s added by hand stay%s:", a->hand.count,
+	       a->hand.count == 1 ? "" : "s", a->hand.count == 1 ? "s" : "");
+	for (size_t i = 0; i < a->hand.count && i < SHOWN; i++) {
+		ps_rule_format(&a->hand.rules[i], text);
+		printf("%s%s", i ? ", " : " ", text);
+	}
+	printf("%s; 'portsteer apply --only' deletes what is not in the configuration\n",
+	       a->hand.count > SHOWN ? ", ..." : "");
+}
+
 static void tell_text(const struct applying *a)
 {
 	const struct ps_diff *d = &a->diff;
@@ -158,6 +264,7 @@ static void tell_text(const struct applying *a)
 		       d->removed, d->changed, d->same);
 	else
 		printf("nothing to change: %zu rule%s\n", d->same, d->same == 1 ? "" : "s");
+	tell_hand(a);
 	for (size_t i = 0; i < a->notes.count; i++)
 		printf("note: %s\n", a->notes.lines[i]);
 	for (size_t i = 0; i < a->held.count; i++) {
@@ -169,13 +276,15 @@ static void tell_text(const struct applying *a)
 static int tell(struct applying *a, struct ps_error *error)
 {
 	if (a->cli->json)
-		return ps_json_applied(&a->diff, &a->notes, &a->held, error);
+		return ps_json_applied(&(struct ps_applied){ &a->diff, &a->notes, &a->held,
+							     &a->hand },
+				       error);
 	if (!a->cli->quiet)
 		tell_text(a);
 	return 0;
 }
 
-static int dry_run(const struct ps_cli *cli, const struct applying *a, struct ps_error *error)
+static int dry_run(const struct ps_cli *cli, struct applying *a, struct ps_error *error)
 {
 	struct ps_ruleset present;
 	int ret = ps_instance_rules(&cli->netns, &present, error);
@@ -183,23 +292,93 @@ static int dry_run(const struct ps_cli *cli, const struct applying *a, struct ps
 	/* What is not loaded has no rules. */
 	if (ret && ret != -ESRCH)
 		return ret;
-	ret = 0;
 	if (!cli->config.file_count && !cli->json && !cli->quiet)
 		tell_no_files();
-	else if (cli->json)
-		ret = ps_json_differences(&present, &a->rules, error);
-	else if (!cli->quiet)
-		ps_text_differences(&present, &a->rules);
+	ret = cli->config.file_count ? choose_rules(a, &present, error) : 0;
+	if (!ret && cli->json)
+		ret = ps_json_differences(&present, cli->config.file_count ? &a->rules : &present,
+					  &a->hand, error);
+	else if (!ret && !cli->quiet && cli->config.file_count)
+		ps_text_differences(&present, &a->rules, &a->hand);
 	ps_ruleset_clear(&present);
 	return ret;
+}
+
+/* Some words of a list, as far as there is room. */
+struct words {
+	char text[280];
+	bool cut;
+};
+
+static void add_word(struct words *w, const char *word)
+{
+	size_t used = strlen(w->text);
+
+	if (used + strlen(word) + 8 < sizeof(w->text))
+		snprintf(w->text + used, sizeof(w->text) - used, "%s%s", used ? " " : "", word);
+	else if (!w->cut)
+		snprintf(w->text + used, sizeof(w->text) - used, " ...");
+	w->cut |= used + strlen(word) + 8 >= sizeof(w->text);
+}
+
+/* Only sections without a mistake are in force: what is missing? */
+static int fail_part(const struct applying *a, const struct ps_ruleset *rules,
+		     struct ps_error *error)
+{
+	const struct ps_config *config = &a->cli->config;
+	struct words sections = {}, refused = {};
+	char text[PS_RULE_TEXT];
+	size_t blocks = 0;
+
+	for (size_t i = 0; i < config->section_count; i++) {
+		if (!config->broken[config->sections[i].place.section - 1])
+			continue;
+		snprintf(text, sizeof(text), "[%s]", config->sections[i].name);
+		add_word(&sections, text);
+	}
+	for (size_t i = 0; i < rules->count; i++) {
+		if (!ps_rule_is_block(&rules->rules[i]))
+			continue;
+		ps_rule_format(&rules->rules[i], text);
+		add_word(&refused, text);
+		blocks++;
+	}
+	return ps_fail(error, status_of(config), EINVAL,
+		       "%zu rule%s in force, but what has a mistake is missing%s%s%s%s; correct it "
+		       "and run 'portsteer apply'",
+		       rules->count - blocks, rules->count - blocks == 1 ? " is" : "s are",
+		       *sections.text ? ": " : "", sections.text,
+		       blocks ? ", connections are refused to " : "", refused.text);
+}
+
+/* Apply what has been read. `part`: a copy of it, if it is only a part. */
+static int apply(struct applying *a, const struct ps_ruleset *part, struct ps_error *error)
+{
+	const struct ps_cli *cli = a->cli;
+	/* No rules need no instance. */
+	int ret = ps_instance_edit(&cli->netns, a->rules.count > 0, exchange, a, error);
+
+	if (ret == -ESRCH && !a->rules.count)
+		ret = 0;
+	if (ret)
+		return ret;
+	read_notes(a);
+	/* Under --json there is no second object. */
+	if (!cli->config.partial || !cli->json)
+		ret = tell(a, error);
+	return !ret && cli->config.partial ? fail_part(a, part, error) : ret;
 }
 
 int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 {
 	__attribute__((cleanup(clear))) struct applying a = { .cli = cli };
-	int ret = read_config(cli, &a.rules, error);
+	__attribute__((cleanup(ps_ruleset_clear))) struct ps_ruleset part = {};
+	int ret;
 
-	if (ret)
+	cli->config.keep_going = cli->values.of[PS_OPT_KEEP_GOING] &&
+				 !cli->values.of[PS_OPT_DRY_RUN];
+	ret = read_config(cli, &a.rules, error);
+	if (ret && !cli->config.partial)
 		return ret;
 	if (cli->values.of[PS_OPT_DRY_RUN])
 		return dry_run(cli, &a, error);
@@ -209,14 +388,9 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 			tell_no_files();
 		return cli->json ? tell(&a, error) : 0;
 	}
-	/* No rules need no instance. */
-	ret = ps_instance_edit(&cli->netns, a.rules.count > 0, exchange, &a, error);
-	if (ret == -ESRCH && !a.rules.count)
-		ret = 0;
-	if (ret)
-		return ret;
-	read_notes(&a);
-	return tell(&a, error);
+	if (cli->config.partial && ps_ruleset_copy(&a.rules, &part))
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	return apply(&a, &part, error);
 }
 
 /* A user's name, if it is that user's alone: else the number is saved. */

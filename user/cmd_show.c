@@ -78,6 +78,8 @@ int ps_cmd_status(struct ps_cli *cli, struct ps_error *error)
 	struct ps_host_info info;
 	int ret = ps_host_info_read(&cli->netns, &info, error);
 
+	if (!ret)
+		ret = ps_instances_name(&cli->netns, &info, error);
 	if (!ret && cli->json)
 		ret = ps_json_status(&info, error);
 	else if (!ret && !cli->quiet)

@@ -57,6 +57,7 @@ struct value {
 /* The section in hand. */
 struct section {
 	bool open, faulty;
+	uint32_t number; /* of all that have begun */
 	bool garbled; /* has lines that were not understood: what is missing may be in them */
 	char name[PS_CONFIG_NAME + 1];
 	uint32_t line;
@@ -92,6 +93,10 @@ void ps_config_clear(struct ps_config *config)
 		free(config->sections[i].name);
 	free(config->sections);
 	free(config->mistakes);
+	free(config->broken);
+	for (size_t i = 0; i < config->front_count; i++)
+		ps_rule_clear(&config->fronts[i].rule);
+	free(config->fronts);
 	*config = (struct ps_config){};
 }
 
@@ -132,10 +137,16 @@ static void name_keys(char *message)
 	char *from = message, *to = message;
 
 	while (*from) {
-		for (size_t i = 0; i < KEYS && from[0] == '-' && from[1] == '-'; i++) {
-			if (!strncmp(from + 2, ps_config_keys[i].name,
-				     strlen(ps_config_keys[i].name)))
-				from += 2;
+		size_t length = strncmp(from, "--", 2) ?
+					0 :
+					strspn(from + 2, "abcdefghijklmnopqrstuvwxyz-");
+
+		for (size_t i = 0; i < KEYS && length; i++) {
+			if (length != strlen(ps_config_keys[i].name) ||
+			    strncmp(from + 2, ps_config_keys[i].name, length))
+				continue;
+			from += 2;
+			break;
 		}
 		*to++ = *from++;
 	}
@@ -146,6 +157,8 @@ int ps_config_mistake(struct ps_config *config, struct ps_place place, const str
 {
 	struct ps_mistake *grown;
 
+	if (place.section)
+		config->broken[place.section - 1] = 1;
 	if (config->mistake_count == PS_CONFIG_MISTAKES) {
 		config->more = true;
 		return 0;
@@ -159,9 +172,20 @@ int ps_config_mistake(struct ps_config *config, struct ps_place place, const str
 	return 0;
 }
 
+static struct ps_place place_of(const struct parser *p, uint32_t line)
+{
+	return (struct ps_place){ p->file, line, p->section.open ? p->section.number : 0 };
+}
+
+/* After a hundred mistakes the reading ends, but not if it is to keep going. */
+static bool is_over(const struct parser *p)
+{
+	return p->ret || (p->config->more && !p->config->keep_going);
+}
+
 static void note(struct parser *p, uint32_t line, const struct ps_error *error)
 {
-	int ret = ps_config_mistake(p->config, (struct ps_place){ p->file, line }, error);
+	int ret = ps_config_mistake(p->config, place_of(p, line), error);
 
 	p->section.faulty = true;
 	if (ret)
@@ -261,6 +285,21 @@ static void check_value(struct parser *p, enum key key, const char *text)
 		note(p, p->line, &error);
 }
 
+/* Does the text go on with what looks like a comment? */
+static bool has_comment(struct parser *p, const char *text)
+{
+	for (const char *c = text; *c; c++) {
+		if ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ' || c[-1] == '\t')) {
+			mistake(p, p->line,
+				"'%.60s' is no comment behind a value; give it a line of its own, or put "
+				"all of the value in quotes if it belongs to it",
+				c);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void set_value(struct parser *p, enum key key, const char *value)
 {
 	struct value *of = &p->section.of[key];
@@ -271,9 +310,11 @@ static void set_value(struct parser *p, enum key key, const char *value)
 		p->ret = -ENOMEM;
 		return;
 	}
-	text = unquote(p, of->text);
-	if (!text)
+	text = *value != '"' && has_comment(p, value) ? NULL : unquote(p, of->text);
+	if (!text) {
+		*of->text = '\0';
 		return;
+	}
 	if (!*text)
 		mistake(p, p->line, "%s has no value; give %s, or leave the key out",
 			ps_config_keys[key].name, ps_config_keys[key].value);
@@ -291,6 +332,12 @@ static void add_words(struct parser *p, bool grant, const char *value)
 	while (*(value += strspn(value, " \t"))) {
 		size_t length = strcspn(value, " \t");
 
+		if (*value == '#' || *value == ';') {
+			mistake(p, p->line,
+				"'%.60s' is no comment behind a value; give it a line of its own",
+				value);
+			return;
+		}
 		if (grow((void **)&s->words, &s->word_room, s->word_count, sizeof(*s->words)))
 			p->ret = -ENOMEM;
 		while (!p->ret && s->room < s->used + length + 1)
@@ -381,7 +428,7 @@ static void judge_rule(struct parser *p, uint32_t line)
 		ps_rule_clear(rule);
 		c->list.count--;
 	} else {
-		c->places[c->list.count - 1] = (struct ps_place){ p->file, line };
+		c->places[c->list.count - 1] = place_of(p, line);
 	}
 }
 
@@ -399,7 +446,7 @@ static void add_rules(struct parser *p)
 		p->ret = ret;
 	else if (ret)
 		note(p, s->line, &error);
-	for (size_t i = 0; i < s->word_count && !ret && !p->ret && !p->config->more; i++) {
+	for (size_t i = 0; i < s->word_count && !ret && !is_over(p); i++) {
 		const struct word *word = &s->words[i];
 		const char *text = s->bytes + word->at;
 		int bad;
@@ -419,12 +466,34 @@ static void add_rules(struct parser *p)
 	}
 }
 
+/* A section with a mistake: keep what its words name in front, as far as that can be read. */
+static void keep_fronts(struct parser *p)
+{
+	struct section *s = &p->section;
+	const char *from = s->of[KEY_FROM].text;
+	char *path = NULL;
+	struct ps_rule rule;
+	bool vague = false;
+
+	if (from && p->config->list.resolver->scope(from, &path, NULL))
+		vague = true;
+	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
+		if (ps_rule_parse_front(s->bytes + s->words[i].at, &rule))
+			continue;
+		rule.scope = path;
+		p->ret = ps_config_front(p->config, &rule, place_of(p, s->words[i].line), vague);
+	}
+	free(path);
+}
+
 static void finish_section(struct parser *p)
 {
 	if (p->section.open && !p->ret) {
 		if (*p->section.name)
 			check_section(p);
 		add_rules(p);
+		if (p->section.faulty && p->config->keep_going)
+			keep_fronts(p);
 	}
 	end_of(&p->section);
 }
@@ -440,7 +509,18 @@ static void note_section(struct parser *p)
 		p->ret = -ENOMEM;
 		return;
 	}
-	c->sections[c->section_count++] = (struct ps_config_section){ name, { p->file, p->line } };
+	c->sections[c->section_count++] = (struct ps_config_section){ name, place_of(p, p->line) };
+}
+
+static int number_section(struct parser *p)
+{
+	struct ps_config *c = p->config;
+
+	if (grow((void **)&c->broken, &c->broken_room, c->begun, 1))
+		return -ENOMEM;
+	c->broken[c->begun++] = 0;
+	p->section.number = (uint32_t)c->begun;
+	return 0;
 }
 
 /* "[web]": is it one? */
@@ -451,6 +531,10 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 
 	finish_section(p);
 	p->after_key = false;
+	if (!p->ret)
+		p->ret = number_section(p);
+	if (p->ret)
+		return false;
 	p->section.open = true;
 	p->section.line = p->line;
 	if (!end || end + 1 != line + length)
@@ -567,7 +651,7 @@ static char *next_line(char *to, int size, void *stream)
 	struct parser *p = stream;
 	size_t length;
 
-	if (p->text == p->end || p->ret || p->config->more)
+	if (p->text == p->end || is_over(p))
 		return NULL;
 	length = take_line(p, to, (size_t)size - 2);
 	if (!judge(p, to, length) || p->ret)
@@ -684,7 +768,7 @@ int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, s
 
 /* --- all of it */
 
-static int compare_places(const struct ps_place *a, const struct ps_place *b)
+int ps_place_compare(const struct ps_place *a, const struct ps_place *b)
 {
 	if (a->file != b->file)
 		return a->file < b->file ? -1 : 1;
@@ -696,7 +780,7 @@ static int compare_sections(const void *left, const void *right)
 	const struct ps_config_section *a = left, *b = right;
 	int order = strcmp(a->name, b->name);
 
-	return order ? order : compare_places(&a->place, &b->place);
+	return order ? order : ps_place_compare(&a->place, &b->place);
 }
 
 /* Those of one line stay in the order in which they were found. There are not many. */
@@ -706,7 +790,7 @@ static void sort_mistakes(struct ps_mistake *mistakes, size_t count)
 		struct ps_mistake one = mistakes[i];
 		size_t at = i;
 
-		while (at && compare_places(&mistakes[at - 1].place, &one.place) > 0)
+		while (at && ps_place_compare(&mistakes[at - 1].place, &one.place) > 0)
 			at--;
 		memmove(&mistakes[at + 1], &mistakes[at], (i - at) * sizeof(one));
 		mistakes[at] = one;
@@ -746,8 +830,11 @@ static int find_twins(struct ps_config *config)
 	return ret;
 }
 
-static void drop_rule(struct ps_config *config, size_t index)
+static int drop_rule(struct ps_config *config, size_t index)
 {
+	int ret = config->keep_going ? ps_config_front(config, &config->list.rules[index],
+						       config->places[index], false) :
+				       0;
 	size_t after = config->list.count-- - index - 1;
 
 	ps_rule_clear(&config->list.rules[index]);
@@ -755,6 +842,7 @@ static void drop_rule(struct ps_config *config, size_t index)
 		after * sizeof(*config->list.rules));
 	memmove(&config->places[index], &config->places[index + 1],
 		after * sizeof(*config->places));
+	return ret;
 }
 
 /* A conflict is the mistake of the rule that is written later. */
@@ -766,7 +854,7 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 	size_t later = clash.one, first = clash.other;
 
 	if (first != SIZE_MAX &&
-	    compare_places(&config->places[later], &config->places[first]) < 0) {
+	    ps_place_compare(&config->places[later], &config->places[first]) < 0) {
 		later = clash.other;
 		first = clash.one;
 	}
@@ -778,7 +866,7 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
 			"rule %s is there already, at %s; delete one of them", text, other);
 	else
-		snprintf(full.message, sizeof(full.message), "%.550s (rule %s is at %s)",
+		snprintf(full.message, sizeof(full.message), "%.560s (rule %s is at %s)",
 			 error->message, text, other);
 	return ps_config_mistake(config, config->places[later], &full);
 }
@@ -791,21 +879,42 @@ static int find_clashes(struct ps_config *config)
 	struct ps_rule_list *list = &config->list;
 	struct ps_clash clash;
 	struct ps_error error;
+	size_t clashes = 0;
 	int ret;
 
-	while (!config->more) {
+	for (; clashes < PS_CONFIG_MISTAKES && (!config->more || config->keep_going); clashes++) {
 		ret = ps_conflicts_check(&none, list->rules, list->count, &clash, &error);
 		if (!ret || ret == -ENOMEM)
 			return ret;
-		if (clash.one == SIZE_MAX)
-			return ps_config_mistake(config, (struct ps_place){ 0, 0 }, &error);
+		if (clash.one == SIZE_MAX) {
+			/* They are too many, whichever it is. */
+			config->hopeless = true;
+			return ps_config_mistake(config, (struct ps_place){ 0 }, &error);
+		}
 		ret = note_clash(config, clash, &error);
 		if (ret)
 			return ret;
 		if (clash.other != SIZE_MAX &&
-		    compare_places(&config->places[clash.one], &config->places[clash.other]) < 0)
+		    ps_place_compare(&config->places[clash.one], &config->places[clash.other]) < 0)
 			clash.one = clash.other;
-		drop_rule(config, clash.one);
+		ret = drop_rule(config, clash.one);
+		if (ret)
+			return ret;
+	}
+	config->hopeless = true;
+	return 0;
+}
+
+/* A rule is known by its place, also when it is in force. */
+static int set_origins(struct ps_config *config)
+{
+	for (size_t i = 0; i < config->list.count; i++) {
+		struct ps_origin *origin = &config->list.rules[i].origin;
+
+		origin->line = config->places[i].line;
+		origin->file = strdup(config->files[config->places[i].file]);
+		if (!origin->file)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -816,8 +925,16 @@ int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules)
 
 	if (!ret)
 		ret = find_clashes(config);
+	if (!ret)
+		ret = set_origins(config);
 	if (ret)
 		return ret;
+	if (config->mistake_count && config->keep_going && !config->hopeless) {
+		ret = ps_config_part(config, rules);
+		config->partial = !ret;
+		if (ret == -ENOMEM)
+			return ret;
+	}
 	if (config->mistake_count) {
 		sort_mistakes(config->mistakes, config->mistake_count);
 		return -EINVAL;

@@ -3,8 +3,8 @@
  * The configuration: from the text of its files to a ruleset, and back. Pure: files are
  * read by user/config_files.c, and what names mean is the resolver's to say.
  *
- * Nothing is used of a configuration with a mistake; all of its mistakes are collected,
- * each with its place.
+ * Nothing is used of a configuration with a mistake, unless it is to keep going; all of its
+ * mistakes are collected, each with its place.
  */
 #ifndef PORTSTEER_CONFIG_H
 #define PORTSTEER_CONFIG_H
@@ -26,6 +26,7 @@ extern const size_t ps_config_key_count;
 struct ps_place {
 	uint32_t file; /* index in files */
 	uint32_t line; /* from 1; 0: the file as a whole */
+	uint32_t section; /* of all that have begun, from 1; 0: in none */
 };
 
 struct ps_mistake {
@@ -36,6 +37,13 @@ struct ps_mistake {
 struct ps_config_section {
 	char *name;
 	struct ps_place place;
+};
+
+/* A front side that a section with a mistake names. */
+struct ps_config_front {
+	struct ps_rule rule; /* a block, as it would refuse connections */
+	struct ps_place place;
+	bool vague; /* it is not known for which clients */
 };
 
 /* At most this many mistakes are kept. */
@@ -52,6 +60,13 @@ struct ps_config {
 	struct ps_mistake *mistakes; /* by place, after ps_config_finish */
 	size_t mistake_count;
 	bool more; /* there may be more mistakes than were kept */
+	bool keep_going; /* set by the caller: a section without a mistake counts by itself */
+	unsigned char *broken; /* for each section: it has a mistake */
+	size_t begun, broken_room; /* sections that have begun */
+	struct ps_config_front *fronts; /* what broken sections name; if it is to keep going */
+	size_t front_count, front_room;
+	bool hopeless; /* the rules cannot be told apart: too many, or too many conflicts */
+	bool partial; /* the rules are those of the sections without a mistake, and blocks */
 };
 void ps_config_clear(struct ps_config *config);
 
@@ -67,8 +82,20 @@ int ps_config_mistake(struct ps_config *config, struct ps_place place,
 int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, size_t size);
 
 /* After the last file: see which rules cannot be in force together, and move the rules to
- * *rules. 0; -EINVAL if there are mistakes, which are then in order; -ENOMEM. */
+ * *rules. 0; -EINVAL if there are mistakes, which are then in order; -ENOMEM. If it is to keep
+ * going *rules are those of the sections without a mistake, and blocks for what the others name,
+ * and `partial` is set; but not where that cannot be told, or could not be in force. */
 int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules);
+
+/* For the files behind this header: is it written earlier? */
+int ps_place_compare(const struct ps_place *a, const struct ps_place *b);
+/* Note a front side of a section that has a mistake: 0 or -ENOMEM. `rule` may be no more than
+ * that; what it has is copied. */
+int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
+		    bool vague);
+/* Move the rules of sections without a mistake to *rules, and blocks for the others. 0, -ENOMEM,
+ * or -E2BIG if that could not be in force. */
+int ps_config_part(struct ps_config *config, struct ps_ruleset *rules);
 
 /* "/etc/portsteer/portsteer.conf:3: unknown key ...": the mistake on one line. Text that
  * is too long is cut. */

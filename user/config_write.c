@@ -66,10 +66,13 @@ static bool is_plain(const char *text)
 {
 	if (*text == ' ' || *text == '"' || !*text || text[strlen(text) - 1] == ' ')
 		return false;
-	for (size_t length; *text; text += length) {
-		length = ps_printable_length(text);
-		if (!length)
+	for (const char *c = text; *c;) {
+		size_t length = ps_printable_length(c);
+
+		/* It would look like a comment. */
+		if (!length || ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ')))
 			return false;
+		c += length;
 	}
 	return true;
 }
@@ -180,20 +183,36 @@ static void write_sections(FILE *out, const struct ps_rule *const *rules, size_t
 	}
 }
 
+/* There is no section for it: the one that was meant has a mistake. */
+static void write_block(FILE *out, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT], file[4 * 1024];
+
+	ps_rule_format(rule, text);
+	ps_printable(rule->origin.file ? rule->origin.file : "", file, sizeof(file));
+	fprintf(out, "# Refused, as its section has a mistake: %s (%s:%" PRIu32 ")\n", text, file,
+		rule->origin.line);
+}
+
 int ps_config_write(const struct ps_ruleset *rules, ps_user_fn *user, char **text, size_t *size)
 {
 	_cleanup_free_ const struct ps_rule **sorted = calloc(rules->count + 1, sizeof(*sorted));
 	char *written = NULL;
 	FILE *out = sorted ? open_memstream(&written, size) : NULL;
+	size_t count = 0;
 	bool bad;
 
 	if (!out)
 		return -ENOMEM;
-	for (size_t i = 0; i < rules->count; i++)
-		sorted[i] = &rules->rules[i];
-	qsort(sorted, rules->count, sizeof(*sorted), compare_rules);
 	fputs("# Written by 'portsteer save'; see portsteer.conf(5).\n", out);
-	write_sections(out, sorted, rules->count, user);
+	for (size_t i = 0; i < rules->count; i++) {
+		if (ps_rule_is_block(&rules->rules[i]))
+			write_block(out, &rules->rules[i]);
+		else
+			sorted[count++] = &rules->rules[i];
+	}
+	qsort(sorted, count, sizeof(*sorted), compare_rules);
+	write_sections(out, sorted, count, user);
 	bad = ferror(out);
 	if (fclose(out) || bad || *size > PS_CONFIG_SIZE) {
 		bad = *size > PS_CONFIG_SIZE;

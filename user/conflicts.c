@@ -30,6 +30,9 @@ static int check_owner(const struct ps_rule *rule, const char *text, struct ps_e
 	const struct ps_owner_spec *owner = &rule->owner;
 	uint32_t known = PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY;
 
+	if (owner->flags == PS_OWNER_NOBODY && rule->proto == IPPROTO_TCP &&
+	    rule->target == rule->front)
+		return 0;
 	if (!owner->flags)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %s has no owner; give --user, --cgroup or --any-user", text);
@@ -96,7 +99,7 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 			       "rule %s: a client of IPv%u cannot be sent to an address of IPv%u; "
 			       "give both of one family",
 			       text, rule->prefix.family, rule->to.family);
-	if (!rule->to.family && rule->front == rule->target)
+	if (!rule->to.family && rule->front == rule->target && !ps_rule_is_block(rule))
 		return ps_fail(error, PS_EXIT_FAILED, ELOOP,
 			       "rule %s makes a loop: its target port %u is its own front port; choose "
 			       "another target port, or give the target an address",
@@ -179,14 +182,16 @@ static int compare_match(const void *left, const void *right)
 static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const struct ps_rule *b)
 {
 	bool a_is_old = index_of(m, a) == SIZE_MAX;
-	char one[PS_RULE_TEXT], other[PS_RULE_TEXT];
+	char one[PS_RULE_WHOLE], other[PS_RULE_WHOLE];
 
 	blame(m, a, b);
-	ps_rule_format(a_is_old ? b : a, one);
-	ps_rule_format(a_is_old ? a : b, other);
-	if (ps_rule_equal(a, b))
+	if (ps_rule_equal(a, b)) {
+		ps_rule_format(a, one);
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 			       "rule %s is there already; see 'portsteer list'", one);
+	}
+	ps_rule_describe(a_is_old ? b : a, one);
+	ps_rule_describe(a_is_old ? a : b, other);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
 		       "rule %s overlaps rule %s: both answer for the same address and port; delete "
 		       "one or change its ports",
@@ -215,7 +220,8 @@ static int check_overlaps(const struct merged *m)
  * scope that lead to each other's ports are a mistake all the same. */
 static bool can_loop(const struct ps_rule *rule, const struct ps_rule *front)
 {
-	if (rule->to.family || ps_rule_is_grant(front) || ps_rule_is_grant(rule))
+	if (rule->to.family || ps_rule_is_grant(front) || ps_rule_is_grant(rule) ||
+	    ps_rule_is_block(front))
 		return false;
 	if (front->mode != PS_MODE_CONNECT)
 		return true;
@@ -228,6 +234,12 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 
 	blame(m, rule, NULL);
 	ps_rule_format(rule, text);
+	if (rule->front == rule->target)
+		return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
+			       "rule %s makes a loop: its target port is its own front port; to let "
+			       "the owner bind port %u as it is, use 'portsteer allow' (in files: the "
+			       "key allow), or choose another target port",
+			       text, rule->front);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
 		    !can_loop(rule, m->rules[i]) || m->rules[i]->front > port ||
@@ -286,6 +298,9 @@ static unsigned char *fronts_of(unsigned char *fronts, uint8_t proto)
 
 static void mark_front(unsigned char *fronts, const struct ps_rule *rule)
 {
+	/* What is refused leads nowhere. */
+	if (ps_rule_is_block(rule))
+		return;
 	memset(fronts_of(fronts, rule->proto) + rule->front, 1,
 	       (size_t)(rule->front_last - rule->front) + 1);
 }
@@ -294,7 +309,7 @@ static int check_targets(const struct merged *m, unsigned char *fronts, const st
 {
 	const unsigned char *of = fronts_of(fronts, rule->proto), *found;
 
-	if (ps_rule_is_grant(rule) || rule->to.family)
+	if (ps_rule_is_grant(rule) || rule->to.family || ps_rule_is_block(rule))
 		return 0;
 	found = memchr(of + rule->target, 1, (size_t)(rule->front_last - rule->front) + 1);
 	return found ? refuse_loop(m, rule, (uint16_t)(found - of)) : 0;
@@ -547,7 +562,7 @@ static int check_modes(const struct merged *m, const struct bind_ports *ports)
 		used[ports->items[i].port] = 1;
 	for (size_t i = 0; i < m->count; i++) {
 		const struct ps_rule *rule = m->rules[i];
-		uint32_t ports_of = ps_rule_has_targets(rule) ?
+		uint32_t ports_of = ps_rule_has_targets(rule) && !ps_rule_is_block(rule) ?
 					    (uint32_t)(rule->front_last - rule->front) + 1 :
 					    0;
 

@@ -94,10 +94,7 @@ int ps_cmd_help(struct ps_cli *cli, struct ps_error *error)
 	} else {
 		command = ps_command_find(cli->args[0]);
 		if (!command || cli->arg_count > 1)
-			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "no help for '%.100s': there is no such command; see 'portsteer "
-				       "help'",
-				       cli->args[cli->arg_count - 1]);
+			return ps_command_unknown(cli->args[cli->arg_count - 1], error);
 		ps_help_command(command);
 	}
 	return 0;

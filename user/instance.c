@@ -591,7 +591,7 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 		ret = ps_services_refuse(&before.rules, &rules, error);
 	if (!ret) {
 		diff = ps_ruleset_diff(&before.rules, &rules);
-		*replaced = diff.added || diff.removed || diff.changed;
+		*replaced = diff.added || diff.removed || diff.changed || diff.moved;
 		if (*replaced)
 			ret = replace(&w->host, &tables, netns, &rules, &before, error);
 		else

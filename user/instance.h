@@ -78,6 +78,7 @@ struct ps_instance_info {
 	uint32_t generation;
 	size_t rules; /* as saved */
 	uint32_t netns_inode; /* 0: the namespace is gone, the next change cleans up */
+	char label[256]; /* how to call it, set by ps_instances_name; "": unknown */
 };
 struct ps_host_info {
 	bool loaded; /* the shared programs are there */

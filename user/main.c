@@ -58,9 +58,11 @@ static const char del_details[] =
 	"  portsteer del 80 --from machine.slice/pod-a.scope\n";
 static const char apply_details[] =
 	"The configuration is read from portsteer/portsteer.conf and portsteer/portsteer.conf.d in\n"
-	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those in\n"
-	"force at one instant; rules that it does not have are deleted. Unchanged rules keep their\n"
-	"listeners and counters. With any mistake anywhere nothing is changed.\n"
+	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those that\n"
+	"'portsteer apply' made before, at one instant; rules that were added by hand stay, unless\n"
+	"--only is given. Unchanged rules keep their listeners and counters. With any mistake\n"
+	"anywhere nothing is changed. With --keep-going, and no rules in force yet, as at boot, the\n"
+	"sections without a mistake count: TCP ports that the others name refuse connections.\n"
 	"\n"
 	"  portsteer apply\n"
 	"  portsteer apply --dry-run\n"
@@ -97,10 +99,12 @@ const struct ps_command ps_commands[] = {
 	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
-	{ "apply", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN), false, true,
-	  "make the rules those of the configuration", apply_details, ps_cmd_apply },
-	{ "check", "", PS_BIT(PS_OPT_FILE), false, false, "read the configuration, change nothing",
-	  check_details, ps_cmd_check },
+	{ "apply", "",
+	  PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_DRY_RUN) | PS_BIT(PS_OPT_ONLY) |
+		  PS_BIT(PS_OPT_KEEP_GOING) | PS_BIT(PS_OPT_ALLOW_EMPTY),
+	  false, true, "make the rules those of the configuration", apply_details, ps_cmd_apply },
+	{ "check", "", PS_BIT(PS_OPT_FILE) | PS_BIT(PS_OPT_ALLOW_EMPTY), false, false,
+	  "read the configuration, change nothing", check_details, ps_cmd_check },
 	{ "save", "", 0, false, true, "print the rules as a configuration", save_details,
 	  ps_cmd_save },
 	{ "list", "", PS_BIT(PS_OPT_ALL), false, true, "show the rules and who is behind them",
@@ -143,25 +147,6 @@ static int choose_color(struct ps_cli *cli, struct ps_error *error)
 	return 0;
 }
 
-/* The first word that is no option is the command. To find it, the options that
- * take a value must be known: words are read twice, at first with all options of
- * all commands. */
-static const struct ps_command *find_command(char *const *words, size_t count,
-					     struct ps_error *error, int *ret)
-{
-	_cleanup_free_ char **copy = calloc(count + 1, sizeof(*copy));
-	struct ps_values ignored = {};
-	size_t rest = 0;
-
-	if (!copy) {
-		*ret = ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
-		return NULL;
-	}
-	memcpy(copy, words, count * sizeof(*copy));
-	*ret = ps_options_parse(copy, count, PS_BIT(PS_OPTIONS) - 1, &ignored, &rest, error);
-	return !*ret && rest ? ps_command_find(copy[0]) : NULL;
-}
-
 /* Is there --json, wherever? For errors, which come before all words are read. */
 static bool asks_for_json(char *const *words, size_t count)
 {
@@ -177,12 +162,14 @@ static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *err
 	uint32_t allowed = PS_BIT(PS_OPT_GLOBALS) - 1;
 	size_t count = argc > 1 ? (size_t)argc - 1 : 0, rest = 0;
 	char **words = argv + 1;
-	int wrong, ret;
+	size_t first = ps_options_skip(words, count);
+	int ret;
 
-	cli->command = find_command(words, count, error, &wrong);
+	/* Its options are judged only when it is known. */
 	cli->json = asks_for_json(words, count);
-	if (wrong)
-		return wrong;
+	cli->command = first < count ? ps_command_find(words[first]) : NULL;
+	if (first < count && !cli->command)
+		return ps_command_unknown(words[first], error);
 	allowed |= cli->command ? cli->command->options : 0;
 	ret = ps_options_parse(words, count, allowed, &cli->values, &rest, error);
 	cli->quiet = cli->values.of[PS_OPT_QUIET];
@@ -190,10 +177,6 @@ static int parse(struct ps_cli *cli, int argc, char **argv, struct ps_error *err
 	if (ret)
 		return ret;
 	cli->json = cli->values.of[PS_OPT_JSON];
-	if (rest && !cli->command)
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown command '%.100s'; see 'portsteer help' for those there are",
-			       words[0]);
 	cli->args = words + (rest ? 1 : 0);
 	cli->arg_count = rest ? rest - 1 : 0;
 	return choose_color(cli, error);
@@ -204,6 +187,12 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 	if (!cli->command)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "no command is given; see 'portsteer help'");
+	if (cli->arg_count && !cli->command->takes_args &&
+	    cli->command->options & PS_BIT(PS_OPT_FILE))
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "'portsteer %s' takes no '%.100s'; to read a file, say 'portsteer %s "
+			       "--file %.100s'",
+			       cli->command->name, cli->args[0], cli->command->name, cli->args[0]);
 	if (cli->arg_count && !cli->command->takes_args)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "'portsteer %s' takes no '%.100s'; leave it out", cli->command->name,
@@ -281,7 +270,7 @@ static void tell_error(const struct ps_cli *cli, const struct ps_error *error)
 	if (config->more)
 		fputs("portsteer: there are more mistakes than these; correct them first\n",
 		      stderr);
-	if (!config->mistake_count)
+	if (!config->mistake_count || config->keep_going)
 		fprintf(stderr, "portsteer: %s\n", error->message);
 	if (cli->json && !cli->told)
 		ps_json_error(error, config);
@@ -291,8 +280,10 @@ int main(int argc, char **argv)
 {
 	struct ps_cli cli = { .netns = PS_NETNS_NONE };
 	struct ps_error error = { .status = PS_EXIT_FAILED, .message = "it failed" };
-	int ret = run(&cli, argc, argv, &error);
+	int ret;
 
+	ps_rule_user_name = ps_user_name;
+	ret = run(&cli, argc, argv, &error);
 	ps_netns_close(&cli.netns);
 	if (!ret && (fflush(stdout) || ferror(stdout)))
 		ret = ps_fail(&error, PS_EXIT_FAILED, EIO,

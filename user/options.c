@@ -25,6 +25,10 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 			  "how the rule works (TCP: steer, UDP: bind, with --from: connect)" },
 	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read this file (-: standard input)" },
 	[PS_OPT_DRY_RUN] = { "dry-run", 0, NULL, "only show what would change" },
+	[PS_OPT_ONLY] = { "only", 0, NULL, "delete rules that were added by hand, too" },
+	[PS_OPT_KEEP_GOING] = { "keep-going", 0, NULL,
+				"without rules in force: do without sections that have a mistake" },
+	[PS_OPT_ALLOW_EMPTY] = { "allow-empty", 0, NULL, "a file without sections is no mistake" },
 	[PS_OPT_ALL] = { "all", 0, NULL, "the instances of all network namespaces" },
 	[PS_OPT_TABLE] = { "table", 0, NULL, "list all commands and options for programs" },
 };
@@ -111,6 +115,39 @@ static int take_letters(struct parser *p, const char *word)
 			break;
 	}
 	return ret;
+}
+
+/* Is the word after this option its value? */
+static bool takes_next(const char *word)
+{
+	int id;
+
+	if (word[1] == '-')
+		id = find_long(word + 2, strlen(word + 2));
+	else
+		id = find_letter(word[strlen(word) - 1]);
+	/* "-fFILE" has it already. */
+	for (const char *c = word + 1; word[1] != '-' && c[0] && c[1]; c++) {
+		int before = find_letter(*c);
+
+		if (before >= 0 && ps_options[before].arg)
+			return false;
+	}
+	return id >= 0 && ps_options[id].arg;
+}
+
+size_t ps_options_skip(char *const *words, size_t count)
+{
+	size_t at = 0;
+
+	for (; at < count; at++) {
+		if (!strcmp(words[at], "--"))
+			return at + 1;
+		if (words[at][0] != '-' || !words[at][1])
+			return at;
+		at += takes_next(words[at]);
+	}
+	return count;
 }
 
 int ps_options_parse(char **words, size_t count, uint32_t allowed, struct ps_values *values,

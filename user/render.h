@@ -47,13 +47,23 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error);
 /* What `check` found. */
 int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rules,
 		    struct ps_error *error);
-/* What `apply` did. `held`: as of ps_json_removed. */
-int ps_json_applied(const struct ps_diff *diff, const struct ps_notes *notes,
-		    const struct ps_sockets *held, struct ps_error *error);
-/* The rules in force, and what they would become. */
-void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after);
+/* What `apply` did. */
+struct ps_applied {
+	const struct ps_diff *diff;
+	const struct ps_notes *notes;
+	const struct ps_sockets *held; /* as of ps_json_removed */
+	const struct ps_ruleset *hand; /* rules that stay, though it did not make them */
+};
+int ps_json_applied(const struct ps_applied *applied, struct ps_error *error);
+/* The rules in force, and what they would become; `hand` as above. */
+void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
+			 const struct ps_ruleset *hand);
 int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
-			struct ps_error *error);
+			const struct ps_ruleset *hand, struct ps_error *error);
+
+/* "/etc/portsteer/portsteer.conf:2", "hand" */
+enum { PS_ORIGIN_TEXT = 4096 };
+void ps_origin_text(const struct ps_origin *origin, char text[PS_ORIGIN_TEXT]);
 /* The text that `save` has written. */
 int ps_json_saved(const char *config, struct ps_error *error);
 /* With the mistakes of a configuration, if it has any. */

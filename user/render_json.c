@@ -173,6 +173,19 @@ static void put_to(struct json_object *object, const struct ps_rule *rule)
 	put_text(object, "to", to->family ? text : NULL);
 }
 
+/* The file and line that a rule was made of; null: it was added by hand. */
+static struct json_object *origin_json(const struct ps_origin *origin)
+{
+	struct json_object *object;
+
+	if (!origin->file)
+		return NULL;
+	object = json_object_new_object();
+	put_text(object, "file", origin->file);
+	put_number(object, "line", origin->line);
+	return object;
+}
+
 /* A rule as it was given. */
 static struct json_object *given_json(const struct ps_rule *rule)
 {
@@ -190,6 +203,7 @@ static struct json_object *given_json(const struct ps_rule *rule)
 	put(object, "target", range_json(rule->target, ps_rule_target_last(rule)));
 	put_text(object, "mode", ps_mode_name(rule->mode));
 	put(object, "grant", json_object_new_boolean(ps_rule_is_grant(rule)));
+	put(object, "blocked", json_object_new_boolean(ps_rule_is_block(rule)));
 	put_text(object, "from", rule->scope);
 	put_to(object, rule);
 	put_text(object, "on_miss",
@@ -198,6 +212,7 @@ static struct json_object *given_json(const struct ps_rule *rule)
 			 ps_on_miss_name(rule->on_miss));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
+	put(object, "origin", origin_json(&rule->origin));
 	return object;
 }
 
@@ -328,6 +343,7 @@ static struct json_object *instance_json(const struct ps_instance_info *instance
 	struct json_object *object = json_object_new_object();
 
 	put_number(object, "cookie", instance->cookie);
+	put_text(object, "name", *instance->label ? instance->label : NULL);
 	put_number(object, "generation", instance->generation);
 	put_number(object, "rules", instance->rules);
 	put_number(object, "netns_inode", instance->netns_inode);
@@ -497,14 +513,27 @@ static void put_counts(struct json_object *object, const struct ps_diff *diff)
 	put_number(object, "unchanged", diff->same);
 }
 
-int ps_json_applied(const struct ps_diff *diff, const struct ps_notes *notes,
-		    const struct ps_sockets *held, struct ps_error *error)
+/* The texts of rules. */
+static struct json_object *texts_json(const struct ps_ruleset *rules)
+{
+	struct json_object *array = json_object_new_array();
+	char text[PS_RULE_TEXT];
+
+	for (size_t i = 0; i < rules->count; i++) {
+		ps_rule_format(&rules->rules[i], text);
+		json_object_array_add(array, json_object_new_string(text));
+	}
+	return array;
+}
+
+int ps_json_applied(const struct ps_applied *applied, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
 
-	put_counts(object, diff);
-	put(object, "notes", notes_json(notes));
-	put(object, "held", held_json(held));
+	put_counts(object, applied->diff);
+	put(object, "by_hand", texts_json(applied->hand));
+	put(object, "notes", notes_json(applied->notes));
+	put(object, "held", held_json(applied->held));
 	return print(object, error);
 }
 
@@ -522,7 +551,7 @@ static void add_difference(const struct ps_rule *before, const struct ps_rule *a
 }
 
 int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
-			struct ps_error *error)
+			const struct ps_ruleset *hand, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
 	struct ps_diff diff = ps_ruleset_diff(before, after);
@@ -530,6 +559,7 @@ int ps_json_differences(const struct ps_ruleset *before, const struct ps_ruleset
 	put_counts(object, &diff);
 	ps_ruleset_compare(before, after, add_difference, array);
 	put(object, "differences", array);
+	put(object, "by_hand", texts_json(hand));
 	return print(object, error);
 }
 

@@ -19,8 +19,8 @@ void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 {
 	char user[256], cgroup[PS_OWNER_TEXT - 300];
 
-	if (owner->flags & PS_OWNER_ANY) {
-		strcpy(text, "any user");
+	if (owner->flags & (PS_OWNER_ANY | PS_OWNER_NOBODY)) {
+		strcpy(text, owner->flags & PS_OWNER_ANY ? "any user" : "nobody");
 		return;
 	}
 	text[0] = '\0';
@@ -58,9 +58,20 @@ void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT])
 	}
 }
 
+void ps_origin_text(const struct ps_origin *origin, char text[PS_ORIGIN_TEXT])
+{
+	char file[PS_ORIGIN_TEXT - 16];
+
+	ps_printable(origin->file ? origin->file : "hand", file, sizeof(file));
+	if (origin->file)
+		snprintf(text, PS_ORIGIN_TEXT, "%s:%u", file, origin->line);
+	else
+		strcpy(text, file);
+}
+
 /* Columns that are there only if some rule has something in them. */
 struct extra {
-	bool names, scopes;
+	bool names, scopes, origins;
 };
 
 static struct extra extra_of(const struct ps_ruleset *rules)
@@ -70,6 +81,7 @@ static struct extra extra_of(const struct ps_ruleset *rules)
 	for (size_t i = 0; i < rules->count; i++) {
 		extra.names |= rules->rules[i].name != NULL;
 		extra.scopes |= rules->rules[i].scope != NULL;
+		extra.origins |= rules->rules[i].origin.file != NULL;
 	}
 	return extra;
 }
@@ -86,9 +98,10 @@ static void add_scope(struct ps_table *table, const struct ps_rule *rule)
 static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], name[4 * PS_NAME_MAX + 1];
+	char origin[PS_ORIGIN_TEXT];
 
 	if (!rule) {
-		for (int i = 0; i < 4 + extra.names + extra.scopes; i++)
+		for (int i = 0; i < 4 + extra.names + extra.scopes + extra.origins; i++)
 			ps_table_add(table, "");
 		return;
 	}
@@ -105,6 +118,10 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct 
 	if (extra.names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
+	}
+	if (extra.origins) {
+		ps_origin_text(&rule->origin, origin);
+		ps_table_add(table, origin);
 	}
 }
 
@@ -167,6 +184,11 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 {
 	struct lines lines = { .table = table, .report = report, .rule = rule, .extra = extra };
 
+	if (ps_rule_is_block(rule)) {
+		begin_line(&lines);
+		ps_table_add(table, "refused until its section has no mistake");
+		return;
+	}
 	if (ps_rule_is_fixed(rule)) {
 		begin_line(&lines);
 		ps_table_add(table, "as given, whoever is there");
@@ -188,6 +210,8 @@ void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 	struct extra extra = extra_of(rules);
 	struct ps_table table = {};
 
+	extra.origins |= cli->verbose;
+
 	table.heads[table.columns++] = "RULE";
 	table.heads[table.columns++] = "MODE";
 	if (extra.scopes)
@@ -196,6 +220,8 @@ void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 	table.heads[table.columns++] = "ON MISS";
 	if (extra.names)
 		table.heads[table.columns++] = "NAME";
+	if (extra.origins)
+		table.heads[table.columns++] = "ORIGIN";
 	table.heads[table.columns++] = "LISTENERS";
 	for (size_t i = 0; i < rules->count; i++) {
 		add_rule(&table, &rules->rules[i], extra);
@@ -352,14 +378,17 @@ static void print_anchors(const struct ps_host_info *info)
 static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)
 {
 	struct ps_table table = {
-		.columns = 4,
-		.heads = { "NETNS COOKIE", "INODE", "RULES", "GENERATION" },
-		.right = { true, true, true, true },
+		.columns = 5,
+		.heads = { "NETNS", "COOKIE", "INODE", "RULES", "GENERATION" },
+		.right = { false, true, true, true, true },
 	};
+	char name[4 * sizeof(info->instances->label)];
 
 	for (size_t i = 0; i < info->instance_count; i++) {
 		const struct ps_instance_info *instance = &info->instances[i];
 
+		ps_printable(*instance->label ? instance->label : "unknown", name, sizeof(name));
+		ps_table_add(&table, instance->netns_inode ? name : "gone");
 		ps_table_addf(&table, "%" PRIu64, instance->cookie);
 		if (instance->netns_inode)
 			ps_table_addf(&table, "%u", instance->netns_inode);
@@ -435,13 +464,13 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 }
 
 /* "80:8080/tcp steer, user www-data, refuse, from cgroup /a, name web" */
-static void print_rule(char sign, const struct ps_rule *rule)
+static void print_rule(const char *sign, const struct ps_rule *rule)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], more[4 * PS_CGROUP_PATH];
 
 	ps_rule_format(rule, text);
 	ps_owner_text(&rule->owner, owner);
-	printf("%c %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
+	printf("%s %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
 	if (rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule))
 		printf(", %s", ps_on_miss_name(rule->on_miss));
 	if (rule->scope) {
@@ -458,24 +487,25 @@ static void print_rule(char sign, const struct ps_rule *rule)
 static void print_difference(const struct ps_rule *before, const struct ps_rule *after, void *data)
 {
 	(void)data;
-	if (!before) {
-		print_rule('+', after);
-	} else if (!after) {
-		print_rule('-', before);
-	} else if (!ps_rule_equal(before, after)) {
-		print_rule('~', before);
-		fputs("  now", stdout);
-		print_rule(':', after);
-	}
+	if (before && after && ps_rule_equal(before, after))
+		return;
+	if (before)
+		print_rule(after ? "~ is     " : "- is     ", before);
+	if (after)
+		print_rule(before ? "  will be" : "+ will be", after);
 }
 
-void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after)
+void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
+			 const struct ps_ruleset *hand)
 {
 	struct ps_diff diff = ps_ruleset_diff(before, after);
 
 	ps_ruleset_compare(before, after, print_difference, NULL);
-	printf("would be: %zu added, %zu removed, %zu changed, %zu as before\n", diff.added,
-	       diff.removed, diff.changed, diff.same);
+	for (size_t i = 0; i < hand->count; i++)
+		print_rule("= stays  ", &hand->rules[i]);
+	printf("nothing is changed yet; it would be: %zu added, %zu removed, %zu changed, %zu as "
+	       "before\n",
+	       diff.added, diff.removed, diff.changed, diff.same);
 }
 
 static void add_feature(struct ps_table *table, const struct ps_feature *f)

@@ -210,6 +210,8 @@ const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket 
 {
 	if (rule->mode == PS_MODE_BIND)
 		return bind_reason(rule, socket);
+	if (ps_rule_is_block(rule))
+		return "its section has a mistake";
 	if (is_foreign(rule, socket))
 		return "not the owner's";
 	if (socket->mptcp)

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +227,10 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 	int ret;
 
 	if (!target && !key)
-		return bad(r, "the target port is missing; write PORT:TARGET, as in 80:8080");
+		return bad(r,
+			   "the target port is missing; write PORT:TARGET, as in 80:8080, or use "
+			   "'portsteer allow' (in files: the key allow) to let the owner bind the "
+			   "port as it is");
 	if (target)
 		*target++ = '\0';
 	ret = target ? read_target_address(r, &target) : 0;
@@ -293,6 +297,28 @@ int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error 
 	return 0;
 }
 
+int ps_rule_parse_front(const char *text, struct ps_rule *rule)
+{
+	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
+	char copy[PS_RULE_TEXT], *rest = copy, *proto;
+	int ret;
+
+	if (strlen(text) >= sizeof(copy))
+		return -EINVAL;
+	strcpy(copy, text);
+	ret = read_address(&r, &rest);
+	if (ret)
+		return ret;
+	proto = strchr(rest, '/');
+	if (proto && !strcmp(proto, "/udp"))
+		r.rule.proto = IPPROTO_UDP;
+	rest[strcspn(rest, ":/")] = '\0';
+	ret = read_ports(&r, rest, &r.rule.front, &r.rule.front_last);
+	if (!ret)
+		*rule = r.rule;
+	return ret;
+}
+
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)
 {
 	return parse(text, true, rule, error);
@@ -340,13 +366,62 @@ void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT])
 {
 	size_t used = format_front(rule, text);
 
-	if (rule->target && !ps_rule_is_grant(rule)) {
+	if (rule->target && !ps_rule_is_grant(rule) && !ps_rule_is_block(rule)) {
 		text[used++] = ':';
 		used += format_to(&rule->to, text + used, PS_RULE_TEXT - used);
 		used += format_ports(text + used, PS_RULE_TEXT - used, rule->target,
 				     ps_rule_target_last(rule));
 	}
 	snprintf(text + used, PS_RULE_TEXT - used, "/%s", ps_proto_name(rule->proto));
+}
+
+const char *(*ps_rule_user_name)(uint32_t uid);
+
+/* The text is cut where there is no more room. */
+static void put(char text[PS_RULE_WHOLE], const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void put(char text[PS_RULE_WHOLE], const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + used, PS_RULE_WHOLE - used, format, args);
+	va_end(args);
+}
+
+static void put_owner(char text[PS_RULE_WHOLE], const struct ps_owner_spec *owner)
+{
+	const char *name = owner->flags & PS_OWNER_USER && ps_rule_user_name ?
+				   ps_rule_user_name(owner->uid) :
+				   NULL;
+
+	if (owner->flags & PS_OWNER_ANY)
+		put(text, ", any user");
+	if (owner->flags & PS_OWNER_NOBODY)
+		put(text, ", refused: its section has a mistake");
+	if (name)
+		put(text, ", user %.40s", name);
+	else if (owner->flags & PS_OWNER_USER)
+		put(text, ", user %u", owner->uid);
+	if (owner->flags & PS_OWNER_CGROUP)
+		put(text, ", cgroup %.60s%s", owner->cgroup,
+		    strlen(owner->cgroup) > 60 ? "..." : "");
+}
+
+void ps_rule_describe(const struct ps_rule *rule, char text[PS_RULE_WHOLE])
+{
+	ps_rule_format(rule, text);
+	put(text, " (%s", ps_mode_name(rule->mode));
+	put_owner(text, &rule->owner);
+	if (rule->scope)
+		put(text, ", from cgroup %.60s%s", rule->scope,
+		    strlen(rule->scope) > 60 ? "..." : "");
+	if (rule->name)
+		put(text, ", name %s", rule->name);
+	if (rule->origin.file)
+		put(text, ", at %.80s:%u", rule->origin.file, rule->origin.line);
+	put(text, ")");
 }
 
 static int bad_cgroup(const char *text, struct ps_error *error, const char *why)
@@ -482,6 +557,11 @@ bool ps_rule_is_grant(const struct ps_rule *rule)
 	return rule->mode == PS_MODE_BIND && rule->target == rule->front;
 }
 
+bool ps_rule_is_block(const struct ps_rule *rule)
+{
+	return rule->owner.flags & PS_OWNER_NOBODY;
+}
+
 uint16_t ps_rule_target_last(const struct ps_rule *rule)
 {
 	return (uint16_t)(rule->target + (rule->front_last - rule->front));
@@ -517,6 +597,11 @@ bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)
 	       ps_owner_equal(&a->owner, &b->owner) && text_equal(a->name, b->name);
 }
 
+bool ps_origin_equal(const struct ps_origin *a, const struct ps_origin *b)
+{
+	return text_equal(a->file, b->file) && a->line == b->line;
+}
+
 bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b)
 {
 	return a->proto == b->proto && text_equal(a->scope, b->scope) &&
@@ -548,8 +633,9 @@ int ps_rule_copy(const struct ps_rule *from, struct ps_rule *to)
 	copy.name = from->name ? strdup(from->name) : NULL;
 	copy.owner.cgroup = from->owner.cgroup ? strdup(from->owner.cgroup) : NULL;
 	copy.scope = from->scope ? strdup(from->scope) : NULL;
+	copy.origin.file = from->origin.file ? strdup(from->origin.file) : NULL;
 	if (!copy.name != !from->name || !copy.owner.cgroup != !from->owner.cgroup ||
-	    !copy.scope != !from->scope) {
+	    !copy.scope != !from->scope || !copy.origin.file != !from->origin.file) {
 		ps_rule_clear(&copy);
 		return -ENOMEM;
 	}
@@ -564,5 +650,6 @@ void ps_rule_clear(struct ps_rule *rule)
 	free(rule->name);
 	free(rule->owner.cgroup);
 	free(rule->scope);
-	rule->name = rule->owner.cgroup = rule->scope = NULL;
+	free(rule->origin.file);
+	rule->name = rule->owner.cgroup = rule->scope = rule->origin.file = NULL;
 }

@@ -41,9 +41,17 @@ struct ps_address {
 	uint8_t addr[16];
 };
 
+/* Where a rule is written: `apply` has made it of a line of a file. Without a file (NULL;
+ * else owned) it was added by hand. */
+struct ps_origin {
+	char *file;
+	uint32_t line;
+};
+
 /* A rule. Ports are in host byte order. front..front_last leads to target..
  * target + (front_last - front); in bind mode equal ports are a grant. on_miss has a
- * meaning in steer mode only. */
+ * meaning in steer mode only. The owner nobody (PS_OWNER_NOBODY, with equal ports) makes a
+ * block: what it is for is refused. */
 struct ps_rule {
 	struct ps_prefix prefix;
 	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
@@ -56,6 +64,7 @@ struct ps_rule {
 	char *scope;
 	struct ps_address to; /* connect mode: where to, if that is given */
 	char *name; /* owned; NULL if none */
+	struct ps_origin origin;
 	uint32_t id; /* index of its hit counters; set by ps_plan_build */
 };
 
@@ -68,15 +77,27 @@ int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error
  * targets are its front ports. */
 int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error);
 
+/* The front side alone of a text that may be no rule beyond it: address, ports and protocol.
+ * -EINVAL if not even that can be read. */
+int ps_rule_parse_front(const char *text, struct ps_rule *rule);
+
 /* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
  * (target is then 0). */
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error);
 
 /* The canonical text: "80:8080/tcp", "10.0.0.0/8:1-9:1001-1009/tcp",
- * "[2001:db8::]/32:80:8080/tcp", a grant's "443/tcp"; a host address is without its
+ * "[2001:db8::]/32:80:8080/tcp", a grant's or a block's "443/tcp"; a host address is without its
  * length. */
 enum { PS_RULE_TEXT = 128 };
 void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
+
+/* What is known of the rule, on one line and cut where it is too long: "80:8080/tcp (steer,
+ * user www-data, name web, at /etc/portsteer/portsteer.conf:2)". */
+enum { PS_RULE_WHOLE = 240 };
+void ps_rule_describe(const struct ps_rule *rule, char text[PS_RULE_WHOLE]);
+
+/* How ps_rule_describe names a user; NULL, as it is at first, or a result of NULL: by number. */
+extern const char *(*ps_rule_user_name)(uint32_t uid);
 
 /* Is there no listener to look for: does the rule send clients to a pair as it is given?
  * So for UDP, and with an address. */
@@ -113,8 +134,11 @@ bool ps_prefix_has(const struct ps_prefix *prefix, uint8_t family, const uint8_t
 /* A bind rule that lets its owner bind the front ports as they are? */
 bool ps_rule_is_grant(const struct ps_rule *rule);
 uint16_t ps_rule_target_last(const struct ps_rule *rule);
-/* Same match, target, mode, miss policy, owner and name; the id does not count. */
+/* A rule that refuses connections, instead of one that cannot be read? */
+bool ps_rule_is_block(const struct ps_rule *rule);
+/* Same match, target, mode, miss policy, owner and name; the id and the origin do not count. */
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
+bool ps_origin_equal(const struct ps_origin *a, const struct ps_origin *b);
 /* Same scope or none, address, protocol and an overlap of the front ports. */
 bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b);
 /* Order for output: no scope first, by scope, protocol, front port, longest prefix first,

@@ -28,6 +28,7 @@ static int out_of_memory(struct ps_error *error)
 
 static int find_user(struct ps_rule_list *list, const char *text, struct ps_error *error)
 {
+	uint32_t uid;
 	int ret;
 
 	if (list->user_text && !strcmp(list->user_text, text))
@@ -35,9 +36,11 @@ static int find_user(struct ps_rule_list *list, const char *text, struct ps_erro
 	if (!*text)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "--user is empty; give a user's name or number");
-	ret = list->resolver->user(text, &list->uid, error);
+	/* What a failure leaves must not be taken for the user of before. */
+	ret = list->resolver->user(text, &uid, error);
 	if (ret)
 		return ret;
+	list->uid = uid;
 	free(list->user_text);
 	list->user_text = strdup(text);
 	return list->user_text ? 0 : out_of_memory(error);

@@ -23,6 +23,8 @@ static int grow(struct ps_ruleset *set, size_t more)
 
 	if (capacity <= set->capacity)
 		return 0;
+	if (more == 1)
+		capacity += capacity / 2;
 	rules = reallocarray(set->rules, capacity, sizeof(*set->rules));
 	if (!rules)
 		return -ENOMEM;
@@ -44,6 +46,11 @@ static int append(struct ps_ruleset *set, const struct ps_rule *rules, size_t co
 	while (ret && set->count > before)
 		ps_rule_clear(&set->rules[--set->count]);
 	return ret;
+}
+
+int ps_ruleset_append(struct ps_ruleset *set, const struct ps_rule *rule)
+{
+	return append(set, rule, 1);
 }
 
 int ps_ruleset_copy(const struct ps_ruleset *from, struct ps_ruleset *to)
@@ -210,6 +217,8 @@ static void count_difference(const struct ps_rule *before, const struct ps_rule 
 		diff->same++;
 	else
 		diff->changed++;
+	if (before && after)
+		diff->moved += !ps_origin_equal(&before->origin, &after->origin);
 }
 
 struct ps_diff ps_ruleset_diff(const struct ps_ruleset *from, const struct ps_ruleset *to)

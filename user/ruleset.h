@@ -31,6 +31,10 @@ int ps_ruleset_copy(const struct ps_ruleset *from, struct ps_ruleset *to);
 int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t count,
 		   struct ps_error *error);
 
+/* Append a copy, without checks and without order: ps_ruleset_take is for afterwards. 0 or
+ * -ENOMEM. */
+int ps_ruleset_append(struct ps_ruleset *set, const struct ps_rule *rule);
+
 /* Make a set of rules that may be in force together, in any order: it owns the array, which
  * has been allocated, and its strings. */
 void ps_ruleset_take(struct ps_ruleset *set, struct ps_rule *rules, size_t count);
@@ -61,9 +65,10 @@ void ps_ruleset_compare(const struct ps_ruleset *from, const struct ps_ruleset *
 			ps_difference_fn *fn, void *data);
 
 /* What changed from `from` to `to`: counts of rules that are only in `to`, only in `from`,
- * in both with a difference. */
+ * in both with a difference. Of those that are the same some may have moved: they have another
+ * origin. */
 struct ps_diff {
-	size_t added, removed, changed, same;
+	size_t added, removed, changed, same, moved;
 };
 struct ps_diff ps_ruleset_diff(const struct ps_ruleset *from, const struct ps_ruleset *to);
 

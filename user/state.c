@@ -49,6 +49,7 @@ struct saved_rule {
 	uint32_t scope;
 	uint8_t to_family, reserved2[3];
 	uint8_t to[16];
+	uint32_t origin, line; /* of the file that has it; 0: by hand */
 #ifdef PS_OTHER_LAYOUT
 	uint32_t later;
 #endif
@@ -62,7 +63,7 @@ struct saved_target {
 
 #ifndef PS_OTHER_LAYOUT
 _Static_assert(sizeof(struct saved_header) == 48, "saved form");
-_Static_assert(sizeof(struct saved_rule) == 72, "saved form");
+_Static_assert(sizeof(struct saved_rule) == 80, "saved form");
 #endif
 _Static_assert(sizeof(struct saved_target) == 20, "saved form");
 enum { MAX_RECORD = 4096 };
@@ -75,6 +76,8 @@ struct strings {
 	uint32_t last_at;
 	const char *last_scope; /* the same of scopes */
 	uint32_t last_scope_at;
+	const char *last_file; /* and of origins */
+	uint32_t last_file_at;
 };
 
 static uint32_t put(struct strings *s, const char *text)
@@ -109,6 +112,15 @@ static uint32_t put_scope(struct strings *s, const char *scope)
 	return scope ? s->last_scope_at : 0;
 }
 
+static uint32_t put_file(struct strings *s, const char *file)
+{
+	if (file && (!s->last_file || strcmp(s->last_file, file))) {
+		s->last_file_at = put(s, file);
+		s->last_file = file;
+	}
+	return file ? s->last_file_at : 0;
+}
+
 /* Bytes that the strings take at most. */
 static size_t strings_size(const struct ps_state *state)
 {
@@ -120,6 +132,7 @@ static size_t strings_size(const struct ps_state *state)
 		size += rule->name ? strlen(rule->name) + 1 : 0;
 		size += rule->owner.cgroup ? strlen(rule->owner.cgroup) + 1 : 0;
 		size += rule->scope ? strlen(rule->scope) + 1 : 0;
+		size += rule->origin.file ? strlen(rule->origin.file) + 1 : 0;
 	}
 	for (size_t i = 0; i < state->target_count; i++) {
 		const char *cgroup = state->targets[i].owner.cgroup;
@@ -145,6 +158,8 @@ static void put_rule(struct saved_rule *to, const struct ps_rule *from, struct s
 		.id = from->id,
 		.scope = put_scope(s, from->scope),
 		.to_family = from->to.family,
+		.origin = put_file(s, from->origin.file),
+		.line = from->origin.line,
 	};
 	memcpy(to->to, from->to.addr, sizeof(to->to));
 	memcpy(to->addr, from->prefix.addr, sizeof(to->addr));
@@ -293,7 +308,9 @@ static int take_owner(const struct saved *saved, const struct saved_owner *from,
 {
 	int ret;
 
-	if (from->flags & ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY) ||
+	if (from->flags &
+		    ~(uint32_t)(PS_OWNER_USER | PS_OWNER_CGROUP | PS_OWNER_ANY | PS_OWNER_NOBODY) ||
+	    (from->flags & PS_OWNER_NOBODY && from->flags != PS_OWNER_NOBODY) ||
 	    !(from->flags & PS_OWNER_CGROUP) != !from->cgroup)
 		return -EBADMSG;
 	to->flags = from->flags;
@@ -311,7 +328,7 @@ static bool is_valid(const struct saved_rule *r)
 	       r->front_last >= r->front && r->target + (r->front_last - r->front) <= UINT16_MAX &&
 	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
 	       (!r->to_family || r->to_family == 4 || r->to_family == 6) &&
-	       !r->scope == (r->mode != PS_MODE_CONNECT) &&
+	       !r->scope == (r->mode != PS_MODE_CONNECT) && (r->origin || !r->line) &&
 	       r->id < PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS;
 }
 
@@ -343,6 +360,9 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 		ret = take_string(saved, from.scope, &to->scope);
 	if (!ret && to->scope)
 		ret = check_cgroup(to->scope);
+	to->origin.line = from.line;
+	if (!ret)
+		ret = take_string(saved, from.origin, &to->origin.file);
 	return !ret && to->name && ps_name_check(to->name, NULL) ? -EBADMSG : ret;
 }
 

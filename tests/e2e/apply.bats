@@ -45,7 +45,6 @@ apply()
 	assert_equal "$out" "applied: 3 added, 0 removed, 0 changed, 0 as before"
 	answers web http://127.0.0.1/
 	from a answers web http://127.0.0.1:90/
-	portsteer -q add 81:8080 --user ps-web
 	config <<-END
 		[web]
 		ports = 80:8080
@@ -56,10 +55,9 @@ apply()
 		user = ps-web
 	END
 	out=$(apply)
-	assert_equal "$out" "applied: 1 added, 3 removed, 1 changed, 0 as before"
+	assert_equal "$out" "applied: 1 added, 2 removed, 1 changed, 0 as before"
 	assert_equal "$(rules)" $'80:8080/tcp\n82:8080/tcp'
 	answers web http://127.0.0.1:82/
-	refused http://127.0.0.1:81/
 	refused http://127.0.0.1:443/
 	out=$(apply)
 	assert_equal "$out" "nothing to change: 2 rules"
@@ -165,38 +163,244 @@ apply()
 		ports = 80:8080 82:8082
 		user = ps-web
 	END
-	assert_equal "$(apply --dry-run)" "+ 80:8080/tcp steer, user ps-web, refuse
-+ 82:8082/tcp steer, user ps-web, refuse
-would be: 2 added, 0 removed, 0 changed, 0 as before"
+	assert_equal "$(apply --dry-run)" "+ will be 80:8080/tcp steer, user ps-web, refuse
++ will be 82:8082/tcp steer, user ps-web, refuse
+nothing is changed yet; it would be: 2 added, 0 removed, 0 changed, 0 as before"
 	assert_equal "$(rules)" "not loaded"
 	[ ! -e $STATE ]
 	portsteer -q add 80:8080 81:8081 82:8083 --user ps-web --name x
 	portsteer -q del 80
 	portsteer -q add 80:8080 --user ps-web
 	before=$(kernel_state)
-	out=$(apply --dry-run)
-	assert_equal "$out" "- 81:8081/tcp steer, user ps-web, refuse, name x
-~ 82:8083/tcp steer, user ps-web, refuse, name x
-  now: 82:8082/tcp steer, user ps-web, refuse
-would be: 0 added, 1 removed, 1 changed, 1 as before"
-	out=$(apply --dry-run --json)
+	out=$(apply --only --dry-run)
+	assert_equal "$out" "- is      81:8081/tcp steer, user ps-web, refuse, name x
+~ is      82:8083/tcp steer, user ps-web, refuse, name x
+  will be 82:8082/tcp steer, user ps-web, refuse
+nothing is changed yet; it would be: 0 added, 1 removed, 1 changed, 1 as before"
+	out=$(apply --only --dry-run --json)
 	assert_equal "$(jsonget added removed changed unchanged 'differences|#' \
 		'differences|0|change' 'differences|0|before|rule' 'differences|0|after' \
 		'differences|1|change' 'differences|1|before|name' 'differences|1|after|rule' \
 		<<<"$out")" \
 		$'0\n1\n1\n1\n2\nremoved\n81:8081/tcp\nnull\nchanged\nx\n82:8082/tcp'
 	assert_equal "$(kernel_state)" "$before"
-	apply -q
-	assert_equal "$(apply --dry-run)" "would be: 0 added, 0 removed, 0 changed, 2 as before"
+	apply -q --only
+	assert_equal "$(apply --dry-run)" \
+		"nothing is changed yet; it would be: 0 added, 0 removed, 0 changed, 2 as before"
+	portsteer -q add 81:8081 --user ps-web
+	assert_equal "$(apply --dry-run)" "= stays   81:8081/tcp steer, user ps-web, refuse
+nothing is changed yet; it would be: 0 added, 0 removed, 0 changed, 3 as before"
+	assert_equal "$(apply --dry-run --json | jsonget 'by_hand|0')" 81:8081/tcp
 }
 
 @test "no rules: what is loaded stays loaded, what is not does not become so" {
-	config </dev/null
-	assert_equal "$(apply)" "nothing to change: 0 rules"
+	printf '# none\n\n; here\n' | config
+	assert_equal "$(apply --allow-empty)" "nothing to change: 0 rules"
 	[ ! -e $STATE ]
 	portsteer -q add 80:8080 --user ps-web
-	assert_equal "$(apply)" "applied: 0 added, 1 removed, 0 changed, 0 as before"
+	assert_equal "$(apply --allow-empty --only)" "applied: 0 added, 1 removed, 0 changed, 0 as before"
 	assert_equal "$(rules)" ""
+}
+
+# fails STATUS LINE... -- ARGS...: the command fails so; its errors begin with these patterns.
+fails()
+{
+	local wanted=$1 status=0 n=0 line patterns=()
+	shift
+	while [ "$1" != -- ]; do
+		patterns+=("$1")
+		shift
+	done
+	portsteer "${@:2}" >"$PS_TEST_DIR/out" 2>"$PS_TEST_DIR/err" </dev/null || status=$?
+	cat "$PS_TEST_DIR/err"
+	assert_equal "status $status" "status $wanted"
+	while IFS= read -r line; do
+		assert_match "$line" "^portsteer: ${patterns[n]-nothing}"
+		n=$((n + 1))
+	done <"$PS_TEST_DIR/err"
+	assert_equal "$n lines" "${#patterns[@]} lines"
+}
+
+@test "a file of nothing deletes nothing, unless that is asked for" {
+	local text before
+	config <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+	END
+	apply -q
+	before=$(kernel_state)
+	for text in '' '# only\n; comments\n' '\n\n' '\xef\xbb\xbf' '  \n'; do
+		# shellcheck disable=SC2059 # a format
+		printf "$text" | config
+		fails 1 "$RULES: it has no section, .*'portsteer flush'.*--allow-empty" -- apply -f "$RULES"
+		fails 1 "$RULES: it has no section" -- apply --only -f "$RULES"
+		fails 1 "$RULES: it has no section" "rules are in force, so" -- apply --keep-going -f "$RULES"
+		fails 1 "$RULES: it has no section" -- apply --dry-run -f "$RULES"
+		fails 1 "$RULES: it has no section" -- check -f "$RULES"
+	done
+	fails 1 "\(standard input\): it has no section" -- apply -f -
+	fails 1 "/dev/null: it has no section" -- apply -f /dev/null
+	assert_equal "$(kernel_state)" "$before"
+	portsteer -q check --allow-empty -f "$RULES"
+	assert_equal "$(apply --allow-empty)" "applied: 0 added, 1 removed, 0 changed, 0 as before"
+}
+
+@test "what was added by hand stays, and is reported" {
+	local out before hint
+	hint="'portsteer apply --only' deletes what is not in the configuration"
+	config <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+	END
+	portsteer -q add 81:8080 82:8082 --user ps-web
+	serve web 127.0.0.1 8080
+	out=$(apply)
+	assert_equal "$out" "applied: 1 added, 0 removed, 0 changed, 2 as before
+note: 2 rules added by hand stay: 81:8080/tcp, 82:8082/tcp; $hint"
+	answers web http://127.0.0.1/
+	answers web http://127.0.0.1:81/
+	assert_equal "$(apply --json | jsonget unchanged 'by_hand|#' 'by_hand|0')" $'3\n2\n81:8080/tcp'
+	# Another file's rules are what apply made, too.
+	sed 's/80:8080/83:8080/' "$RULES" >"$RULES.2"
+	assert_match "$(portsteer apply -f "$RULES.2")" "^applied: 1 added, 1 removed, 0 changed, 2 as before"
+	assert_equal "$(rules)" $'81:8080/tcp\n82:8082/tcp\n83:8080/tcp'
+	# What is in the configuration is its own from then on.
+	sed 's/80:8080/81:8080/' "$RULES" >"$RULES.2"
+	assert_equal "$(portsteer apply -f "$RULES.2")" "applied: 0 added, 1 removed, 0 changed, 2 as before
+note: 1 rule added by hand stays: 82:8082/tcp; $hint"
+	assert_match "$(apply)" "^applied: 1 added, 1 removed, 0 changed, 1 as before"
+	assert_equal "$(rules)" $'80:8080/tcp\n82:8082/tcp'
+	# Both for one port: neither is guessed away.
+	portsteer -q add 84:8084 --user ps-web
+	sed 's/80:8080/84:8080/' "$RULES" >"$RULES.2"
+	before=$(kernel_state)
+	fails 1 "rule 84:8084/tcp \(steer, user ps-web\) overlaps rule 84:8080/tcp \(steer, user ps-web, at $RULES.2:2\).*'portsteer del'.*--only" \
+		-- apply -f "$RULES.2"
+	fails 1 "rule 84:8084/tcp" -- apply --dry-run -f "$RULES.2"
+	assert_equal "$(kernel_state)" "$before"
+	assert_equal "$(portsteer apply --only -f "$RULES.2")" \
+		"applied: 0 added, 2 removed, 1 changed, 0 as before"
+	# No rules in the configuration: its own go, and no others.
+	portsteer -q add 85:8085 --user ps-web
+	printf '' | config
+	assert_match "$(apply --allow-empty)" "^applied: 0 added, 1 removed, 0 changed, 1 as before"
+	assert_equal "$(rules)" 85:8085/tcp
+}
+
+@test "each rule has an origin: file and line, or by hand" {
+	local out
+	config <<-END
+		[web]
+		ports = 80:8080
+		  81:8081
+		user = ps-web
+	END
+	portsteer -q add 82:8082 --user ps-web
+	assert_match "$(portsteer list)" "ON MISS +LISTENERS"
+	assert_match "$(portsteer list -v)" "ORIGIN +LISTENERS.*82:8082/tcp .* hand "
+	apply -q
+	out=$(portsteer list)
+	assert_match "$out" "ON MISS +ORIGIN +LISTENERS"
+	assert_match "$out" "80:8080/tcp +steer +user ps-web +refuse +$RULES:2 "
+	assert_match "$out" "81:8081/tcp +steer +user ps-web +refuse +$RULES:3 "
+	assert_match "$out" "82:8082/tcp +steer +user ps-web +refuse +hand "
+	assert_equal "$(portsteer list --json | jsonget 'rules|0|origin|file' 'rules|1|origin|line' \
+		'rules|2|origin')" "$RULES"$'\n3\nnull'
+	# It moves with the line, and that is no change of the rule.
+	sed -i '1i # a comment' "$RULES"
+	assert_match "$(apply)" "^nothing to change: 3 rules"
+	assert_match "$(portsteer list)" "80:8080/tcp .* $RULES:3 "
+	# Other changes keep it, and so does another build.
+	portsteer -q add 83:8083 --user ps-web
+	portsteer -q del 82
+	assert_match "$(portsteer list)" "80:8080/tcp .* $RULES:3 .*83:8083/tcp .* hand "
+	# A relative name is found from anywhere.
+	(cd "$PS_TEST_DIR" && portsteer -q apply -f "${RULES##*/}")
+	assert_match "$(portsteer list)" "80:8080/tcp .* $RULES:3 "
+	portsteer -q apply -f - <"$RULES"
+	assert_match "$(portsteer list)" "80:8080/tcp .* \(standard input\):3 "
+}
+
+# bats test_tags=kernel
+@test "--keep-going: sections without a mistake count, what the others name is refused" {
+	config <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+		[broken]
+		ports = 127.0.0.2:80:8081 90:8080
+		user = nosuchuser
+		[pod]
+		from = $CG/a
+		ports = 91:8080
+		user = ps-web
+		[all]
+		from = /
+		ports = 92:8080
+		user = ps-web
+		[broken-pod]
+		from = $CG/a
+		ports = 92:8080
+		mode = fast
+		user = ps-web
+	END
+	serve web 0.0.0.0 8080
+	serve -u root other 0.0.0.0 90
+	fails 1 "$RULES:6: unknown user 'nosuchuser'" "$RULES:18: unknown mode 'fast'" \
+		"3 rules are in force, but what has a mistake is missing: \[broken\] \[broken-pod\], connections are refused to .*; correct it" \
+		-- apply --keep-going -f "$RULES"
+	assert_match "$(<"$PS_TEST_DIR/out")" "^applied: 6 added, 0 removed"
+	answers web http://127.0.0.1/
+	refused http://127.0.0.2/
+	refused http://127.0.0.1:90/
+	from a answers web http://127.0.0.1:91/
+	from b answers web http://127.0.0.1:92/
+	from a refused http://127.0.0.1:92/
+	assert_match "$(portsteer list)" \
+		"90/tcp +steer +- +nobody +refuse +$RULES:5 +refused until its section has no mistake"
+	assert_equal "$(portsteer list --json | jsonget 'rules|rule=90/tcp|blocked' \
+		'rules|rule=80:8080/tcp|blocked')" $'true\nfalse'
+	assert_match "$(portsteer save)" "# Refused, as its section has a mistake: 90/tcp \($RULES:5\)"
+	# Now that there are rules, a mistake changes nothing.
+	fails 1 "$RULES:6:" "$RULES:18:" "rules are in force, so that nothing is changed" \
+		-- apply --keep-going -f "$RULES"
+	fails 1 "$RULES:6:" "$RULES:18:" -- apply -f "$RULES"
+	from a refused http://127.0.0.1:92/
+	# By hand nobody gets past it.
+	fails 1 "rule 90:8080/tcp \(steer, user ps-web\) overlaps rule 90/tcp \(steer, refused: its section has a mistake, at $RULES:5\)" \
+		-- add 90:8080 --user ps-web
+	# Mended.
+	sed -i 's/nosuchuser/ps-web/; s/fast/connect/' "$RULES"
+	apply -q
+	answers web http://127.0.0.1:90/
+	from a answers web http://127.0.0.1:92/
+	assert_equal "$(portsteer list --json | jsonget 'rules|rule=90:8080/tcp|blocked')" false
+	# Without a mistake it is as without the option.
+	portsteer -q unload
+	assert_match "$(apply --keep-going)" "^applied: 6 added, 0 removed, 0 changed, 0 as before"
+	# A block can be deleted by hand.
+	portsteer -q unload
+	sed -i '6s/ps-web/nosuchuser/' "$RULES"
+	apply --keep-going -q 2>/dev/null || true
+	portsteer -q del 90
+	answers other http://127.0.0.1:90/
+}
+
+@test "--keep-going: other files count without one that cannot be read" {
+	local out
+	config "$RULES" <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+	END
+	printf 'x\0y' >"$RULES.2"
+	fails 1 "$RULES.2:1: there is a NUL byte" "0 rules are in force, but" \
+		-- apply --keep-going -f "$RULES.2"
+	assert_equal "$(rules)" "not loaded"
+	out=$(portsteer apply --keep-going --json -f "$RULES.2" 2>/dev/null) || true
+	assert_equal "$(jsonget 'error|status' 'error|mistakes|#' <<<"$out")" $'1\n1'
 }
 
 @test "a kernel that refuses a new rule's programs: the old rules stay" {

@@ -109,7 +109,7 @@ for check in sys.argv[1:]:
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "from", "to", "on_miss", "owner", "name", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "from", "to", "on_miss", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
@@ -227,9 +227,22 @@ serve_with()
 		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "instances"]' \
 		'd["loaded"] is True and d["abi"] == 5 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
-		'list(d["instances"][0]) == ["cookie", "generation", "rules", "netns_inode", "alive"]' \
+		'list(d["instances"][0]) == ["cookie", "name", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \
 		"d['instances'][0]['netns_inode'] == $(stat -Lc %i /proc/self/ns/net)"
+}
+
+@test "status: namespaces are called by name" {
+	portsteer -q load
+	portsteer --netns client -q load
+	assert_match "$(portsteer status)" "NETNS +COOKIE +INODE +RULES +GENERATION"
+	assert_match "$(portsteer status)" $'\n'"current +[0-9]+ +[0-9]+ +0"
+	assert_match "$(portsteer status)" $'\n'"client +[0-9]+ +[0-9]+ +0"
+	portsteer status --json | json 'sorted(i["name"] for i in d["instances"]) == ["client", "current"]'
+	# From inside it is its own.
+	portsteer --netns client status --json |
+		json 'sorted(i["name"] == "client" for i in d["instances"]) == [False, True]'
+	portsteer --netns client -q unload
 }
 
 @test "what changes print as JSON" {

@@ -109,7 +109,8 @@ bad()
 	# An empty one is one.
 	mkdir $E
 	config $MAIN </dev/null
-	portsteer -q apply
+	assert_match "$(portsteer apply)" "1 rule added by hand stays"
+	portsteer -q apply --only
 	assert_equal "$(rules)" ""
 }
 
@@ -187,7 +188,7 @@ $R/portsteer.conf.d/run.conf"
 	section a 82:8082 | portsteer -q apply -f -
 	assert_equal "$(rules)" 82:8082/tcp
 	section a 82:8082 | portsteer -q apply --file -
-	portsteer -q apply -f - </dev/null
+	portsteer -q apply --allow-empty -f - </dev/null
 	assert_equal "$(rules)" ""
 	section web 83:8083 | portsteer check -f -
 	status=0
@@ -325,11 +326,38 @@ $R/portsteer.conf.d/run.conf"
 		    83:8083 ; more
 		user = ps-web ; and only him
 	END
-	bad "$MAIN:2: bad rule '#'" "$MAIN:2: bad rule 'the'" "$MAIN:2: bad rule 'web'" \
-		"$MAIN:2: bad rule 'server'" "$MAIN:3: bad rule 'user'" "$MAIN:3: bad rule '='" \
+	bad "$MAIN:2: '# the web server' is no comment behind a value; give it a line of its own" \
+		"$MAIN:3: bad rule 'user'" "$MAIN:3: bad rule '='" \
 		"$MAIN:3: bad rule 'ps-web'" "$MAIN:5: user has one value" \
-		"$MAIN:8: bad rule ';'" "$MAIN:8: bad rule 'more'" \
-		"$MAIN:9: unknown user 'ps-web ; and only him'"
+		"$MAIN:8: '; more' is no comment behind a value" \
+		"$MAIN:9: '; and only him' is no comment behind a value; .*in quotes"
+	config $MAIN <<-'END'
+		[a]
+		ports = 80:8080
+		cgroup = a/b # c
+		[b]
+		allow = 90#tls
+		user = ps-web
+		mode =	#x
+		[c]
+		ports = 82:8082
+		name = #1
+		user = ps-web
+	END
+	bad "$MAIN:3: '# c' is no comment" "$MAIN:5: bad rule '90#tls'" "$MAIN:7: '#x' is no comment" \
+		"$MAIN:7: mode is for ports" "$MAIN:10: '#1' is no comment"
+	# In quotes, and without a blank, it is text.
+	config $MAIN <<-'END'
+		[a]
+		ports = 80:8080
+		cgroup = "a/b # c"
+		name = a#1;2
+	END
+	portsteer -q apply --only
+	assert_equal "$(portsteer list --json | jsonget 'rules|0|owner|cgroup' 'rules|0|name')" \
+		$'/a/b # c\na#1;2'
+	portsteer save | portsteer -q apply --only -f -
+	assert_equal "$(portsteer list --json | jsonget 'rules|0|owner|cgroup')" "/a/b # c"
 }
 
 @test "bytes that are no text" {
@@ -388,7 +416,7 @@ $R/portsteer.conf.d/run.conf"
 		printf ' %d:8080' {1000..1800}
 		printf '\nuser = ps-web\n[%064d]\nports = 81:8081\nuser = ps-web\nname = %064d\n' 0 0
 	} | config $MAIN
-	portsteer -q apply
+	portsteer -q apply --only
 	assert_equal "$(portsteer list --json | jsonget 'rules|#')" 803
 }
 
@@ -451,7 +479,7 @@ $R/portsteer.conf.d/run.conf"
 	rm $MAIN
 	section a 80:8080 | config $MAIN
 	chmod 0600 $MAIN
-	portsteer -q apply
+	portsteer -q apply --only
 	assert_equal "$(rules)" 80:8080/tcp
 }
 

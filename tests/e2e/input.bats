@@ -265,9 +265,9 @@ RUN=()
 @test "connect rules of one scope that overlap" {
 	portsteer -q add 90:9090 --from "$CG/a" --user ps-web
 	bad 1 "90:9090/tcp is there already" add 90:9090 --from "$CG/a" --user ps-web
-	bad 1 "90:9091/tcp overlaps rule 90:9090/tcp" add 90:9091 --from "/$CG/a/" --user ps-web
-	bad 1 "85-95:9085-9095/tcp overlaps" add 85-95:9085-9095 --from "$CG/a" --user ps-web
-	bad 1 "90:10.1.2.3:9090/tcp overlaps" add 90:10.1.2.3:9090 --from "$CG/a" --any-user
+	bad 1 "90:9091/tcp \(connect, user ps-web, from cgroup /$CG/a\) overlaps rule 90:9090/tcp \(connect, user ps-web, from cgroup /$CG/a\)" add 90:9091 --from "/$CG/a/" --user ps-web
+	bad 1 "85-95:9085-9095/tcp .* overlaps" add 85-95:9085-9095 --from "$CG/a" --user ps-web
+	bad 1 "90:10.1.2.3:9090/tcp .* overlaps" add 90:10.1.2.3:9090 --from "$CG/a" --any-user
 	portsteer -q add 90:9090 --from "$CG/b" --user ps-web
 	portsteer -q add 90:9090 --user ps-web
 }
@@ -357,9 +357,20 @@ RUN=()
 	bad 2 "--all and --netns contradict each other" list --all --netns client
 	bad 2 "--all and --netns contradict each other" stats --netns nosuchns --all
 	bad 2 "unknown command 'frobnicate'" frobnicate
-	bad 2 "unknown command 'lis'" lis # no abbreviations
+	bad 2 "unknown command 'lis'; did you mean 'portsteer list'" lis # no abbreviations
+	# The command comes first, whatever options it has.
+	bad 2 "unknown command 'rm'; did you mean 'portsteer del'" rm 80 --frob
+	bad 2 "unknown command 'ls'; did you mean 'portsteer list'" --netns client ls -x
+	bad 2 "unknown command 'show'; did you mean 'portsteer list'" show --all
+	bad 2 "unknown command 'reload'; did you mean 'portsteer apply'" reload
+	bad 2 "unknown command 'replace'; did you mean 'portsteer apply'" replace 80:8080 --user
+	bad 2 "unknown command 'revoke'; did you mean 'portsteer del'" -q revoke 443
+	bad 2 "unknown command 'statuss'; did you mean 'portsteer status'" statuss --bogus=1
+	bad 2 "unknown command 'rm'; did you mean 'portsteer del'" help rm
+	bad 2 "'portsteer check' takes no 'rules.conf'; .*'portsteer check --file rules.conf'" check rules.conf
+	bad 2 "'portsteer apply --file x'" apply x
 	bad 2 "no command"
-	bad 2 "help.*frobnicate" help frobnicate
+	bad 2 "unknown command 'frobnicate'; see 'portsteer help'" help frobnicate
 }
 
 @test "a loop: a target that is itself a front port" {
@@ -384,7 +395,13 @@ RUN=()
 	bad 2 "host bits" allow 10.1.2.3/8:444 --user ps-web
 	bad 2 "444-443" allow 444-443 --user ps-web
 	bad 2 "needs a port" allow --user ps-web
-	bad 2 "target port is missing" add 444/tcp --mode bind --user ps-web
+	bad 2 "target port is missing.*'portsteer allow'" add 444/tcp --mode bind --user ps-web
+	bad 2 "target port is missing.*'portsteer allow'" add 443 --user ps-web
+	bad 1 "443:443/tcp makes a loop: .*to let the owner bind port 443 as it is, use 'portsteer allow'" \
+		add 443:443 --user ps-web
+	# Where it is one of a range it is a loop like others.
+	bad 1 "8000-8009:8001-8010/tcp makes a loop: its target port 8001 is a front port of itself" \
+		add 8000-8009:8001-8010 --user ps-web
 }
 
 @test "a grant without an owner, and with what does not go with it" {

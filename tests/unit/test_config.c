@@ -65,6 +65,8 @@ static void outcome(struct ps_config *config, char *text, size_t size)
 			used += (size_t)snprintf(text + used, size - used, ",c%s", r->owner.cgroup);
 		if (r->owner.flags & PS_OWNER_ANY)
 			used += (size_t)snprintf(text + used, size - used, ",any");
+		if (r->owner.flags & PS_OWNER_NOBODY)
+			used += (size_t)snprintf(text + used, size - used, ",nobody");
 		if (r->scope)
 			used += (size_t)snprintf(text + used, size - used, ",f%s", r->scope);
 		if (r->on_miss == PS_MISS_PASS)
@@ -73,6 +75,9 @@ static void outcome(struct ps_config *config, char *text, size_t size)
 			used += (size_t)snprintf(text + used, size - used, ",n%s", r->name);
 	}
 	CHECK_EQ(ret, config->mistake_count ? -EINVAL : 0);
+	CHECK(!rules.count || !ret || config->partial);
+	if (config->keep_going)
+		used += (size_t)snprintf(text + used, size - used, "\n");
 	for (size_t i = 0; i < config->mistake_count; i++) {
 		char one[1500];
 
@@ -116,8 +121,10 @@ static void test_rules(void **state)
 		{ "[a]\nports = 80:8080\nmode = bind\n" WWW, "80:8080/tcp=bind,u33" },
 		{ "[a b; # \" = :]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
 		/* Without quotes everything means itself, but for blanks around. */
-		{ "[a]\nports = 80:8080\ncgroup =  a\\x2db ; c # d \"e\"  \n",
-		  "80:8080/tcp=steer,c/a\\x2db ; c # d \"e\"" },
+		{ "[a]\nports = 80:8080\ncgroup =  a\\x2db;c#d \"e\"  \n",
+		  "80:8080/tcp=steer,c/a\\x2db;c#d \"e\"" },
+		{ "[a]\nports = 80:8080\ncgroup =  \"a ; c # d\"  \n",
+		  "80:8080/tcp=steer,c/a ; c # d" },
 		{ "[a]\nports = 80:8080\ncgroup = a=b:c\n", "80:8080/tcp=steer,c/a=b:c" },
 		{ "[a]\nports = 80:8080\ncgroup = \"\\xff\\\\ \\\"b \"\n",
 		  "80:8080/tcp=steer,c/\xff\\ \"b " },
@@ -182,7 +189,8 @@ static const struct {
 	    "3: bad rule 'www'" } },
 	{ "[a]\nports = 80:8080\nuser = www\n mode = bind\n",
 	  { "4: user has one value, and this line goes on with it" } },
-	{ "[a]\nports = 80:8080 # web\n" WWW, { "2: bad rule '#'", "2: bad rule 'web'" } },
+	{ "[a]\nports = 80:8080 # web\n" WWW, { "2: '# web' is no comment behind a value" } },
+	{ "[a]\nports = 80:8080\ncgroup = a ; b\n", { "3: '; b' is no comment behind a value" } },
 	{ "[a]\nports = 80:8080\n  81\n" WWW, { "3: bad rule '81'" } },
 	{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
 	{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
@@ -208,7 +216,7 @@ static const struct {
 	{ "[a]\nports = 80:8080 80:8080\n" WWW,
 	  { "2: rule 80:8080/tcp is there already, at f:2" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 80:8081\n" WWW,
-	  { "5: rule 80:8080/tcp overlaps rule 80:8081/tcp" } },
+	  { "5: rule 80:8080/tcp (steer, user 33) overlaps rule 80:8081/tcp (steer, user 33):" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9000\n" WWW,
 	  { "5: rule 80:8080/tcp makes a loop: its target port 8080 is a front port of "
 	    "8080:9000/tcp" } },
@@ -247,6 +255,154 @@ static void test_mistakes(void **state)
 	}
 }
 
+/* A section with a mistake, as far as the others count without it. */
+static const struct {
+	const char *text;
+	const char *rules; /* and what is refused */
+	const char *mistakes[4];
+} parts[] = {
+	{ "[a]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33", {} },
+	{ "[a]\nports = 80:8080\nuser = x\n[b]\nports = 81:8081\n" WWW,
+	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33",
+	  { "3: unknown user" } },
+	/* A broader rule does not get what a narrower one names. */
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 10.0.0.1:80:8081\nuser = x\n",
+	  "10.0.0.1:80/tcp=steer,nobody 80:8080/tcp=steer,u33",
+	  { "6: unknown user" } },
+	{ "[a]\nports = 10.0.0.1:80:8080\n" WWW "[b]\nports = 80:8081\nuser = x\n",
+	  "10.0.0.1:80:8080/tcp=steer,u33 80/tcp=steer,nobody",
+	  { "6: unknown user" } },
+	{ "[a]\nports = 80:8080\nfrom = /\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nfrom = /pod\nuser = x\n",
+	  "80:8080/tcp=connect,any,f/ 80/tcp=connect,nobody,f/pod",
+	  { "8: unknown user" } },
+	{ "[a]\nports = 80:8080\nfrom = a/..\nany-user = yes\n", "", { "3: bad cgroup" } },
+	/* Of two for the same front side, the earlier counts; if it has a mistake, none does. */
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 79-82:9079-9082\n" WWW,
+	  "79/tcp=steer,nobody 80:8080/tcp=steer,u33 81-82/tcp=steer,nobody",
+	  { "5: rule 79-82:9079-9082/tcp (steer, user 33) overlaps rule 80:8080/tcp" } },
+	{ "[a]\nports = 80:8080\nuser = x\n[b]\nports = 79-82:9079-9082 90:9090\n" WWW,
+	  "79/tcp=steer,nobody 80/tcp=steer,nobody 81-82/tcp=steer,nobody 90/tcp=steer,nobody",
+	  { "3: unknown user", "5: rule 79-82:9079-9082/tcp overlaps 80/tcp of a section that" } },
+	{ "[a]\nports = 79-82:9079-9082\n" WWW "[b]\nports = 80:8080 90:9090\nuser = x\n",
+	  "79-82:9079-9082/tcp=steer,u33 90/tcp=steer,nobody",
+	  { "6: unknown user" } },
+	/* Which also has the consequence for a third one. */
+	{ "[a]\nports = 80:8080\nuser = x\n[b]\nports = 80:8081 90:9090\n" WWW
+	  "[c]\nports = 90:9091\n" WWW "[d]\nports = 91:9091\n" WWW,
+	  "80/tcp=steer,nobody 90/tcp=steer,nobody 91:9091/tcp=steer,u33",
+	  { "3: unknown user", "5: rule 80:8081/tcp overlaps", "8: rule 90:9090/tcp" } },
+	/* What can be read of rules that are none. */
+	{ "[a]\nports = 80:80a0 [2001:db8::]/32:443 0:1 x 81-82:9000/sctp # web\n" WWW,
+	  "80/tcp=steer,nobody 81-82/tcp=steer,nobody [2001:db8::]/32:443/tcp=steer,nobody",
+	  { "2: '# web' is no comment", "2: bad rule '80:80a0'", "2: bad rule '[2001",
+	    "2: bad rule '0:1'" } },
+	{ "[a\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW,
+	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33",
+	  { "1: '[a' is no section" } },
+	{ "[a]\nports = 80:8080\nprots = 81:8081\n" WWW "[b]\nallow = 82\n" WWW,
+	  "80/tcp=steer,nobody 82/tcp=bind,u33",
+	  { "3: unknown key" } },
+	{ "[a]\nports = 80:8080\n" WWW "[a]\nports = 81:8081\n" WWW,
+	  "80:8080/tcp=steer,u33 81/tcp=steer,nobody",
+	  { "4: section [a] is there already" } },
+	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW,
+	  "81:8081/tcp=steer,u33",
+	  { "1: 'ports' is outside" } },
+	/* A block is no loop, and in nobody's way. */
+	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9090\nuser = x\n",
+	  "80:8080/tcp=steer,u33 8080/tcp=steer,nobody",
+	  { "6: unknown user" } },
+	{ "[a]\nports = 443:8443/tcp\nmode = bind\n" WWW "[b]\nallow = 10.0.0.1:443\nuser = x\n",
+	  "10.0.0.1:443/tcp=steer,nobody 443:8443/tcp=bind,u33",
+	  { "7: unknown user" } },
+	/* UDP cannot be blocked: who would answer instead does not count. */
+	{ "[a]\nports = 53:5300/udp\n" WWW "[b]\nports = 10.0.0.1:53:5301/udp\nuser = x\n"
+	  "[c]\nports = 53:5300/tcp 54:5301/udp\n" WWW,
+	  "53:5300/tcp=steer,u33 54:5301/udp=bind,u33",
+	  { "2: rule 53:5300/udp would answer for 10.0.0.1:53/udp of a section that has a mistake, "
+	    "at f:5",
+	    "6: unknown user" } },
+	{ "[a]\nports = 53:127.0.0.1:5300/udp\nfrom = /a\nany-user = yes\n"
+	  "[b]\nports = 53:127.0.0.2:5300/udp\nfrom = /a/b\nuser = x\n"
+	  "[c]\nports = 53:127.0.0.1:5300/udp\nfrom = /a/bc\nany-user = yes\n",
+	  "53:127.0.0.1:5300/udp=connect,any,f/a/bc",
+	  { "2: rule 53:127.0.0.1:5300/udp would answer for 53/udp", "8: unknown user" } },
+	/* Nor can what is meant for clients that are not known. */
+	{ "[a]\nports = 80:8080\nfrom = /\n" WWW "[b]\nports = 80:8080\nfrom = pid:7\n" WWW
+	  "[c]\nports = 80:8080\n" WWW,
+	  "80:8080/tcp=steer,u33 80/tcp=connect,nobody,f/",
+	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: no such process" } },
+};
+
+static void test_parts(void **state)
+{
+	char text[8192], *line, *save;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_SIZE(parts); i++) {
+		struct ps_config config = { .list.resolver = &resolver, .keep_going = true };
+		size_t n = 0;
+
+		ROW("%s", parts[i].text);
+		CHECK_EQ(parse(&config, "f", parts[i].text, strlen(parts[i].text)), 0);
+		outcome(&config, text, sizeof(text));
+		line = strtok_r(text, "\n", &save);
+		if (*parts[i].rules) {
+			CHECK_STR(line ? line : "", parts[i].rules);
+			line = strtok_r(NULL, "\n", &save);
+		}
+		for (; line; line = strtok_r(NULL, "\n", &save), n++) {
+			if (n < PS_ARRAY_SIZE(parts[i].mistakes) && parts[i].mistakes[n])
+				CHECK_MSG(!strncmp(line + 2, parts[i].mistakes[n],
+						   strlen(parts[i].mistakes[n])),
+					  "mistake %zu is \"%s\"", n, line);
+			else
+				CHECK_MSG(n >= 4, "mistake %zu is \"%s\"", n, line);
+		}
+		CHECK(n >= PS_ARRAY_SIZE(parts[i].mistakes) || !parts[i].mistakes[n]);
+		ps_config_clear(&config);
+	}
+}
+
+/* More mistakes than are told, and too many conflicts to go on. */
+static void test_many_parts(void **state)
+{
+	struct ps_config config = { .list.resolver = &resolver, .keep_going = true };
+	struct ps_ruleset rules = {};
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	ROW("more mistakes than are told");
+	for (int i = 0; i < 300; i++)
+		fprintf(out, "[s%d]\nports = %d:8080\nuser = x\n", i, i + 1);
+	fputs("[good]\nports = 1000:8080\nuser = 1\n[no]\nports = 1001:8080\nuser = x\n", out);
+	fclose(out);
+	CHECK_EQ(parse(&config, "f", text, size), 0);
+	CHECK_EQ(ps_config_finish(&config, &rules), -EINVAL);
+	CHECK_EQ(config.mistake_count, PS_CONFIG_MISTAKES);
+	CHECK(config.more && config.partial);
+	CHECK_EQ(rules.count, 302);
+	for (size_t i = 0; i < rules.count; i++)
+		CHECK_EQ(ps_rule_is_block(&rules.rules[i]), rules.rules[i].front != 1000);
+	ps_ruleset_clear(&rules);
+	ps_config_clear(&config);
+	free(text);
+	ROW("too many conflicts");
+	config = (struct ps_config){ .list.resolver = &resolver, .keep_going = true };
+	out = open_memstream(&text, &size);
+	for (int i = 0; i < 300; i++)
+		fprintf(out, "[s%d]\nports = 80:%d\nuser = 1\n", i, i + 8080);
+	fclose(out);
+	CHECK_EQ(parse(&config, "f", text, size), 0);
+	CHECK_EQ(ps_config_finish(&config, &rules), -EINVAL);
+	CHECK(!config.partial && !rules.count);
+	ps_config_clear(&config);
+	free(text);
+}
+
 /* In several files: both are named, whichever comes first. */
 static void test_files(void **state)
 {
@@ -266,8 +422,8 @@ static void test_files(void **state)
 		  "two:2: section [a] is there already, at /etc/\\x5cx1b one:1; give it another name\n"
 		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x5cx1b one:2; delete one of "
 		  "them\n"
-		  "three:2: rule 79-90:7079-7090/tcp overlaps rule 80:8080/tcp: both answer for the "
-		  "same address and port; delete one or change its ports (rule 80:8080/tcp is at "
+		  "three:2: rule 79-90:7079-7090/tcp (steer, user 1) overlaps rule 80:8080/tcp "
+		  "(steer, user 1): both answer for the same address and port; delete one or change its ports (rule 80:8080/tcp is at "
 		  "/etc/\\x1b one:2)");
 	ps_config_clear(&config);
 }
@@ -629,6 +785,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_many_parts),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_written),

@@ -308,7 +308,11 @@ static void test_add_malformed(void **state)
 	refuse_add(&set, &rule, 1, -EINVAL, PS_EXIT_USAGE, none);
 	ROW("unknown owner");
 	rule = good;
-	rule.owner.flags = 8;
+	rule.owner.flags = 16;
+	refuse_add(&set, &rule, 1, -EINVAL, PS_EXIT_USAGE, none);
+	rule.owner.flags = PS_OWNER_NOBODY; /* with another target than its front port */
+	refuse_add(&set, &rule, 1, -EINVAL, PS_EXIT_USAGE, none);
+	rule.owner.flags = PS_OWNER_NOBODY | PS_OWNER_USER;
 	refuse_add(&set, &rule, 1, -EINVAL, PS_EXIT_USAGE, none);
 	rule.owner.flags = PS_OWNER_USER | 0x80000000;
 	refuse_add(&set, &rule, 1, -EINVAL, PS_EXIT_USAGE, none);
@@ -805,25 +809,27 @@ static void test_diff(void **state)
 {
 	static const struct {
 		const char *from, *to;
-		struct ps_diff diff; /* added, removed, changed, same */
+		struct ps_diff diff; /* added, removed, changed, same, moved */
 	} rows[] = {
-		{ "", "", { 0, 0, 0, 0 } },
-		{ "", "80:8080 u1; 81:8081 u1", { 2, 0, 0, 0 } },
-		{ "80:8080 u1; 81:8081 u1", "", { 0, 2, 0, 0 } },
-		{ "80:8080 u1; 81:8081 u1", "81:8081 u1; 80:8080 u1", { 0, 0, 0, 2 } },
-		{ "80:8080 u1; 81:8081 u1", "81:8081 u1; 82:8082 u1; 83:8083 u1", { 2, 1, 0, 1 } },
-		{ "80:8080 u1", "80:8080 u2", { 0, 0, 1, 0 } },
-		{ "80:8080 u1", "80:8080 u1 pass", { 0, 0, 1, 0 } },
-		{ "80:8080 u1", "80:8080 u1 n=x", { 0, 0, 1, 0 } },
-		{ "80:8080 u1", "80:8081 u1", { 0, 0, 1, 0 } },
+		{ "", "", { 0, 0, 0, 0, 0 } },
+		{ "", "80:8080 u1; 81:8081 u1", { 2, 0, 0, 0, 0 } },
+		{ "80:8080 u1; 81:8081 u1", "", { 0, 2, 0, 0, 0 } },
+		{ "80:8080 u1; 81:8081 u1", "81:8081 u1; 80:8080 u1", { 0, 0, 0, 2, 0 } },
+		{ "80:8080 u1; 81:8081 u1",
+		  "81:8081 u1; 82:8082 u1; 83:8083 u1",
+		  { 2, 1, 0, 1, 0 } },
+		{ "80:8080 u1", "80:8080 u2", { 0, 0, 1, 0, 0 } },
+		{ "80:8080 u1", "80:8080 u1 pass", { 0, 0, 1, 0, 0 } },
+		{ "80:8080 u1", "80:8080 u1 n=x", { 0, 0, 1, 0, 0 } },
+		{ "80:8080 u1", "80:8081 u1", { 0, 0, 1, 0, 0 } },
 		{ "80:8080 u1; 443:8443 any",
 		  "80:8081 u1; 443:8443 any; 22:2222 c/a",
-		  { 1, 0, 1, 1 } },
-		{ "80:8080 u1", "10.0.0.0/8:80:8080 u1", { 1, 1, 0, 0 } },
-		{ "10.0.0.0/8:80:8080 u1", "10.0.0.0/9:80:8080 u1", { 1, 1, 0, 0 } },
+		  { 1, 0, 1, 1, 0 } },
+		{ "80:8080 u1", "10.0.0.0/8:80:8080 u1", { 1, 1, 0, 0, 0 } },
+		{ "10.0.0.0/8:80:8080 u1", "10.0.0.0/9:80:8080 u1", { 1, 1, 0, 0, 0 } },
 		{ "1:1001 u1; 3:1003 u1; 5:1005 u1",
 		  "2:1002 u1; 3:1003 u1; 4:1004 u1",
-		  { 2, 2, 0, 1 } },
+		  { 2, 2, 0, 1, 0 } },
 	};
 
 	(void)state;
@@ -841,6 +847,14 @@ static void test_diff(void **state)
 		CHECK_EQ(diff.removed, rows[i].diff.removed);
 		CHECK_EQ(diff.changed, rows[i].diff.changed);
 		CHECK_EQ(diff.same, rows[i].diff.same);
+		CHECK_EQ(diff.moved, 0);
+		/* The origin is no difference, but it is noted. */
+		for (size_t n = 0; n < to.count; n++)
+			to.rules[n].origin.line = 5;
+		diff = ps_ruleset_diff(&from, &to);
+		CHECK_EQ(diff.changed, rows[i].diff.changed);
+		CHECK_EQ(diff.same, rows[i].diff.same);
+		CHECK_EQ(diff.moved, diff.changed + diff.same);
 		ps_ruleset_clear(&from);
 		ps_ruleset_clear(&to);
 	}

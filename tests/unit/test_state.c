@@ -17,6 +17,18 @@ static void build(const struct ps_ruleset *rules, uint32_t generation, struct ps
 	ps_plan_clear(&plan);
 }
 
+static void must_block(struct ps_ruleset *set, const char *text, const char *scope)
+{
+	struct ps_rule rule;
+
+	CHECK_EQ(ps_rule_parse_front(text, &rule), 0);
+	rule.target = rule.front;
+	rule.owner.flags = PS_OWNER_NOBODY;
+	rule.mode = scope ? PS_MODE_CONNECT : PS_MODE_STEER;
+	rule.scope = (char *)scope;
+	CHECK_EQ(ps_ruleset_add(set, &rule, 1, NULL), 0);
+}
+
 static void sample(struct ps_state *state)
 {
 	struct ps_ruleset set = {};
@@ -34,6 +46,12 @@ static void sample(struct ps_state *state)
 	must_add(&set, "80:8080", "f/pod/a u33 n=a");
 	must_add(&set, "10.0.0.0/8:81:10.1.2.3:8080/udp", "f/pod/a any");
 	must_add(&set, "80:[2001:db8::5]:8080", "f/ any");
+	for (size_t i = 0; i < set.count; i += 2) {
+		set.rules[i].origin.file = strdup(i % 4 ? "/etc/portsteer/portsteer.conf" : "-");
+		set.rules[i].origin.line = (uint32_t)i + 1;
+	}
+	must_block(&set, "83", NULL);
+	must_block(&set, "83", "/pod/a");
 	build(&set, 7, state);
 	ps_ruleset_clear(&set);
 	state->rule_cursor = 41;
@@ -395,7 +413,10 @@ SPOIL(long_four, (s->rules.rules[0].prefix.family = 4, s->rules.rules[0].prefix.
 SPOIL(long_six, (s->rules.rules[0].prefix.family = 6, s->rules.rules[0].prefix.len = 129))
 SPOIL(mode, s->rules.rules[0].mode = (enum ps_mode)9)
 SPOIL(on_miss, s->rules.rules[0].on_miss = (enum ps_on_miss)9)
-SPOIL(flags, s->rules.rules[0].owner.flags |= 8)
+SPOIL(flags, s->rules.rules[0].owner.flags |= 16)
+SPOIL(nobody, s->rules.rules[0].owner.flags |= PS_OWNER_NOBODY)
+SPOIL(line, (free(s->rules.rules[0].origin.file), s->rules.rules[0].origin.file = NULL,
+	     s->rules.rules[0].origin.line = 1))
 SPOIL(target_flags, s->targets[0].owner.flags |= 0x80000000)
 SPOIL(high_id, s->rules.rules[0].id = PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS)
 SPOIL(highest_id, s->rules.rules[0].id = UINT32_MAX)
@@ -492,6 +513,8 @@ static void test_impossible(void **state)
 		{ "miss policy", on_miss },
 		{ "owner of a rule", flags },
 		{ "owner of a target", target_flags },
+		{ "nobody and somebody", nobody },
+		{ "a line of no file", line },
 		{ "rule id", high_id },
 		{ "highest rule id", highest_id },
 		{ "target's port", target_port },
@@ -595,14 +618,14 @@ static void test_other_versions(void **state)
 	copy = resize(data, &other, 8, 0, 1);
 	CHECK_EQ(ps_state_decode(copy, other, &read), -ENOTSUP);
 	free(copy);
-	/* An older version had no address to send to: no rule of these has one. */
+	/* An older version had no address to send to, and no origins: no rule of these has one. */
 	ROW("shorter records");
 	ps_state_clear(&one);
 	free(data);
 	one.generation = 3;
 	data = encode(&one, &size);
 	other = size;
-	copy = resize(data, &other, 0, 20, 0);
+	copy = resize(data, &other, 0, 28, 0);
 	CHECK_EQ(ps_state_decode(copy, other, &read), 0);
 	CHECK_EQ(read.generation, 3);
 	ps_state_clear(&read);

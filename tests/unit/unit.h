@@ -277,8 +277,14 @@ UNIT_FN void check_same_state(const struct ps_state *a, const struct ps_state *b
 	char x[PS_CGROUP_PATH + 32], y[PS_CGROUP_PATH + 32];
 
 	check_same_set(&a->rules, &b->rules);
-	for (size_t i = 0; i < a->rules.count; i++)
+	for (size_t i = 0; i < a->rules.count; i++) {
+		const struct ps_origin *one = &a->rules.rules[i].origin;
+		const struct ps_origin *other = &b->rules.rules[i].origin;
+
 		CHECK_EQ(a->rules.rules[i].id, b->rules.rules[i].id);
+		CHECK_STR(one->file ? one->file : "(hand)", other->file ? other->file : "(hand)");
+		CHECK_EQ(one->line, other->line);
+	}
 	CHECK_EQ(a->target_count, b->target_count);
 	for (size_t i = 0; i < a->target_count; i++) {
 		owner_text(&a->targets[i].owner, x, sizeof(x));
