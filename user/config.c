@@ -32,9 +32,9 @@ const struct ps_config_key ps_config_keys[] = {
 	[KEY_PORTS] = { "ports", "RULE..." },
 	[KEY_ALLOW] = { "allow", "PORT..." },
 	[KEY_USER] = { "user", "NAME|UID" },
-	[KEY_CGROUP] = { "cgroup", "PATH|pid:N|unit:NAME|container:ID" },
+	[KEY_CGROUP] = { "cgroup", "PATH|unit:NAME|container:ID" },
 	[KEY_ANY_USER] = { "any-user", "yes|no" },
-	[KEY_FROM] = { "from", "PATH|pid:N|unit:NAME|container:ID" },
+	[KEY_FROM] = { "from", "PATH|unit:NAME|container:ID" },
 	[KEY_MODE] = { "mode", "steer|bind|connect" },
 	[KEY_ON_MISS] = { "on-miss", "refuse|pass" },
 	[KEY_NAME] = { "name", "LABEL" },
@@ -253,7 +253,12 @@ static void check_value(struct parser *p, enum key key, const char *text)
 	};
 	struct ps_rule options = {};
 	struct ps_error error;
-	int ret = ps_rule_options(&p->config->list, &words, &options, &error);
+	int ret = 0;
+
+	if (key == KEY_CGROUP || key == KEY_FROM)
+		ret = ps_cgroup_check_lasting(text, &error);
+	if (!ret)
+		ret = ps_rule_options(&p->config->list, &words, &options, &error);
 
 	if (ret == -ENOMEM)
 		p->ret = ret;
