@@ -9,6 +9,7 @@
 #include "report.h"
 #include "rules_file.h"
 #include "text.h"
+#include "users.h"
 #include "util.h"
 
 enum { TOLD_ONE_BY_ONE = 16 };
@@ -213,6 +214,21 @@ static void tell_text(const struct adding *a, const struct ps_report *report,
 		printf("note: %s\n", notes->lines[i]);
 }
 
+/* What the names mean, and what the owner is who was not named. */
+static void note_names(const struct adding *a, struct ps_notes *notes)
+{
+	for (size_t i = 0; i < a->list.note_count; i++)
+		ps_notes_add(notes, a->list.notes[i]);
+	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+		_cleanup_free_ char *note = NULL;
+
+		if (a->inferred[i])
+			note = ps_user_note(a->list.rules[i].owner.uid);
+		if (note)
+			ps_notes_add(notes, note);
+	}
+}
+
 static int tell(const struct adding *a, struct ps_error *error)
 {
 	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
@@ -222,6 +238,7 @@ static int tell(const struct adding *a, struct ps_error *error)
 	struct ps_added added = { a->list.rules, a->list.count, a->inferred, &notes };
 	int ret = 0;
 
+	note_names(a, &notes);
 	/* The rules are in force: whatever cannot be said now is no failure. */
 	if (read)
 		ps_notes_read(&report, a->list.rules, a->list.count, &notes);

@@ -95,6 +95,12 @@ static void tell_no_files(void)
 	     "portsteer/portsteer.conf.d, in /etc, /run or /usr/lib");
 }
 
+static void tell_names(const struct ps_config *config)
+{
+	for (size_t i = 0; i < config->list.note_count; i++)
+		printf("note: %s\n", config->list.notes[i]);
+}
+
 int ps_cmd_check(struct ps_cli *cli, struct ps_error *error)
 {
 	struct ps_ruleset rules = {};
@@ -108,6 +114,8 @@ int ps_cmd_check(struct ps_cli *cli, struct ps_error *error)
 		printf("the configuration is good: %zu rule%s in %zu file%s\n", rules.count,
 		       rules.count == 1 ? "" : "s", cli->config.file_count,
 		       cli->config.file_count == 1 ? "" : "s");
+	if (!ret && !cli->json && !cli->quiet)
+		tell_names(&cli->config);
 	ps_ruleset_clear(&rules);
 	return ret;
 }
@@ -362,6 +370,8 @@ static int apply(struct applying *a, const struct ps_ruleset *part, struct ps_er
 		ret = 0;
 	if (ret)
 		return ret;
+	for (size_t i = 0; i < cli->config.list.note_count; i++)
+		ps_notes_add(&a->notes, cli->config.list.notes[i]);
 	read_notes(a);
 	/* Under --json there is no second object. */
 	if (!cli->config.partial || !cli->json)
@@ -393,13 +403,15 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 	return apply(&a, &part, error);
 }
 
-/* A user's name, if it is that user's alone: else the number is saved. */
+/* A user's name, if it is that user's alone, and would not be read as a number: else the number
+ * is saved. */
 static const char *saved_name(uint32_t uid)
 {
 	const char *name = ps_user_name(uid);
 	const struct passwd *entry = name ? getpwnam(name) : NULL;
+	bool number = name && strspn(name, "0123456789") == strlen(name);
 
-	return entry && entry->pw_uid == uid ? name : NULL;
+	return entry && entry->pw_uid == uid && !number ? name : NULL;
 }
 
 int ps_cmd_save(struct ps_cli *cli, struct ps_error *error)

@@ -32,9 +32,9 @@ const struct ps_config_key ps_config_keys[] = {
 	[KEY_PORTS] = { "ports", "RULE..." },
 	[KEY_ALLOW] = { "allow", "PORT..." },
 	[KEY_USER] = { "user", "NAME|UID" },
-	[KEY_CGROUP] = { "cgroup", "PATH|pid:N|unit:NAME|container:ID" },
+	[KEY_CGROUP] = { "cgroup", "PATH|unit:NAME|container:ID" },
 	[KEY_ANY_USER] = { "any-user", "yes|no" },
-	[KEY_FROM] = { "from", "PATH|pid:N|unit:NAME|container:ID" },
+	[KEY_FROM] = { "from", "PATH|unit:NAME|container:ID" },
 	[KEY_MODE] = { "mode", "steer|bind|connect" },
 	[KEY_ON_MISS] = { "on-miss", "refuse|pass" },
 	[KEY_NAME] = { "name", "LABEL" },
@@ -277,7 +277,12 @@ static void check_value(struct parser *p, enum key key, const char *text)
 	};
 	struct ps_rule options = {};
 	struct ps_error error;
-	int ret = ps_rule_options(&p->config->list, &words, &options, &error);
+	int ret = 0;
+
+	if (key == KEY_CGROUP || key == KEY_FROM)
+		ret = ps_cgroup_check_lasting(text, &error);
+	if (!ret)
+		ret = ps_rule_options(&p->config->list, &words, &options, &error);
 
 	if (ret == -ENOMEM)
 		p->ret = ret;
@@ -471,12 +476,15 @@ static void keep_fronts(struct parser *p)
 {
 	struct section *s = &p->section;
 	const char *from = s->of[KEY_FROM].text;
-	char *path = NULL;
+	char *path = NULL, *note = NULL;
 	struct ps_rule rule;
 	bool vague = false;
 
-	if (from && p->config->list.resolver->scope(from, &path, NULL))
+	/* A process's cgroup is not to be had from a file. */
+	if (from && (!strncmp(from, "pid:", 4) ||
+		     p->config->list.resolver->scope(from, &path, &note, NULL)))
 		vague = true;
+	free(note);
 	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
 		if (ps_rule_parse_front(s->bytes + s->words[i].at, &rule))
 			continue;

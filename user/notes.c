@@ -9,7 +9,7 @@
 #include "render.h"
 #include "util.h"
 
-enum { MOST = 16, PROCESSES = 8 };
+enum { MOST = 32, PROCESSES = 8 };
 
 void ps_notes_clear(struct ps_notes *notes)
 {
@@ -68,18 +68,27 @@ static char *line_of(enum note note, const char *who, const char *rule)
 }
 
 /* Take over an allocated line; NULL: there was no memory for it. */
-static void append(struct noting *n, char *line)
+static int take_line(struct ps_notes *notes, char *line)
 {
-	char **grown = line ? reallocarray(n->notes->lines, n->notes->count + 1, sizeof(*grown)) :
-			      NULL;
+	char **grown = line ? reallocarray(notes->lines, notes->count + 1, sizeof(*grown)) : NULL;
 
 	if (!grown) {
 		free(line);
-		n->ret = -ENOMEM;
-		return;
+		return -ENOMEM;
 	}
-	n->notes->lines = grown;
-	grown[n->notes->count++] = line;
+	notes->lines = grown;
+	grown[notes->count++] = line;
+	return 0;
+}
+
+int ps_notes_add(struct ps_notes *notes, const char *line)
+{
+	return take_line(notes, strdup(line));
+}
+
+static void append(struct noting *n, char *line)
+{
+	n->ret = take_line(n->notes, line);
 }
 
 /* Is a note wanted, and not only whether there is one? */

@@ -13,7 +13,10 @@ struct ps_notes {
 };
 void ps_notes_clear(struct ps_notes *notes);
 
-/* Notes about `rules`, of which `report` has the sockets (it finds their processes if
+/* Add a copy of a line: 0 or -ENOMEM. */
+int ps_notes_add(struct ps_notes *notes, const char *line);
+
+/* Add notes about `rules`, of which `report` has the sockets (it finds their processes if
  * there is something to say). Notes are cut, silently, after a few. 0 or -ENOMEM. */
 int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t count,
 		  struct ps_notes *notes);

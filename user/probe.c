@@ -52,7 +52,7 @@ static void try_files(struct ps_probe *probe)
 	struct ps_feature *f = add(probe, "btf", "kernel types, which all programs read");
 	_cleanup_fclose_ FILE *jit = NULL;
 	char mount[256];
-	int on = 1;
+	int on = 1, ret;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		lacks(f, PS_NO, "no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)");
@@ -65,8 +65,11 @@ static void try_files(struct ps_probe *probe)
 	if (!ps_bpffs_mounted() && access(PS_BPFFS, F_OK))
 		lacks(f, PS_NO, "there is no " PS_BPFFS);
 	f = add(probe, "cgroup2", "where programs see listen(), bind() and connect()");
-	if (ps_cgroup2_mount(mount, NULL))
-		lacks(f, PS_NO, "no cgroup2 hierarchy is mounted");
+	ret = ps_cgroup2_mount(mount, NULL);
+	if (ret)
+		lacks(f, PS_NO,
+		      ret == -EXDEV ? "only a part of the cgroup2 hierarchy is to be seen here" :
+				      "no cgroup2 hierarchy is mounted");
 }
 
 static void try_cookie(struct ps_probe *probe)

@@ -502,6 +502,10 @@ int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rul
 	}
 	put(object, "files", array);
 	put_number(object, "rules", rules->count);
+	array = json_object_new_array();
+	for (size_t i = 0; i < config->list.note_count; i++)
+		json_object_array_add(array, json_object_new_string(config->list.notes[i]));
+	put(object, "notes", array);
 	return print(object, error);
 }
 

@@ -447,7 +447,8 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 	printf("loaded:         %s%s\n", loaded_word(info),
 	       info->outdated ? ", by another version; 'portsteer upgrade' replaces it" : "");
 	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
-	printf("cgroup2:        %s\n", *info->cgroup2 ? info->cgroup2 : "not mounted");
+	printf("cgroup2:        %s\n",
+	       *info->cgroup2 ? info->cgroup2 : "its root is not to be seen here");
 	if (info->loaded)
 		print_anchors(info);
 	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);

@@ -479,6 +479,17 @@ int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error)
 	return 0;
 }
 
+int ps_cgroup_check_lasting(const char *text, struct ps_error *error)
+{
+	if (strncmp(text, "pid:", 4))
+		return 0;
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "cgroup %.60s: a process's number is another's after the next start, so a file "
+		       "cannot name it; write unit:NAME or the path, which /proc/%.60s/cgroup has "
+		       "after '0::'",
+		       text, text + 4);
+}
+
 int ps_name_check(const char *name, struct ps_error *error)
 {
 	size_t length;

@@ -118,6 +118,10 @@ void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
  * *path is allocated. */
 int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error);
 
+/* May the text that a cgroup is given by stand in a file? "pid:77" means another process when that
+ * is read again. 0, or -EINVAL (PS_EXIT_USAGE). */
+int ps_cgroup_check_lasting(const char *text, struct ps_error *error);
+
 /* Check a --name: not empty, at most PS_NAME_MAX bytes of printable UTF-8 without
  * control characters. 0 or -EINVAL (PS_EXIT_USAGE). */
 int ps_name_check(const char *name, struct ps_error *error);

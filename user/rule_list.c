@@ -18,6 +18,8 @@ void ps_rule_list_clear(struct ps_rule_list *list)
 	free(list->scope_text);
 	free(list->scope);
 	free(list->user_text);
+	for (size_t i = 0; i < list->note_count; i++)
+		free(list->notes[i]);
 	*list = (struct ps_rule_list){ .resolver = list->resolver };
 }
 
@@ -26,8 +28,22 @@ static int out_of_memory(struct ps_error *error)
 	return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some and try again");
 }
 
+/* Keep a note, which becomes the list's, or NULL. */
+static void keep_note(struct ps_rule_list *list, char *note)
+{
+	bool kept = note && list->note_count < PS_NAME_NOTES;
+
+	for (size_t i = 0; i < list->note_count && kept; i++)
+		kept = strcmp(list->notes[i], note) != 0;
+	if (kept)
+		list->notes[list->note_count++] = note;
+	else
+		free(note);
+}
+
 static int find_user(struct ps_rule_list *list, const char *text, struct ps_error *error)
 {
+	char *note = NULL;
 	uint32_t uid;
 	int ret;
 
@@ -37,28 +53,29 @@ static int find_user(struct ps_rule_list *list, const char *text, struct ps_erro
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "--user is empty; give a user's name or number");
 	/* What a failure leaves must not be taken for the user of before. */
-	ret = list->resolver->user(text, &uid, error);
+	ret = list->resolver->user(text, &uid, &note, error);
 	if (ret)
 		return ret;
 	list->uid = uid;
+	keep_note(list, note);
 	free(list->user_text);
 	list->user_text = strdup(text);
 	return list->user_text ? 0 : out_of_memory(error);
 }
 
 /* A cgroup as the user wrote it, and what that resolved to, are kept for the next rule. */
-static int find_cgroup(char **kept_text, char **kept, const char *text,
-		       int (*resolve)(const char *text, char **path, struct ps_error *error),
-		       struct ps_error *error)
+static int find_cgroup(struct ps_rule_list *list, char **kept_text, char **kept, const char *text,
+		       ps_resolve_path *resolve, struct ps_error *error)
 {
-	char *path;
+	char *path, *note = NULL;
 	int ret;
 
 	if (*kept_text && !strcmp(*kept_text, text))
 		return 0;
-	ret = resolve(text, &path, error);
+	ret = resolve(text, &path, &note, error);
 	if (ret)
 		return ret;
+	keep_note(list, note);
 	free(*kept);
 	free(*kept_text);
 	*kept = path;
@@ -68,7 +85,8 @@ static int find_cgroup(char **kept_text, char **kept, const char *text,
 
 static int find_scope(struct ps_rule_list *list, const char *text, struct ps_error *error)
 {
-	return find_cgroup(&list->scope_text, &list->scope, text, list->resolver->scope, error);
+	return find_cgroup(list, &list->scope_text, &list->scope, text, list->resolver->scope,
+			   error);
 }
 
 /* owner->cgroup is borrowed from the list. */
@@ -90,7 +108,7 @@ static int read_owner(struct ps_rule_list *list, const struct ps_rule_words *wor
 		owner->uid = list->uid;
 	}
 	if (words->cgroup && !ret) {
-		ret = find_cgroup(&list->cgroup_text, &list->cgroup, words->cgroup,
+		ret = find_cgroup(list, &list->cgroup_text, &list->cgroup, words->cgroup,
 				  list->resolver->cgroup, error);
 		owner->flags |= PS_OWNER_CGROUP;
 		owner->cgroup = list->cgroup;

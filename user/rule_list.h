@@ -8,12 +8,16 @@
 
 #include "rule.h"
 
-/* What names mean. Each: 0, or a negative errno with a message. Paths are allocated. */
+/* What names mean. Each: 0, or a negative errno with a message. Paths are allocated, and so is
+ * *note: a line that the user should read, NULL for none. */
+typedef int ps_resolve_path(const char *text, char **path, char **note, struct ps_error *error);
 struct ps_resolver {
-	int (*user)(const char *text, uint32_t *uid, struct ps_error *error);
-	int (*cgroup)(const char *text, char **path, struct ps_error *error);
-	int (*scope)(const char *text, char **path, struct ps_error *error);
+	int (*user)(const char *text, uint32_t *uid, char **note, struct ps_error *error);
+	ps_resolve_path *cgroup, *scope;
 };
+
+/* More notes than these are left out. */
+enum { PS_NAME_NOTES = 16 };
 
 /* Options of rules as they are written; NULL for one that is not given. */
 struct ps_rule_words {
@@ -30,6 +34,8 @@ struct ps_rule_list {
 	char *scope_text, *scope; /* and --from */
 	char *user_text; /* and --user */
 	uint32_t uid;
+	char *notes[PS_NAME_NOTES]; /* on what names mean, each once */
+	size_t note_count;
 };
 void ps_rule_list_clear(struct ps_rule_list *list);
 

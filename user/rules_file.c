@@ -2,46 +2,17 @@
 #include "rules_file.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cgroup.h"
 #include "text.h"
+#include "users.h"
 #include "util.h"
 
 enum { LINE = 4096, WORDS = 256 };
 
-/* A uid in decimal; (uid_t)-1 is nobody's. */
-static bool parse_uid(const char *text, uint32_t *uid)
-{
-	char *end;
-	unsigned long long value;
-
-	if (*text < '0' || *text > '9' || strlen(text) > 10)
-		return false;
-	value = strtoull(text, &end, 10);
-	*uid = (uint32_t)value;
-	return !*end && value < UINT32_MAX;
-}
-
-static int find_user(const char *text, uint32_t *uid, struct ps_error *error)
-{
-	const struct passwd *entry;
-
-	errno = 0;
-	entry = getpwnam(text);
-	if (entry)
-		*uid = entry->pw_uid;
-	else if (!parse_uid(text, uid))
-		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown user '%.100s': there is no such name in the user database; "
-			       "see 'getent passwd', or give a number below 4294967295",
-			       text);
-	return 0;
-}
-
-const struct ps_resolver ps_resolver = { find_user, ps_cgroup_resolve, ps_scope_resolve };
+const struct ps_resolver ps_resolver = { ps_user_resolve, ps_cgroup_resolve, ps_scope_resolve };
 
 struct ps_rule_words ps_words_of(const struct ps_values *values)
 {
@@ -82,8 +53,20 @@ static void inherit(struct ps_values *line, const struct ps_values *outer)
 	}
 }
 
+/* A file may be read again, when the number is another process's. */
+static int check_lasting(const struct ps_values *line, struct ps_error *error)
+{
+	int ret = 0;
+
+	if (line->of[PS_OPT_CGROUP])
+		ret = ps_cgroup_check_lasting(line->of[PS_OPT_CGROUP], error);
+	if (!ret && line->of[PS_OPT_FROM])
+		ret = ps_cgroup_check_lasting(line->of[PS_OPT_FROM], error);
+	return ret;
+}
+
 static int read_line(struct ps_rule_list *list, char *line, const struct ps_values *outer,
-		     struct ps_error *error)
+		     bool lasting, struct ps_error *error)
 {
 	char *words[WORDS], *save = NULL;
 	struct ps_values values = {};
@@ -101,6 +84,9 @@ static int read_line(struct ps_rule_list *list, char *line, const struct ps_valu
 	if (!count)
 		return 0;
 	ret = ps_options_parse(words, count, PS_RULE_OPTIONS, &values, &rest, error);
+	if (ret)
+		return ret;
+	ret = lasting ? check_lasting(&values, error) : 0;
 	if (ret)
 		return ret;
 	if (!rest)
@@ -137,7 +123,7 @@ static int next_line(FILE *file, char line[LINE])
 	return used || c == '\n';
 }
 
-static int read_lines(struct ps_rule_list *list, FILE *file, const char *path,
+static int read_lines(struct ps_rule_list *list, FILE *file, const char *path, bool lasting,
 		      const struct ps_values *values, struct ps_error *error)
 {
 	char line[LINE];
@@ -150,7 +136,7 @@ static int read_lines(struct ps_rule_list *list, FILE *file, const char *path,
 				"lines of text",
 				LINE - 1);
 		else
-			ret = read_line(list, line, values, error);
+			ret = read_line(list, line, values, lasting, error);
 		if (ret < 0)
 			return fail_at(error, ret, path, number);
 	}
@@ -166,10 +152,10 @@ int ps_rule_list_read(struct ps_rule_list *list, const char *path, const struct 
 	_cleanup_fclose_ FILE *file = NULL;
 
 	if (!strcmp(path, "-"))
-		return read_lines(list, stdin, "(standard input)", values, error);
+		return read_lines(list, stdin, "(standard input)", false, values, error);
 	file = fopen(path, "re");
 	if (!file)
 		return ps_fail(error, PS_EXIT_FAILED, errno,
 			       "cannot open %.200s: %s; check the path", path, strerror(errno));
-	return read_lines(list, file, path, values, error);
+	return read_lines(list, file, path, true, values, error);
 }

@@ -276,87 +276,134 @@ is_container()
 {
 	portsteer -q flush
 	portsteer -q add 80:8080 --cgroup "container:$1"
-	assert_equal "$(portsteer list --json | jsonget rules.0.owner.cgroup)" "/$CG/$2"
+	assert_equal "$(portsteer list --json | jsonget rules.0.owner.cgroup)" "$2"
 }
 
-# no_container TEXT
+# no_container TEXT [WHY]
 no_container()
 {
 	local message status=0
 	portsteer -q flush
 	message=$(portsteer -q add 80:8080 --cgroup "container:$1" 2>&1) || status=$?
 	assert_equal $status 1
-	assert_match "$message" "there is no such container"
+	assert_match "$message" "${2-there is no such container}"
+}
+
+# new_id: sets ID to one of 64 digits that no container has.
+new_id()
+{
+	ID=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 }
 
 @test "--cgroup container:ID: what runtimes call their cgroups, by the whole id and a part" {
-	local n=0 id name hex=9f8e7d6c5b4a
+	local name
 	portsteer -q load
-	for name in docker-ID.scope libpod-ID.scope cri-containerd-ID.scope crio-ID.scope \
-		nerdctl-ID.scope ID docker/ID libpod_parent/libpod-ID \
+	for name in system.slice/docker-ID.scope machine.slice/libpod-ID.scope \
+		machine.slice/machine-libpod_pod_0123.slice/libpod-ID.scope \
 		kubepods.slice/kubepods-pod0123.slice/cri-containerd-ID.scope/init \
-		kubepods/burstable/pod01234567-89ab/ID a-b.slice:cri-containerd:ID; do
-		n=$((n + 1))
-		id=$(printf '%02x%s%s' $n $hex "$(printf 'a0b1%.0s' {1..12})")00
-		name=${name/ID/$id}
-		mkdir -p "$PS_TEST_CGROUP/$name"
+		kubepods.slice/kubepods-besteffort.slice/crio-ID.scope \
+		system.slice/nerdctl-ID.scope psparent.slice/docker-ID.scope \
+		docker/ID libpod_parent/libpod-ID kubepods/burstable/pod01234567-89ab/ID; do
+		new_id
+		name=/${name/ID/$ID}
+		host_cgroup "$name"
 		name=${name%/init}
-		is_container "$id" "$name"
-		is_container "${id:0:12}" "$name"
-		no_container "${id:0:11}"
-		no_container "${id:1}"
-		no_container "${id}0"
+		is_container "$ID" "$name"
+		is_container "${ID:0:12}" "$name"
+		no_container "${ID:0:11}"
+		no_container "${ID:1}"
+		no_container "${ID}0"
 	done
 }
 
 @test "--cgroup container:ID: the monitor of a container, and what only looks like one" {
-	local id
-	id=$(printf '0f1e2d3c%.0s' {1..8})
 	portsteer -q load
-	mkdir -p "$PS_TEST_CGROUP/libpod-conmon-$id.scope" "$PS_TEST_CGROUP/$id-1a2b.service" \
-		"$PS_TEST_CGROUP/docker-$id.scope.d" "$PS_TEST_CGROUP/dockerx$id.scope"
-	no_container "$id"
-	mkdir "$PS_TEST_CGROUP/libpod-$id.scope"
-	is_container "$id" "libpod-$id.scope"
+	new_id
+	host_cgroup "/machine.slice/libpod-conmon-$ID.scope" "/system.slice/$ID-1a2b.service" \
+		"/system.slice/docker-$ID.scope.d" "/system.slice/dockerx$ID.scope" \
+		"/system.slice/docker-${ID}x.scope" "/system.slice/$ID" "/docker/x$ID" "/lxc/docker-$ID"
+	no_container "$ID"
+	host_cgroup "/machine.slice/libpod-$ID.scope"
+	is_container "$ID" "/machine.slice/libpod-$ID.scope"
 }
 
-@test "--cgroup container:ID: not looked for below what a user owns" {
-	local id
-	id=$(printf 'c0ffee42%.0s' {1..8})
+@test "--cgroup container:ID: never inside of a container, a unit or what a user owns" {
+	local place name=ps-web-$$
 	portsteer -q load
-	mkdir -p "$PS_TEST_CGROUP/user/docker-$id.scope"
-	chown $DB "$PS_TEST_CGROUP/user"
-	no_container "$id"
+	new_id
+	for place in "/machine.slice/libpod-$(tr 0-9a-f 1-9a-f0 <<<"$ID").scope/container" \
+		/system.slice/ps-test.service /system.slice/ps-test.service/system.slice \
+		"/$CG" "/$CG/machine.slice" "/docker/$(tr 0-9a-f 1-9a-f0 <<<"$ID")" \
+		"/lxc.payload.ps-outer-$$" "/lxc.payload.ps-outer-$$/machine.slice"; do
+		host_cgroup "$place/docker-$ID.scope" "$place/$ID" "$place/libpod-$ID.scope" \
+			"$place/lxc.payload.$name" "$place/machine-$name.scope" "$place/lxc/$name"
+	done
+	no_container "$ID"
+	no_container "$name"
+	# below what a user owns
+	host_cgroup "/pstest.slice/docker-$ID.scope"
+	chown $DB "$PS_TEST_CGROUP2/pstest.slice"
+	no_container "$ID"
 	# its own may be somebody's: that of a container with a user namespace is
-	mkdir -p "$PS_TEST_CGROUP/sys/docker-$id.scope"
-	chown $DB "$PS_TEST_CGROUP/sys/docker-$id.scope"
-	is_container "$id" "sys/docker-$id.scope"
+	host_cgroup "/system.slice/docker-$ID.scope"
+	chown $DB "$PS_TEST_CGROUP2/system.slice/docker-$ID.scope"
+	is_container "$ID" "/system.slice/docker-$ID.scope"
+}
+
+@test "--cgroup container:ID: that of a user's own is named, and not taken" {
+	local place
+	portsteer -q load
+	for place in user.slice user.slice/user-x.slice app.slice; do
+		new_id
+		place=/user.slice/user-$DB.slice/user@$DB.service/$place/libpod-$ID.scope
+		host_cgroup "$place"
+		chown $DB "$PS_TEST_CGROUP2/user.slice/user-$DB.slice/user@$DB.service"
+		no_container "$ID" "it is in $place, where a user makes up the names; .*give the path"
+		# the host's own counts, whatever a user calls his
+		host_cgroup "/machine.slice/libpod-$ID.scope"
+		is_container "$ID" "/machine.slice/libpod-$ID.scope"
+	done
+}
+
+@test "--cgroup container:ID: more than one" {
+	local message status=0 one two
+	portsteer -q load
+	new_id
+	one=/machine.slice/libpod-${ID:0:60}0000.scope two=/system.slice/docker-${ID:0:60}1111.scope
+	host_cgroup "$one" "$two"
+	message=$(portsteer add 80:8080 --cgroup "container:${ID:0:60}" 2>&1) || status=$?
+	assert_equal $status 1
+	assert_match "$message" "there is more than one, /.* and /.*; give more of the id, or the path"
+	assert_match "$message" "$one"
+	assert_match "$message" "$two"
+	is_container "${ID:0:60}0" "$one"
+	host_cgroup "/lxc.payload.ps$$" "/machine.slice/machine-ps$$.scope"
+	no_container "ps$$" "there is more than one, .*lxc.payload.ps$$|more than one.*machine-ps$$"
 }
 
 @test "--cgroup container:NAME: LXC's containers and systemd's machines" {
+	local n=ps$$
 	portsteer -q load
-	mkdir -p "$PS_TEST_CGROUP/lxc.payload.web-1" "$PS_TEST_CGROUP/lxc.monitor.web-1" \
-		"$PS_TEST_CGROUP/lxc/db_2" "$PS_TEST_CGROUP/other/db_2" \
-		"$PS_TEST_CGROUP/machine.slice/machine-Mail.scope" \
-		"$PS_TEST_CGROUP/machine.slice/machine-my\\x2dbox.scope" \
-		"$PS_TEST_CGROUP/machine.slice/systemd-nspawn@deb\\x2d12.service/payload" \
-		"$PS_TEST_CGROUP/lxc.payload.abcdefabcdef"
-	is_container web-1 lxc.payload.web-1
-	is_container db_2 lxc/db_2
-	is_container Mail machine.slice/machine-Mail.scope
-	is_container my-box "machine.slice/machine-my\\x5cx2dbox.scope" # as shown
-	is_container deb-12 "machine.slice/systemd-nspawn@deb\\x5cx2d12.service"
-	is_container abcdefabcdef lxc.payload.abcdefabcdef # a name like an id
-	no_container web
-	no_container mail
-	no_container web-11
+	host_cgroup "/lxc.payload.$n-1" "/lxc.monitor.$n-1" "/lxc/db_$n" "/$CG/lxc/db_$n" \
+		"/machine.slice/machine-M$n.scope" "/machine.slice/machine-my\\x2d$n.scope" \
+		"/machine.slice/systemd-nspawn@deb\\x2d$n.service/payload" \
+		/lxc.payload.abcdefabcdef
+	is_container "$n-1" "/lxc.payload.$n-1"
+	is_container "db_$n" "/lxc/db_$n"
+	is_container "M$n" "/machine.slice/machine-M$n.scope"
+	is_container "my-$n" "/machine.slice/machine-my\\x5cx2d$n.scope" # as shown
+	is_container "deb-$n" "/machine.slice/systemd-nspawn@deb\\x5cx2d$n.service"
+	is_container abcdefabcdef /lxc.payload.abcdefabcdef # a name like an id
+	no_container "$n"
+	no_container "m$n"
+	no_container "$n-11"
 }
 
 @test "--cgroup container:ID: its listeners are admitted, and no others" {
-	local id
-	id=$(printf '5eed%.0s' {1..16})
-	serve -g "docker-$id.scope/app" web 127.0.0.1 8080
-	portsteer -q add 80:8080 --cgroup "container:${id:0:12}"
+	new_id
+	host_cgroup "/system.slice/docker-$ID.scope/app"
+	serve -g "/system.slice/docker-$ID.scope/app" web 127.0.0.1 8080
+	portsteer -q add 80:8080 --cgroup "container:${ID:0:12}"
 	answers web http://127.0.0.1/
 	stop "$PID"
 	serve -g other thief 127.0.0.1 8080

@@ -195,16 +195,16 @@ made()
 }
 
 @test "scopes are shown as paths, however they are given" {
-	made shop.scope
+	host_cgroup /system.slice/ps-shop.scope
 	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
-	until_true 5 grep -q pid "/proc/$PID/cgroup"
+	until_true 5 grep -qx "0::/$CG/pid" "/proc/$PID/cgroup"
 	portsteer -q add 1000:8080 --from "$CG/a//b/" --user ps-web
 	portsteer -q add 1001:8080 --from "/$CG/a" --user ps-web
 	portsteer -q add 1002:8080 --from "$PS_TEST_CGROUP/c" --user ps-web
 	portsteer -q add 1003:8080 --from pid:$PID --user ps-web
-	portsteer -q add 1004:8080 --from unit:shop.scope --user ps-web
+	portsteer -q add 1004:8080 --from unit:ps-shop.scope --user ps-web
 	portsteer -q add 1005:8080 --from unit:portsteer-none.service --user ps-web
-	local n paths=("/$CG/a/b" "/$CG/a" "/$CG/c" "/$CG/pid" "/$CG/shop.scope"
+	local n paths=("/$CG/a/b" "/$CG/a" "/$CG/c" "/$CG/pid" /system.slice/ps-shop.scope
 		/system.slice/portsteer-none.service)
 	for n in 0 1 2 3 4 5; do
 		assert_equal "$(portsteer list --json |
@@ -212,7 +212,7 @@ made()
 	done
 	serve web 127.0.0.1 8080
 	from pid answers web http://127.0.0.1:1003/
-	from shop.scope answers web http://127.0.0.1:1004/
+	from /system.slice/ps-shop.scope answers web http://127.0.0.1:1004/
 }
 
 @test "--from / is everybody" {

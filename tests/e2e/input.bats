@@ -129,8 +129,8 @@ RUN=()
 	bad 2 "/sys/kernel" add 90:9090 --cgroup /sys/kernel
 }
 
-@test "a container that is none, or is not there, or more than one" {
-	local text id
+@test "a container that is none, or is not there" {
+	local text
 	for text in '' . .. a/b 'a b' a: 'a*' .hidden $'a\nb' /docker-0123456789ab.scope \
 		"$(printf 'a%.0s' {1..129})"; do
 		bad 2 "cgroup container:.*neither a container's id nor a name; write it as" \
@@ -139,13 +139,6 @@ RUN=()
 	bad 1 "container:0123456789ab: there is no such container; start it.*path" add 90:9090 \
 		--cgroup container:0123456789ab
 	bad 1 "no such container" add 90:9090 --cgroup container:portsteer-none
-	id=$(printf '0123456789abcdef%.0s' {1..3})
-	mkdir -p "$PS_TEST_CGROUP/one/docker-${id}0000000000000000.scope" \
-		"$PS_TEST_CGROUP/two/libpod-${id}ffffffffffffffff.scope"
-	bad 1 "there is more than one, /$CG/.*/$CG/.*; give more of the id, or the path" \
-		add 90:9090 --cgroup "container:$id"
-	assert_match "$MESSAGE" "/$CG/one/docker-${id}0000000000000000.scope"
-	assert_match "$MESSAGE" "/$CG/two/libpod-${id}ffffffffffffffff.scope"
 }
 
 @test "the root of the cgroups, which is everybody" {
@@ -155,28 +148,186 @@ RUN=()
 	done
 }
 
-@test "a unit's cgroup is not looked for below what a user owns" {
-	mkdir -p "$PS_TEST_CGROUP/user/webby.service" "$PS_TEST_CGROUP/sys/other.scope"
-	chown $DB "$PS_TEST_CGROUP/user"
-	portsteer -q add 90:9090 --cgroup unit:webby.service
-	portsteer -q add 91:9091 --cgroup unit:other.scope
-	assert_equal "$(portsteer list --json | jsonget rules.1.owner.cgroup rules.2.owner.cgroup)" \
-		"/system.slice/webby.service"$'\n'"/$CG/sys/other.scope"
+@test "a unit that is none, or has no cgroup" {
+	local text
+	for text in '' web .service a/b.service 'a b.service' $'a\nb.service' web.conf @1.service \
+		a--b.slice "$(printf 'a%.0s' {1..256}).service"; do
+		bad 2 "cgroup unit:.*not a unit's name; write it with its ending" add 90:9090 \
+			--cgroup "unit:$text"
+	done
+	bad 2 "unit:web@.service: it is a template; name an instance" add 90:9090 \
+		--cgroup unit:web@.service
+	bad 2 "unit:web.timer: a unit of this kind has no cgroup" add 90:9090 --cgroup unit:web.timer
+	bad 1 "unit:ps-none.socket: there is no such cgroup; start the unit" add 90:9090 \
+		--cgroup unit:ps-none.socket
+	bad 2 "it is the root" add 90:9090 --cgroup unit:-.slice
 }
 
-@test "a cgroup in a cgroup namespace, whose paths are not the kernel's" {
-	mkdir "$PS_TEST_CGROUP/container"
-	cat >"$PS_TEST_DIR/contain" <<-'END'
-		#!/bin/sh
-		echo $$ >"$1/container/cgroup.procs"
-		exec unshare --cgroup --mount --propagation private sh -c '
-			umount -l "$2"; mount -t cgroup2 none "$2"; shift 2; exec "$@"' - "$@"
+# Where systemd runs it does not know these units; where not, nor does anything else.
+@test "a unit is where systemd's rules put it, and the command says that this is assumed" {
+	local unit path text
+	while read -r unit path; do
+		text=$(portsteer add 90:9090 --cgroup "unit:$unit")
+		assert_match "$text" "^added 90:9090/tcp for cgroup ${path//\\/.x5c}: no listener yet"
+		assert_match "$text" "note: unit:${unit//\\/.x5c} is assumed to have the cgroup .*: systemd "
+		portsteer -q del 90
+	done <<-'END'
+		ps-none.service /system.slice/ps-none.service
+		psnone@1.service /system.slice/system-psnone.slice/psnone@1.service
+		ps-none@a-b.service /system.slice/system-ps\x2dnone.slice/ps-none@a-b.service
 	END
-	chmod +x "$PS_TEST_DIR/contain"
-	RUN=("$PS_TEST_DIR/contain" "$PS_TEST_CGROUP" "$PS_TEST_CGROUP2")
-	bad 5 "cgroup web: portsteer runs in a cgroup namespace" add 90:9090 --cgroup web
-	bad 5 "cgroup pid:1: portsteer runs in a cgroup namespace" add 90:9090 --cgroup pid:1
+	text=$(portsteer add 90:9090 --cgroup unit:psa-psb.slice)
+	assert_match "$text" "for cgroup /psa.slice/psa-psb.slice: no listener yet$"
+	portsteer -q del 90
+	assert_match "$(portsteer add 90:9090 --cgroup unit:ps-none.service --json)" \
+		'"notes":\["unit:ps-none.service is assumed to have the cgroup '
+	assert_equal "$(portsteer add 91:9090 --cgroup unit:ps-none.service -q)" ""
+}
+
+@test "a unit is never found by a name that was made inside of another's cgroup" {
+	local id=psforged
+	host_cgroup "/machine.slice/libpod-$id.scope/container/system.slice/ps-forged.service" \
+		"/ps-custom.slice/ps-forged.service" "/$CG/system.slice/ps-forged.service" \
+		"/$CG/ps-forged.scope"
+	portsteer -q add 90:9090 --cgroup unit:ps-forged.service
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|owner|cgroup")" \
+		/system.slice/ps-forged.service
+	bad 1 "unit:ps-forged.scope: there is no such cgroup" add 91:9090 --cgroup unit:ps-forged.scope
+	host_cgroup /system.slice/ps-real.scope
+	portsteer -q add 91:9090 --cgroup unit:ps-real.scope
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=91:9090/tcp|owner|cgroup")" \
+		/system.slice/ps-real.scope
+}
+
+@test "a unit's files say its slice where systemd does not" {
+	local folder=/usr/local/lib/systemd/system
+	mount -t tmpfs none /usr/local/lib
+	mkdir -p $folder/ps-a.service.d $folder/ps-b@.service.d $folder/ps-.service.d
+	printf '[Service]\nSlice=ps-one.slice\n' >$folder/ps-a.service
+	printf '[Service]\nSlice=ps%%i.slice\n' >$folder/ps-b@.service
+	printf '[Service]\nSlice=%%H.slice\n' >$folder/psc.service
+	unit_is()
+	{
+		portsteer -q add 90:9090 --cgroup "unit:$1"
+		assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|owner|cgroup")" "$2"
+		portsteer -q del 90
+	}
+	unit_is ps-a.service /ps.slice/ps-one.slice/ps-a.service
+	unit_is ps-b@7.service /ps7.slice/ps-b@7.service
+	printf '[Service]\nSlice=ps-two.slice\n' >$folder/ps-.service.d/10.conf
+	printf '[Service]\nSlice=ps-three.slice\n' >$folder/ps-a.service.d/20.conf
+	unit_is ps-a.service /ps.slice/ps-three.slice/ps-a.service
+	printf '[Service]\n' >$folder/ps-a.service.d/20.conf
+	unit_is ps-a.service /ps.slice/ps-two.slice/ps-a.service
+	bad 1 "unit:psc.service: the Slice= in its files can be told only by systemd" \
+		add 90:9090 --cgroup unit:psc.service
+	umount /usr/local/lib
+}
+
+# in_cgroup_namespace FOLDER COMMAND...: where that cgroup is the root, and what is mounted has no
+# other.
+in_cgroup_namespace()
+{
+	# shellcheck disable=SC2016 # for the inner shells
+	bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec unshare --cgroup --mount \
+		--propagation private bash -c '\''umount -l "$1" && mount -t cgroup2 none "$1" &&
+			shift && exec "$@"'\'' - "$@"' - "$1" "$PS_TEST_CGROUP2" "${@:2}"
+}
+
+# In the tests' PID namespace process 1 sees the host's cgroups.
+@test "in a cgroup namespace the root of all cgroups is process 1's" {
+	mkdir "$PS_TEST_CGROUP/container"
+	RUN=(in_cgroup_namespace "$PS_TEST_CGROUP/container")
+	"${RUN[@]}" "$PORTSTEER" -q add 90:9090 --user ps-web
+	"${RUN[@]}" "$PORTSTEER" -q add 91:9091 --cgroup "/$CG/web"
+	"${RUN[@]}" "$PORTSTEER" -q add 92:9092 --cgroup "$PS_TEST_CGROUP2/web"
+	assert_equal "$(portsteer list --json |
+		jsonget "rules|rule=91:9091/tcp|owner|cgroup" "rules|rule=92:9092/tcp|owner|cgroup")" \
+		"/$CG/web"$'\n'"/$CG/container/web"
+	# a listener outside of it is admitted
+	serve web 127.0.0.1 9090
+	answers web http://127.0.0.1:90/
+	bad 5 "cgroup pid:1: portsteer runs in a cgroup namespace" add 93:9090 --cgroup pid:1
 	RUN=()
+}
+
+@test "in a cgroup namespace without the root of all cgroups nothing is attached" {
+	mkdir "$PS_TEST_CGROUP/container"
+	RUN=(in_cgroup_namespace "$PS_TEST_CGROUP/container" unshare --pid --fork --kill-child
+		--mount-proc)
+	bad 5 "cannot reach its root; run it on the host" add 90:9090 --user ps-web
+	bad 5 "cannot reach its root; run it on the host" add 90:9090 --cgroup web
+	bad 5 "cannot reach its root; run it on the host" add 90:9090 --cgroup pid:1
+	bad 5 "cannot reach its root; run it on the host" add 90:9090 --any-user --from web
+	RUN=()
+}
+
+@test "any mount of cgroup2 will do for a path, and one stays in use" {
+	local first part
+	first=$(portsteer status --json 2>/dev/null | jsonget cgroup2) || first=$PS_TEST_CGROUP2
+	mkdir -p "$PS_TEST_DIR/cg2" "$PS_TEST_DIR/part" "$PS_TEST_CGROUP/a"
+	cgroup_is()
+	{
+		portsteer -q add 90:9090 --cgroup "$1"
+		assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|owner|cgroup")" "$2"
+		assert_equal "$(portsteer status --json | jsonget cgroup2)" "$first"
+		portsteer -q del 90
+	}
+	cgroup_is "$PS_TEST_CGROUP2/$CG/x" "/$CG/x"
+	mount -t cgroup2 none "$PS_TEST_DIR/cg2"
+	mount --bind "$PS_TEST_CGROUP/a" "$PS_TEST_DIR/part"
+	cgroup_is "$PS_TEST_CGROUP2/$CG/x" "/$CG/x"
+	cgroup_is "$PS_TEST_DIR/cg2/$CG/x" "/$CG/x"
+	cgroup_is "$PS_TEST_DIR/part/x" "/$CG/a/x"
+	cgroup_is "$PS_TEST_DIR/part" "/$CG/a"
+	bad 2 "it is the root" add 90:9090 --cgroup "$PS_TEST_DIR/cg2"
+	umount "$PS_TEST_DIR/part"
+	# one that something else has been mounted over is none
+	mount -t tmpfs none "$PS_TEST_CGROUP2"
+	first=$PS_TEST_DIR/cg2
+	cgroup_is "$PS_TEST_DIR/cg2/$CG/x" "/$CG/x"
+	umount "$PS_TEST_CGROUP2" "$PS_TEST_DIR/cg2"
+}
+
+@test "a user by number is that number, whatever the user database has" {
+	local passwd=$PS_TEST_DIR/passwd.numbers
+	cp /etc/passwd "$passwd"
+	printf '47102:x:47103:47103::/:/bin/sh\n' >>"$passwd"
+	mount --bind "$passwd" /etc/passwd
+	portsteer -q add 90:9090 --user 47102
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|owner|uid")" 47102
+	portsteer -q add 91:9091 --user ps-ssh
+	umount /etc/passwd
+	sed -i '/^ps-ssh:/d' "$passwd"
+	mount --bind "$passwd" /etc/passwd
+	assert_match "$(portsteer save)" "user = 47103"
+	bad 2 "unknown user '4294967295'" add 92:9090 --user 4294967295
+	bad 2 "unknown user '99999999999'" add 92:9090 --user 99999999999
+	umount /etc/passwd
+}
+
+@test "a user that systemd gives out anew gets a note" {
+	assert_match "$(portsteer add 90:9090 --user 61184)" \
+		"note: user 61184 is one that systemd gives .*DynamicUser=.*--cgroup unit:"
+	assert_match "$(portsteer add 91:9091 --user 65519)" "note: user 65519 "
+	assert_match "$(portsteer add 92:9092 --user 61183)" ": no listener yet$"
+	assert_match "$(portsteer add 93:9093 --user 65520)" ": no listener yet$"
+	serve -u 61200 web 127.0.0.1 9094
+	assert_match "$(portsteer add 94:9094)" "note: user 61200 "
+}
+
+@test "a process's number in a file of rules" {
+	printf '90:9090 --cgroup pid:1\n' >"$PS_TEST_DIR/rules"
+	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	printf '90:9090 --user ps-web --from pid:1\n' >"$PS_TEST_DIR/rules"
+	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	# what is typed is for now
+	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
+	until_true 5 grep -qx "0::/$CG/pid" "/proc/$PID/cgroup"
+	printf '90:9090 --cgroup pid:%s\n' "$PID" | portsteer -q add --file -
+	printf '91:9091\n' >"$PS_TEST_DIR/rules"
+	portsteer -q add --file "$PS_TEST_DIR/rules" --cgroup "pid:$PID"
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=91:9091/tcp|owner|cgroup")" "/$CG/pid"
 }
 
 @test "an address with host bits set, or that is none" {
@@ -301,12 +452,9 @@ RUN=()
 
 @test "a scope in a cgroup namespace" {
 	mkdir "$PS_TEST_CGROUP/container"
-	RUN=(sh -c 'echo $$ >"$1/container/cgroup.procs"
-		exec unshare --cgroup --mount --propagation private sh -c '\''
-			umount -l "$2"; mount -t cgroup2 none "$2"; shift 2; exec "$@"'\'' - "$@"'
-		- "$PS_TEST_CGROUP" "$PS_TEST_CGROUP2")
-	bad 5 "cgroup web: portsteer runs in a cgroup namespace" add 90:9090 --user ps-web --from web
-	RUN=()
+	in_cgroup_namespace "$PS_TEST_CGROUP/container" "$PORTSTEER" -q add 90:9090 --user ps-web \
+		--from web
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|from")" /web
 }
 
 @test "a rule that is not there" {
@@ -671,9 +819,9 @@ RUN=()
 	assert_equal "$(rules)" $'80:8080/tcp\n10.0.0.0/8:443:8443/tcp'
 }
 
-# In a mount namespace of its own: no_cgroup2 or no_bpffs is done there first.
+# In namespaces of its own, where process 1 has none either.
 @test "no cgroup2 is mounted" {
-	RUN=(unshare -m --propagation private -- bash -c '
+	RUN=(unshare --pid --fork --kill-child --mount-proc --propagation private -- bash -c '
 		while read -r at; do umount -l "$at"; done < <(awk "/ - cgroup2 / { print \$5 }" \
 			/proc/self/mountinfo | sort -r)
 		exec "$@"' --)
@@ -684,9 +832,20 @@ RUN=()
 	portsteer -q add 90:9090 --user ps-web
 }
 
+@test "no cgroup2 is mounted here: process 1's is used" {
+	local cgroup=$PS_TEST_CGROUP2/$CG/a
+	unshare --mount --propagation private bash -c '
+		umount -l "$1" && shift && exec "$@"' - "$PS_TEST_CGROUP2" \
+		"$PORTSTEER" -q add 90:9090 --cgroup "$cgroup"
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|owner|cgroup")" \
+		"/$CG/a"
+	serve -g a web 127.0.0.1 9090
+	answers web http://127.0.0.1:90/
+}
+
 @test "no cgroup2 is mounted and nothing is loaded: nothing is loaded after it" {
 	portsteer -q unload
-	RUN=(unshare -m --propagation private -- bash -c '
+	RUN=(unshare --pid --fork --kill-child --mount-proc --propagation private -- bash -c '
 		while read -r at; do umount -l "$at"; done < <(awk "/ - cgroup2 / { print \$5 }" \
 			/proc/self/mountinfo | sort -r)
 		exec "$@"' --)

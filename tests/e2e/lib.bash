@@ -132,11 +132,39 @@ teardown_test()
 kill_servers()
 {
 	local d
+	remove_host_cgroups
 	kill_cgroup "$PS_TEST_CGROUP"
 	until_true 5 cgroup_empty
 	while read -r d; do
 		[ "$d" = "$PS_TEST_CGROUP" ] || rmdir "$d"
 	done < <(find "$PS_TEST_CGROUP" -depth -type d)
+}
+
+# host_cgroup PATH...: make cgroups where the host's own are: "/system.slice/x.service". What was
+# not there is removed when the test ends, and what is in it killed.
+host_cgroup()
+{
+	local path above part
+	for path; do
+		above=$PS_TEST_CGROUP2
+		while IFS= read -r part; do
+			above+=/$part
+			[ ! -d "$above" ] || continue
+			printf '%s\n' "$above" >>"$PS_TEST_DIR/host-cgroups"
+			mkdir "$above"
+		done < <(tr / '\n' <<<"${path#/}")
+	done
+}
+
+remove_host_cgroups()
+{
+	local d
+	[ -e "$PS_TEST_DIR/host-cgroups" ] || return 0
+	while IFS= read -r d; do
+		kill_cgroup "$d"
+		until_true 5 rmdir "$d" 2>/dev/null
+	done < <(tac "$PS_TEST_DIR/host-cgroups")
+	rm "$PS_TEST_DIR/host-cgroups"
 }
 
 # kill_cgroup FOLDER: kill all that is in it or below.
@@ -178,9 +206,14 @@ as()
 		--inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"
 }
 
-# in_cgroup NAME: move the calling process to $PS_TEST_CGROUP/NAME, made if it is missing.
+# in_cgroup NAME: move the calling process to $PS_TEST_CGROUP/NAME, made if it is missing, or
+# to one that host_cgroup has made: "/NAME".
 in_cgroup()
 {
+	if [ "${1:0:1}" = / ]; then
+		echo "$BASHPID" >"$PS_TEST_CGROUP2$1/cgroup.procs"
+		return
+	fi
 	mkdir -p "$PS_TEST_CGROUP/$1"
 	echo "$BASHPID" >"$PS_TEST_CGROUP/$1/cgroup.procs"
 }

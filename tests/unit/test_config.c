@@ -7,10 +7,11 @@
 
 /* --- What names mean here --- */
 
-static int find_user(const char *text, uint32_t *uid, struct ps_error *error)
+static int find_user(const char *text, uint32_t *uid, char **note, struct ps_error *error)
 {
 	char *end;
 
+	*note = NULL;
 	if (!strcmp(text, "www")) {
 		*uid = 33;
 		return 0;
@@ -21,11 +22,16 @@ static int find_user(const char *text, uint32_t *uid, struct ps_error *error)
 		      0;
 }
 
-static int find_cgroup(const char *text, char **path, struct ps_error *error)
+/* "unit:a" leaves a note, and "container:a" is none. */
+static int find_cgroup(const char *text, char **path, char **note, struct ps_error *error)
 {
-	if (!strncmp(text, "pid:", 4))
-		return ps_fail(error, PS_EXIT_FAILED, ENOENT, "no such process; give another");
-	return ps_cgroup_normalise(text, path, error);
+	int ret;
+
+	if (!strncmp(text, "container:", 10))
+		return ps_fail(error, PS_EXIT_FAILED, ENOENT, "no such container; give another");
+	ret = ps_cgroup_normalise(text, path, error);
+	*note = !ret && !strncmp(text, "unit:", 5) ? strdup(text) : NULL;
+	return ret;
 }
 
 static const struct ps_resolver resolver = { find_user, find_cgroup, find_cgroup };
@@ -173,7 +179,10 @@ static const struct {
 	{ "[a]\nPorts = 80:8080\nports=80:8080\n" WWW, { "2: unknown key 'Ports'" } },
 	{ "[a]\nports = 80:8080\nuser = nobody\n", { "3: unknown user 'nobody'" } },
 	{ "[a]\nports = 80:8080\ncgroup = a/../b\n", { "3: bad cgroup 'a/../b'" } },
-	{ "[a]\nports = 80:8080\ncgroup = pid:7\n", { "3: no such process" } },
+	{ "[a]\nports = 80:8080\ncgroup = container:7\n", { "3: no such container" } },
+	{ "[a]\nports = 80:8080\ncgroup = pid:7\n",
+	  { "3: cgroup pid:7: a process's number is another's after the next start" } },
+	{ "[a]\nports = 80:8080\nuser = 7\nfrom = pid:7\n", { "4: cgroup pid:7: a process's" } },
 	{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
 	{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
 	{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
@@ -780,6 +789,25 @@ static void test_no_memory(void **state)
 }
 #endif
 
+/* What the resolver notes is kept, once. */
+static void test_notes(void **state)
+{
+	static const char text[] = "[a]\nports = 80:8080\ncgroup = unit:a.service\n"
+				   "[b]\nports = 81:8080\ncgroup = unit:b.service\n"
+				   "[c]\nports = 82:8080\ncgroup = unit:a.service\n";
+	struct ps_config config = { .list.resolver = &resolver };
+	struct ps_ruleset rules = {};
+
+	(void)state;
+	CHECK_EQ(parse(&config, "x", text, strlen(text)), 0);
+	CHECK_EQ(ps_config_finish(&config, &rules), 0);
+	CHECK_EQ(config.list.note_count, 2);
+	CHECK_STR(config.list.notes[0], "unit:a.service");
+	CHECK_STR(config.list.notes[1], "unit:b.service");
+	ps_ruleset_clear(&rules);
+	ps_config_clear(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -793,6 +821,7 @@ int main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_any_text),
 		cmocka_unit_test(test_many_mistakes),
+		cmocka_unit_test(test_notes),
 #if UNIT_CAN_FAIL
 		cmocka_unit_test(test_no_memory),
 #endif
