@@ -67,7 +67,7 @@ static __always_inline void refuse_unnoted(struct bpf_sock *sk, const struct ps_
 
 	if (!count)
 		return;
-	__sync_fetch_and_add(count, 1);
+	PS_COUNT(*count);
 	/* Should there be no memory for this either, it is not taken back. */
 	bpf_sk_storage_get(&refused, sk, &place, BPF_SK_STORAGE_GET_F_CREATE);
 }
@@ -82,7 +82,7 @@ static __always_inline void accept_unnoted(struct bpf_sock *sk)
 	key = *place;
 	count = bpf_map_lookup_elem(&refusals, &key);
 	if (count)
-		__sync_fetch_and_add(count, -1);
+		PS_UNCOUNT(*count);
 	bpf_sk_storage_delete(&refused, sk);
 }
 

@@ -73,6 +73,7 @@ struct {
  * atomic instruction. Of __sync_fetch_and_add() clang 23 makes one that fetches the old value,
  * whether or not anybody asks for it. */
 #define PS_COUNT(counter) ((void)__atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED))
+#define PS_UNCOUNT(counter) ((void)__atomic_fetch_add(&(counter), -1, __ATOMIC_RELAXED))
 
 static __always_inline struct ps_target_state *target_at(__u32 inst, __u32 target)
 {

@@ -127,7 +127,7 @@ static const char first_root[] = "/proc/1/root";
  * of its processes may not be ours. */
 static int find_whole(struct mount *whole, struct ps_error *error)
 {
-	struct mount mounts[MOUNTS];
+	struct mount mounts[MOUNTS] = {};
 	int count = read_mounts("/proc/self/mountinfo", "", mounts);
 	const struct mount *best = best_mount(mounts, count, "");
 	bool any = count > 0;
@@ -201,7 +201,7 @@ static int resolve_path(const char *text, char **path, struct ps_error *error)
 {
 	bool slip = !strncmp(text, "/sys/", 5) || !strncmp(text, "/proc/", 6);
 	char above[PS_CGROUP_PATH] = "", whole[2 * PS_CGROUP_PATH], mount[256];
-	struct mount through;
+	struct mount through = {};
 	size_t part;
 	int ret;
 

@@ -790,7 +790,8 @@ dropped()
 	serve web 127.0.0.1 8080
 	serve two 127.0.0.2 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
-	local before=$(</proc/sys/net/ipv4/tcp_syncookies)
+	local before
+	before=$(</proc/sys/net/ipv4/tcp_syncookies)
 	echo 2 >/proc/sys/net/ipv4/tcp_syncookies
 	assert_match "$(from a connections --count 40 127.0.0.1 80)" \
 		"^ok 40 refused 0 broken 0 names two=[0-9]+,web=[0-9]+$"

@@ -546,13 +546,16 @@ lose_hook()
 	[ ! -e $STATE ]
 }
 
-@test "the steering program is attached only while there is a steer rule" {
+@test "the steering program is attached only while a rule needs it" {
 	local link
 	portsteer -q load
 	link=$(echo $STATE/ns-*)/link
 	[ ! -e "$link" ]
 	portsteer -q add 53:5353/udp --user ps-web
-	portsteer -q add 81:8081 --from "$CG/a" --user ps-web
+	[ ! -e "$link" ]
+	portsteer -q add 81:8081 --from "$CG/a" --user ps-web # clients' flows are found there
+	[ -e "$link" ]
+	portsteer -q del 81 --from "$CG/a"
 	[ ! -e "$link" ]
 	portsteer -q add 80:8080 --user ps-web
 	[ -e "$link" ]

@@ -199,13 +199,13 @@ paused()
 	coproc PAUSES (
 		exec 3>&- 4>&-
 		in_cgroup web
-		cd "$PS_TEST_DIR"
+		cd "$PS_TEST_DIR" || exit
 		as $WEB $PYTHON pauses.py 8080 "$1"
 	)
-	local word n
+	local word
 	read -rt 10 word <&"${PAUSES[0]}"
 	answers paused http://127.0.0.1/
-	for n in $(seq 20); do
+	for _ in $(seq 20); do
 		echo >&"${PAUSES[1]}"
 		read -rt 10 word <&"${PAUSES[0]}"
 		assert_equal "$word" paused

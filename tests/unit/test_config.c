@@ -341,7 +341,7 @@ static const struct {
 	{ "[a]\nports = 80:8080\nfrom = /\n" WWW "[b]\nports = 80:8080\nfrom = pid:7\n" WWW
 	  "[c]\nports = 80:8080\n" WWW,
 	  "80:8080/tcp=steer,u33 80/tcp=connect,nobody,f/",
-	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: no such process" } },
+	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: cgroup pid:7: a process's" } },
 };
 
 static void test_parts(void **state)
