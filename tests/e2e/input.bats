@@ -263,7 +263,7 @@ in_cgroup_namespace()
 }
 
 @test "any mount of cgroup2 will do for a path, and one stays in use" {
-	local first part
+	local first
 	first=$(portsteer status --json 2>/dev/null | jsonget cgroup2) || first=$PS_TEST_CGROUP2
 	mkdir -p "$PS_TEST_DIR/cg2" "$PS_TEST_DIR/part" "$PS_TEST_CGROUP/a"
 	cgroup_is()
