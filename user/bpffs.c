@@ -8,12 +8,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include <bpf/bpf.h>
 #include <linux/magic.h>
-#include <linux/openat2.h>
 
 #include "bpf_types.h"
 #include "privilege.h"
@@ -92,23 +90,42 @@ int ps_bpffs_open_root(struct ps_error *error)
 	return ret;
 }
 
-/* Open what a path below the bpffs names. None of its components may be a link or a mount. */
-static int open_below(const char *path, uint64_t flags)
+/* Open a component of a path: no link, and nothing that is mounted there. */
+static int open_component(int folder, const char *name, int flags)
 {
-	_cleanup_close_ int root = -1;
-	struct open_how how = {
-		.flags = flags | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	long fd;
+	struct stat above, st;
+	int fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC);
 
-	if (strncmp(path, PS_BPFFS "/", strlen(PS_BPFFS "/")) != 0)
+	if (fd < 0)
+		return -errno;
+	if (!fstat(folder, &above) && !fstat(fd, &st) && above.st_dev == st.st_dev)
+		return fd;
+	close(fd);
+	return -EXDEV;
+}
+
+/* Open what a path below the bpffs names. None of its components may be a link or a mount. One by
+ * one, and not by openat2: a service with RestrictSUIDSGID= has no such call. */
+static int open_below(const char *path, int flags)
+{
+	char copy[PS_PATH], *name, *rest;
+	int fd;
+
+	if (strncmp(path, PS_BPFFS "/", strlen(PS_BPFFS "/")) != 0 || strlen(path) >= sizeof(copy))
 		return -EINVAL;
-	root = ps_bpffs_open_root(NULL);
-	if (root < 0)
-		return root;
-	fd = syscall(SYS_openat2, root, path + strlen(PS_BPFFS "/"), &how, sizeof(how));
-	return fd < 0 ? -errno : (int)fd;
+	strcpy(copy, path + strlen(PS_BPFFS "/"));
+	fd = ps_bpffs_open_root(NULL);
+	for (name = strtok_r(copy, "/", &rest); fd >= 0 && name;) {
+		char *next = strtok_r(NULL, "/", &rest);
+		int below = strcmp(name, "..") ?
+				    open_component(fd, name, next ? O_PATH | O_DIRECTORY : flags) :
+				    -EINVAL;
+
+		close(fd);
+		fd = below;
+		name = next;
+	}
+	return fd;
 }
 
 /* Is `fd` still what the path names? Another process may have removed the

@@ -239,7 +239,7 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 {
 	_cleanup_fclose_ FILE *file = NULL;
 	_cleanup_free_ char *line = NULL;
-	struct mount whole;
+	struct mount whole = {};
 	char name[64];
 	size_t size = 0;
 	ssize_t len;

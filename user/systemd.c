@@ -100,7 +100,7 @@ static int ask_manager(const char *unit, char answer[ANSWER])
 			       NULL };
 	_cleanup_close_ int from = -1, to = -1;
 	int ends[2], ret;
-	pid_t pid;
+	pid_t pid = 0;
 
 	if (!systemd_runs())
 		return -ESRCH;
@@ -110,8 +110,8 @@ static int ask_manager(const char *unit, char answer[ANSWER])
 	to = ends[1];
 	signal(SIGCHLD, SIG_DFL); /* where it is ignored, the number may be another's by the end */
 	ret = start(argv, to, &pid);
-	if (ret)
-		return ret;
+	if (ret || pid <= 0)
+		return ret ? ret : -ECHILD;
 	ps_close(&to);
 	to = -1;
 	ret = read_answer(from, answer, ANSWER);

@@ -247,7 +247,7 @@ block()
 	portsteer -q add 80:8080 --any-user
 	local n whole out
 	whole=$(portsteer list --all)
-	for n in $(seq 3 40); do
+	for n in $(seq 3 64); do
 		out=$(prlimit --nofile="$n" "$PORTSTEER" list --all 2>/dev/null) || continue
 		assert_equal "$out" "$whole"
 	done

@@ -410,7 +410,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	config <<-END
 		[pod]
 		from = $CG/a
-		ports = 90:8080
+		ports = 90:127.0.0.1:8080
 		any-user = yes
 	END
 	# BPF_PROG_TYPE_CGROUP_SOCK_ADDR

@@ -211,7 +211,7 @@ serve_with()
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "from", "owner", "name", "counters", "last_hit"]]' \
-		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "denied", "error", "admitted", "granted", "translated"]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
 }

@@ -724,7 +724,7 @@ class Test:
         path = os.path.join(self.env.folder, "promise.conf")
         with open(path, "w", encoding="ascii") as file:
             file.write(self.program.config(wanted) or "# none\n")
-        done = self.command(wanted, "apply", "-f", path, kill=kill)
+        done = self.command(wanted, "apply", "--only", "--allow-empty", "-f", path, kill=kill)
         self.log[-1] += " " + "; ".join(rule.text() for rule in sorted(wanted, key=str))
         return done
 
