@@ -40,8 +40,7 @@ nobody_on() { [ -z "$(ss -Hltn "sport = :$1")" ]; }
 @test "eight workers share evenly, however often they were restarted" {
 	portsteer add 80:8080 --cgroup "$CG/web"
 	serve -g web web 127.0.0.1 8080 --reuseport --workers 8
-	local n
-	for n in $(seq 12); do
+	for _ in $(seq 12); do
 		restart
 	done
 	client_connections --count 1000 $HERE4 80
