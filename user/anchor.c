@@ -98,6 +98,11 @@ static bool has_flows(const struct ps_ruleset *rules)
 	return false;
 }
 
+int ps_anchors_add_root(struct ps_anchors *anchors)
+{
+	return include(anchors, "");
+}
+
 int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, struct ps_error *error)
 {
 	const char *last = NULL;
@@ -301,6 +306,28 @@ int ps_anchors_cover(const struct ps_anchors *anchors)
 	for (size_t i = 0; i < anchors->count && ret > 0; i++)
 		ret = is_covered(mount, anchors->paths[i]);
 	return ret;
+}
+
+static int is_lost(const char *name, void *data)
+{
+	char pin[PS_PATH];
+	uint64_t id;
+	int ret;
+
+	(void)data;
+	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
+		return 0;
+	ps_bpffs_path(pin, "host/%s", name);
+	ret = linked_cgroup(pin, &id);
+	return ret ? ret : !id;
+}
+
+int ps_anchors_lost(void)
+{
+	char host[PS_PATH];
+
+	ps_bpffs_path(host, "host");
+	return ps_bpffs_each(host, is_lost, NULL);
 }
 
 static int read_one(const char *name, void *data)

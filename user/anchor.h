@@ -28,6 +28,9 @@ void ps_anchors_clear(struct ps_anchors *anchors);
 int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
 		   struct ps_error *error);
 
+/* Add the root. 0 or -ENOMEM. */
+int ps_anchors_add_root(struct ps_anchors *anchors);
+
 /* Attach the program where it is not yet; detach nothing. On failure what this
  * call attached is detached again. */
 int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *anchors,
@@ -38,6 +41,9 @@ int ps_anchors_detach_others(const struct ps_anchors *anchors);
 /* Does every anchor have the program on itself or above: 1, 0 or -errno. Not so when
  * somebody has detached it. */
 int ps_anchors_cover(const struct ps_anchors *anchors);
+
+/* Is there a link of it that somebody has detached, or whose cgroup is gone: 1, 0 or -errno. */
+int ps_anchors_lost(void);
 
 /* Where it is attached now, "(detached)" for a link that is not. */
 int ps_anchors_read(struct ps_anchors *anchors);

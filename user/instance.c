@@ -136,7 +136,6 @@ int ps_instance_unload_all(bool *changed, struct ps_error *error)
 struct collecting {
 	struct ps_anchors anchors;
 	bool needs[PS_SETS]; /* which programs on the root cgroup */
-	bool flows;
 	uint32_t bind_filter[65536 / 32], connect_filter[65536 / 32], client_filter[65536 / 32];
 	const struct ps_host *host;
 	int ret;
@@ -152,7 +151,6 @@ static void note_sets(const struct ps_rule *rule, bool needs[PS_SETS])
 
 static void collect_rule(struct collecting *c, const struct ps_rule *rule)
 {
-	c->flows |= ps_rule_has_flows(rule);
 	note_sets(rule, c->needs);
 	ps_bind_ports(rule, c->bind_filter);
 	ps_connect_ports(rule, c->connect_filter);
@@ -218,19 +216,25 @@ static int move_anchors(const struct ps_host *host, const struct ps_anchors *anc
 	return ret ? ret : ps_anchors_detach_others(anchors);
 }
 
-/* Nobody sees their clients' sockets close any more. Flows that are left would do no harm, but
- * take room. */
-static void forget_flows(const struct ps_host *host)
+/* The ports to which clients of a namespace have flows (0: of any), a bit each, if wanted; true
+ * if there are any. While there are, their rule may be gone, but not what refuses a connection of
+ * theirs that is still to be answered: it was sent where somebody else may be. */
+static bool flow_ports(const struct ps_host *host, uint64_t cookie, uint32_t ports[PORT_WORDS])
 {
 	int fd = host->fd[PS_HOST_FLOWS];
-	struct ps_flow_key key, next;
-	bool more = !bpf_map_get_next_key(fd, NULL, &next);
+	struct ps_flow_key key, *last = NULL;
+	bool any = false;
 
-	while (more) {
-		key = next;
-		more = !bpf_map_get_next_key(fd, &key, &next);
-		bpf_map_delete_elem(fd, &key);
+	for (uint32_t n = 0; n < 2 * PS_FLOWS && !bpf_map_get_next_key(fd, last, &key); n++) {
+		last = &key;
+		if (cookie && key.namespace != cookie)
+			continue;
+		any = true;
+		if (!ports)
+			break;
+		ports[key.server_port >> 5] |= 1u << (key.server_port & 31);
 	}
+	return any;
 }
 
 /* Detach what no instance's rules need any more. */
@@ -243,10 +247,11 @@ int ps_release_unneeded(struct ps_host *host)
 		return -ENOMEM;
 	c->host = host;
 	ret = ps_host_each(host, collect_one, c);
+	/* It sees clients' sockets close. */
+	if (!ret && flow_ports(host, 0, NULL))
+		ret = ps_anchors_add_root(&c->anchors);
 	if (!ret)
 		ret = move_anchors(host, &c->anchors);
-	if (!ret && !c->flows)
-		forget_flows(host);
 	/* The last first: a set may need those before it. */
 	for (int set = PS_SETS; set-- && !ret;)
 		ret = c->needs[set] ? 0 : ps_hooks_remove(&host->hooks, (enum ps_set)set);
@@ -371,8 +376,22 @@ static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation,
 /* Detach the steering program if these rules, which are in force, do not need it. */
 static void release_steer(const struct ps_tables *t, const struct ps_ruleset *rules)
 {
-	if (!ps_ruleset_has_targets(rules))
+	if (!ps_ruleset_has_targets(rules) && !flow_ports(t->host, t->cookie, NULL))
 		ps_steer_detach(t->cookie);
+}
+
+/* The ports of a ruleset that has come into force, and of clients that are still under way. */
+static void narrow_ports(const struct ps_tables *t, const struct ps_plan *plan)
+{
+	uint32_t ports[2 * PORT_WORDS], flows[PORT_WORDS] = {};
+
+	memcpy(ports, plan->filter, sizeof(ports));
+	flow_ports(t->host, t->cookie, flows);
+	for (int i = 0; i < PORT_WORDS; i++) {
+		ports[i] |= flows[i];
+		ports[PORT_WORDS + i] |= flows[i];
+	}
+	narrow_filter(t->filter, ports, 2 * PORT_WORDS);
 }
 
 static bool has_prefixes(const struct ps_ruleset *rules)
@@ -398,30 +417,43 @@ static int give_up_pending(struct ps_tables *t, uint64_t word)
 	return ret;
 }
 
+/* Has a command begun to prepare a ruleset that did not come into force? */
+static bool is_interrupted(const struct ps_tables *t)
+{
+	uint64_t word = ps_present_word(t->instance), begun = ps_fetch(&t->instance->begun);
+
+	return ps_fetch(&t->instance->pending) != word || (begun && begun != PS_WORD_GEN(word));
+}
+
 /* Replace the ruleset in force by `rules`. */
 static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_netns *netns,
 		   const struct ps_ruleset *rules, struct ps_state *before, struct ps_error *error)
 {
-	uint64_t word = ps_present_word(t->instance), pending = ps_fetch(&t->instance->pending);
-	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules) || pending != word;
+	uint64_t word = ps_present_word(t->instance);
+	uint32_t begun = (uint32_t)ps_fetch(&t->instance->begun);
+	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules);
 	struct ps_plan plan = {};
 	int ret;
 
-	/* A generation that a killed command has used is not used again. */
-	if (pending != word && PS_WORD_GEN(pending) > before->generation)
-		before->generation = PS_WORD_GEN(pending);
+	/* A generation that a killed command has used is not used again: by its number, what that
+	 * command has stored would be taken for the next ruleset's. */
+	if (begun > before->generation)
+		before->generation = begun;
 	ret = ps_plan_build(rules, before, word, &plan, error);
 	if (ret)
 		return ret;
-	if (pending != word) {
+	if (is_interrupted(t)) {
 		ret = give_up_pending(t, word);
-		tidy(host, t, PS_WORD_GEN(word), true);
+		if (!ret)
+			ret = ps_tables_sweep(t, PS_WORD_GEN(word));
+		tidy(host, t, PS_WORD_GEN(word), false);
 	}
+	ps_store(&t->instance->begun, plan.state.generation);
 	ret = ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") :
 		    prepare(host, t, netns, &plan, before, error);
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
-		narrow_filter(t->filter, plan.filter, 2 * PORT_WORDS);
+		narrow_ports(t, &plan);
 		ps_tables_retire(t, &plan.state, plan.wait ? 0 : before->retired_count);
 		tidy(host, t, plan.state.generation, prefixes);
 		release_steer(t, &plan.state.rules);
@@ -447,6 +479,7 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	if (!ret)
 		ret = store_plan(host, &tables, &plan, &before, error);
 	if (!ret) {
+		ps_store(&tables.instance->begun, plan.state.generation);
 		ps_store(&tables.instance->pending, plan.word);
 		ps_store(&tables.instance->active, plan.word);
 		widen_filters(host, &tables, &plan);
@@ -490,7 +523,7 @@ static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
 			   const struct ps_ruleset *rules)
 {
 	uint64_t word = ps_present_word(t->instance);
-	bool pending = ps_fetch(&t->instance->pending) != word;
+	bool pending = is_interrupted(t);
 
 	if (!pending && !has_idle(host, rules))
 		return;
@@ -557,8 +590,12 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 	}
 	if (ret < 0)
 		return ps_fail_kernel(error, ret, "attach the programs again");
+	/* The hook of other instances may be lost where this one has had no need of it. */
+	ret = ps_anchors_lost();
+	if (ret < 0)
+		return ps_fail_kernel(error, ret, "look at the listen hook");
 	ps_bpffs_path(mark, RENEWING);
-	if (access(mark, F_OK) && is_hook_lost(state) <= 0)
+	if (!ret && access(mark, F_OK) && is_hook_lost(state) <= 0)
 		return 0;
 	*revived = true;
 	return renew_all(host, error);

@@ -376,6 +376,7 @@ int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, in
 	ps_store(&me->active, 0);
 	ps_store(&me->pending, PS_WORD_NEXT_LIFE(ps_fetch(&me->pending)));
 	ps_store(&me->cookie, cookie);
+	ps_store(&me->begun, 0);
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, cookie, index, alive, skel);

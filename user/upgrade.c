@@ -257,9 +257,9 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 	size_t count, missed = 0;
 	int ret = ps_loaded_listeners(PS_STATE, instance->cookie, &cookies, &count);
 
-	if (!ret && count)
+	if (!ret)
 		ret = read_new_state(host, instance, &state);
-	if (!ret && count)
+	if (!ret)
 		ret = ps_scan(host, NULL, instance->index, &state, NULL);
 	if (!ret && count)
 		ret = count_missed(instance->cookie, &missed);
@@ -274,15 +274,45 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 			0;
 }
 
+/* Clients whose connections are still to be answered were sent where somebody else may be. What
+ * the old programs have noted of them leads to the old state's targets; so they are refused if they
+ * come again after the exchange. Those that begin from here on are noted by the new programs, too. */
+static int refuse_flows(const struct ps_host *host)
+{
+	_cleanup_close_ int old = open_kept(PS_STATE "/host/flows", BPF_MAP_TYPE_HASH,
+					    sizeof(struct ps_flow), PS_FLOWS);
+	int new = host->fd[PS_HOST_FLOWS];
+	struct ps_flow_key key, *last = NULL;
+	struct ps_flow flow;
+
+	for (uint32_t n = 0; old >= 0 && n < 2 * PS_FLOWS && !bpf_map_get_next_key(old, last, &key);
+	     n++) {
+		last = &key;
+		if (bpf_map_lookup_elem(old, &key, &flow))
+			continue;
+		flow.flags = PS_FLOW_REFUSE;
+		flow.rule = 0;
+		if (bpf_map_update_elem(new, &key, &flow, BPF_NOEXIST) && errno != EEXIST)
+			return -errno;
+		/* Closed meanwhile. */
+		if (bpf_map_lookup_elem(old, &key, &flow) &&
+		    bpf_map_lookup_elem(new, &key, &flow) == 0 && flow.flags & PS_FLOW_REFUSE)
+			bpf_map_delete_elem(new, &key);
+	}
+	return 0;
+}
+
 /* From here on, sockets that begin to listen are admitted to the old and to the new
  * state. Those that listened before are in the old one's maps. */
-static int take_listeners(struct ps_host *host, const struct ps_loaded_list *list,
-			  struct ps_error *error)
+static int take_listeners(struct ps_host *host, const struct ps_build *from,
+			  const struct ps_loaded_list *list, struct ps_error *error)
 {
 	int ret = ps_attach_needed(host);
 
 	if (!ret)
 		ret = ps_wait_for_programs();
+	if (!ret && from->trails == PS_TRAILS_LAYOUT)
+		ret = refuse_flows(host);
 	if (ret)
 		return ps_fail_kernel(error, ret, "attach the program that finds listeners");
 	for (size_t i = 0; i < list->count && !ret; i++)
@@ -300,7 +330,7 @@ static int build_all(struct ps_host *host, const struct ps_takeover *takeover,
 	ret = ps_host_load(host, error);
 	for (size_t i = 0; i < list->count && !ret; i++)
 		ret = build_instance(host, from, &list->items[i], error);
-	return ret ? ret : take_listeners(host, list, error);
+	return ret ? ret : take_listeners(host, from, list, error);
 }
 
 /* Build all in PS_ASIDE, without an effect. */
