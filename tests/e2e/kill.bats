@@ -131,3 +131,21 @@ teardown() { teardown_test; }
 	done
 	finished "first add" $n old
 }
+
+# By its generation what a killed command has stored would be the next ruleset's.
+@test "add of a rule with an address, killed: the next rules have nothing of it" {
+	local n out
+	serve -u $DB other 127.0.0.1 9090
+	serve web 127.0.0.1 7070
+	for ((n = 300; ; n += 3)); do
+		portsteer -q add 80:7070 --user ps-web
+		out=$("$KILLAT" $n "$PORTSTEER" add 10.1.2.3:80:8080 --user ps-web)
+		[[ $out == killed* ]] || break
+		if [ "$(rules | wc -l)" = 1 ]; then
+			portsteer -q add 10.1.9.9:80:9090 --user ps-db
+			answers web http://10.1.2.3/ || fail_at $n "another rule's listener"
+		fi
+		portsteer -q unload
+	done
+	[ "$n" -gt 350 ]
+}

@@ -501,6 +501,17 @@ lose_hook()
 	portsteer -q --netns client unload
 }
 
+@test "a listen hook that was detached: so does the first rule of another namespace" {
+	portsteer -q load
+	portsteer -q --netns client add 80:8080 --user ps-web
+	detach "$STATE/host/listen-*"
+	serve -N client there 127.0.0.1 8080
+	refused client http://127.0.0.1/
+	portsteer -q add 81:8081 --any-user
+	answers there client http://127.0.0.1/
+	portsteer -q --netns client unload
+}
+
 @test "a listen hook that was detached, and the command that finds the listeners is killed" {
 	local n out
 	lose_hook

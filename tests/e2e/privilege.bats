@@ -81,7 +81,7 @@ least()
 	local narrow=bpf,net_admin,perfmon has
 	limited $narrow "$PORTSTEER" load
 	limited none "$PORTSTEER" status
-	limited sys_admin "$PORTSTEER" unload
+	limited "$(least)" "$PORTSTEER" unload
 	[ ! -e $STATE ]
 	# It is not the kernel that lacks something.
 	for has in none bpf bpf,net_admin bpf,perfmon net_admin,perfmon; do

@@ -172,6 +172,80 @@ clients_in()
 	assert_equal "$("$SAME" -q upgrade)" ""
 }
 
+@test "a listener that a lost hook has missed is found by an upgrade to another layout" {
+	portsteer -q add 80:8080 --user ps-web
+	bpftool link detach pinned "$(echo $STATE/host/listen-*)"
+	serve web 127.0.0.1 8080
+	refused http://127.0.0.1/
+	"$NEXT" -q upgrade
+	answers web http://127.0.0.1/
+}
+
+# full_queue PORT: a listener of ps-db's whose accept queue is full once there are two.
+full_queue()
+{
+	start -u $DB "$PYTHON" -c "
+import socket, time
+s = socket.socket()
+s.bind(('127.0.0.1', $1))
+s.listen(0)
+time.sleep(60)"
+	wait_port "$1"
+}
+
+# waits ADDRESS FILE: a client in the cgroup "pod" whose connection is not answered yet. What
+# becomes of it is written to the file.
+waits()
+{
+	start -g pod "$PYTHON" -c "
+import socket, time
+keep = [socket.socket() for _ in range(2)]
+for one in keep:
+    one.setblocking(False)
+    one.connect_ex(('$1', 80))
+time.sleep(0.2)
+last = socket.socket()
+last.settimeout(5)
+print('waits', flush=True)
+try:
+    last.connect(('$1', 80))
+    last.sendall(b'GET / HTTP/1.0\r\n\r\n')
+    print('answered', last.recv(300)[-40:], flush=True)
+except OSError as e:
+    print('none', flush=True)"
+	until_true 10 grep -q waits "$LOG"
+}
+
+@test "a client that waits for an answer gets none from anybody else, after an upgrade" {
+	local program
+	for program in "$SAME" "$NEXT"; do
+		serve other 127.0.0.1 7070
+		portsteer -q add 80:7070 --user ps-web
+		portsteer -q add 80:8080 --from "$CG/pod" --user ps-db
+		full_queue 8080
+		waits 127.0.0.1
+		"$program" -q upgrade
+		until_true 10 grep -q none "$LOG"
+		"$program" -q unload
+		kill_servers
+	done
+}
+
+@test "a client that waits for an answer gets none from anybody else when its rule goes" {
+	serve other 127.0.0.1 7070
+	portsteer -q add 80:7070 --user ps-web
+	portsteer -q add 198.51.100.2:80:8080 --from "$CG/pod" --user ps-db
+	full_queue 8080
+	waits 198.51.100.2
+	portsteer -q del 198.51.100.2:80 --from "$CG/pod"
+	until_true 10 grep -q none "$LOG"
+	# The next change has nothing to keep.
+	kill_servers
+	portsteer -q flush
+	portsteer -q load
+	assert_equal "$(portsteer status --json | jsonget sock_ops)" "[]"
+}
+
 @test "commands of another build of the same layout work with what is loaded" {
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --user ps-web
