@@ -486,7 +486,10 @@ static void keep_fronts(struct parser *p)
 		vague = true;
 	free(note);
 	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
-		if (ps_rule_parse_front(s->bytes + s->words[i].at, &rule))
+		const char *word = s->bytes + s->words[i].at;
+
+		/* Of an address that cannot be read: the port is nobody's, for any. */
+		if (ps_rule_parse_front(word, &rule) && ps_rule_parse_front_ports(word, &rule))
 			continue;
 		rule.scope = path;
 		p->ret = ps_config_front(p->config, &rule, place_of(p, s->words[i].line), vague);

@@ -319,6 +319,28 @@ int ps_rule_parse_front(const char *text, struct ps_rule *rule)
 	return ret;
 }
 
+int ps_rule_parse_front_ports(const char *text, struct ps_rule *rule)
+{
+	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
+	char copy[PS_RULE_TEXT], *colon, *front;
+	int ret;
+
+	if (strlen(text) >= sizeof(copy))
+		return -EINVAL;
+	strcpy(copy, text);
+	colon = strrchr(copy, ':');
+	if (!colon)
+		return -EINVAL;
+	if (strstr(colon, "/udp"))
+		r.rule.proto = IPPROTO_UDP;
+	*colon = '\0';
+	front = strrchr(copy, ':');
+	ret = read_ports(&r, front ? front + 1 : copy, &r.rule.front, &r.rule.front_last);
+	if (!ret)
+		*rule = r.rule;
+	return ret;
+}
+
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)
 {
 	return parse(text, true, rule, error);

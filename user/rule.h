@@ -80,6 +80,9 @@ int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error 
 /* The front side alone of a text that may be no rule beyond it: address, ports and protocol.
  * -EINVAL if not even that can be read. */
 int ps_rule_parse_front(const char *text, struct ps_rule *rule);
+/* The same of a rule whose address cannot be read: the ports alone, as they stand before the last
+ * colon. */
+int ps_rule_parse_front_ports(const char *text, struct ps_rule *rule);
 
 /* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
  * (target is then 0). */

@@ -337,6 +337,10 @@ static const struct {
 	  "[c]\nports = 53:127.0.0.1:5300/udp\nfrom = /a/bc\nany-user = yes\n",
 	  "53:127.0.0.1:5300/udp=connect,any,f/a/bc",
 	  { "2: rule 53:127.0.0.1:5300/udp would answer for 53/udp", "8: unknown user" } },
+	/* An address that cannot be read may be any. */
+	{ "[a]\nports = 10.1.2.3.4:80:8081\n" WWW "[b]\nports = 80:8080 81:8080\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody",
+	  { "2: bad rule '10.1.2.3.4:80:8081'", "5: rule 80:8080/tcp overlaps 80/tcp" } },
 	/* Nor can what is meant for clients that are not known. */
 	{ "[a]\nports = 80:8080\nfrom = /\n" WWW "[b]\nports = 80:8080\nfrom = pid:7\n" WWW
 	  "[c]\nports = 80:8080\n" WWW,
