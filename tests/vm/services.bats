@@ -17,7 +17,8 @@ start_nfsd()
 	mkdir -p /var/lib/nfs
 	mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 	echo "-2 -3 +4" >/proc/fs/nfsd/versions || echo "-3 +4" >/proc/fs/nfsd/versions # no rpcbind is here
-	echo 1 >/proc/fs/nfsd/threads # which makes its sockets
+	echo "tcp 2049" >/proc/fs/nfsd/portlist # which makes its socket
+	echo 1 >/proc/fs/nfsd/threads
 	wait_port 2049
 }
 stop_nfsd()
