@@ -277,29 +277,43 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 /* Clients whose connections are still to be answered were sent where somebody else may be. What
  * the old programs have noted of them leads to the old state's targets; so they are refused if they
  * come again after the exchange. Those that begin from here on are noted by the new programs, too. */
+static int refuse_flow(int old, int new, const struct ps_flow_key *key)
+{
+	struct ps_flow flow = { .flags = PS_FLOW_REFUSE };
+
+	if (bpf_map_update_elem(new, key, &flow, BPF_NOEXIST))
+		return errno == EEXIST ? 0 : -errno;
+	/* Closed meanwhile. */
+	if (bpf_map_lookup_elem(old, key, &flow) && !bpf_map_lookup_elem(new, key, &flow) &&
+	    flow.flags & PS_FLOW_REFUSE)
+		bpf_map_delete_elem(new, key);
+	return 0;
+}
+
+/* In batches, which go by bucket: key after key it would begin again wherever one was deleted. */
 static int refuse_flows(const struct ps_host *host)
 {
+	enum { BATCH = 1024 };
 	_cleanup_close_ int old = open_kept(PS_STATE "/host/flows", BPF_MAP_TYPE_HASH,
 					    sizeof(struct ps_flow), PS_FLOWS);
-	int new = host->fd[PS_HOST_FLOWS];
-	struct ps_flow_key key, *last = NULL;
-	struct ps_flow flow;
+	_cleanup_free_ struct ps_flow_key *keys = calloc(BATCH, sizeof(*keys));
+	_cleanup_free_ struct ps_flow *flows = calloc(BATCH, sizeof(*flows));
+	uint32_t next = 0, *from = NULL;
+	int ret = old < 0 ? -ENOENT : 0;
 
-	for (uint32_t n = 0; old >= 0 && n < 2 * PS_FLOWS && !bpf_map_get_next_key(old, last, &key);
-	     n++) {
-		last = &key;
-		if (bpf_map_lookup_elem(old, &key, &flow))
-			continue;
-		flow.flags = PS_FLOW_REFUSE;
-		flow.rule = 0;
-		if (bpf_map_update_elem(new, &key, &flow, BPF_NOEXIST) && errno != EEXIST)
-			return -errno;
-		/* Closed meanwhile. */
-		if (bpf_map_lookup_elem(old, &key, &flow) &&
-		    bpf_map_lookup_elem(new, &key, &flow) == 0 && flow.flags & PS_FLOW_REFUSE)
-			bpf_map_delete_elem(new, &key);
+	if (!keys || !flows)
+		return -ENOMEM;
+	while (!ret) {
+		uint32_t count = BATCH;
+		int refused = 0;
+
+		ret = bpf_map_lookup_batch(old, from, &next, keys, flows, &count, NULL);
+		for (uint32_t i = 0; (!ret || ret == -ENOENT) && !refused && i < count; i++)
+			refused = refuse_flow(old, host->fd[PS_HOST_FLOWS], &keys[i]);
+		ret = ret ?: refused;
+		from = &next;
 	}
-	return 0;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* From here on, sockets that begin to listen are admitted to the old and to the new
