@@ -45,7 +45,7 @@ observe()
 	*) fail_at "$1" "neither old nor new: $got" ;;
 	esac
 	[ "$NOW" = old ] || [ "$BEFORE" = new ] || FIRST_NEW=$1
-	[ "$NOW" = new ] || [ "$BEFORE" = old ] || [ "$1" -lt $((FIRST_NEW + 24)) ] ||
+	[ "$NOW" = new ] || [ "$BEFORE" = old ] || [ "$1" -lt $((FIRST_NEW + 4)) ] ||
 		fail_at "$1" "old again"
 	[ "$BEFORE" = new ] || BEFORE=$NOW
 	portsteer status --json >"$PS_TEST_DIR/status" || fail_at "$1" "status failed"
@@ -94,6 +94,6 @@ unloads()
 finished()
 {
 	echo "# $1: $2 system calls" >&3
-	[ "$2" -gt 20 ]
+	[ "$2" -gt 12 ]
 	assert_equal "$BEFORE" "$3"
 }

@@ -1,8 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Commands that change something, each killed as it enters each of its system calls in turn.
-# What the kernel then does, and what the next commands see, is the old state or the new one;
-# never a half: what kill.bats does, for the other modes, and apply.
+# What kill.bats does, for the other modes, and apply.
 
 load lib
 load kill_lib
@@ -11,12 +9,13 @@ setup_file() { setup_env; }
 setup() { setup_test; }
 teardown() { teardown_test; }
 
-@test "the first add of a bind rule, which loads its hooks, killed at each 2nd system call" {
-	local n NOW old=81:8081/tcp new=$'81:8081/tcp\n53:5353/udp'
+@test "the first add of a bind rule, which loads its hooks, killed at each system call" {
+	local i n NOW old=81:8081/tcp new=$'81:8081/tcp\n53:5353/udp'
 	all_old
 	serve old 127.0.0.1 8081
 	portsteer -q add 81:8081 --user ps-web
-	for ((n = 0; ; n += 2)); do
+	for ((i = 0; ; i++)); do
+		n=$((i / 3))
 		killed $n add 53:5353/udp --user ps-web || break
 		observe $n "$old" "$new"
 		steered $n 81 old
@@ -25,12 +24,12 @@ teardown() { teardown_test; }
 		else
 			bound $n 5353
 		fi
-		if ((n % 8 == 0)); then
+		if ((i % 3 == 0)); then
 			unloads $n
 			portsteer -q add 81:8081 --user ps-web
 		elif [ $NOW = new ]; then
 			portsteer -q del 53/udp || fail_at $n "del failed"
-		elif ((n % 8 == 4)); then
+		elif ((i % 3 == 1)); then
 			portsteer -q add 53:5353/udp --user ps-web || fail_at $n "add failed"
 			bound $n 53
 			portsteer -q del 53/udp
@@ -45,11 +44,12 @@ teardown() { teardown_test; }
 }
 
 @test "del of the last bind rule, killed at each system call" {
-	local n NOW old=$'81:8081/tcp\n53:5353/udp' new=81:8081/tcp
+	local i n NOW old=$'81:8081/tcp\n53:5353/udp' new=81:8081/tcp
 	all_old
 	serve kept 127.0.0.1 8081
 	portsteer -q add 81:8081 53:5353/udp --user ps-web
-	for ((n = 0; ; n++)); do
+	for ((i = 0; ; i++)); do
+		n=$((i / 2))
 		killed $n del 53/udp || break
 		observe $n "$old" "$new"
 		steered $n 81 kept
@@ -58,7 +58,7 @@ teardown() { teardown_test; }
 		else
 			bound $n 5353
 		fi
-		if ((n % 8 == 0)); then
+		if ((i % 2 == 0)); then
 			unloads $n
 			portsteer -q add 81:8081 53:5353/udp --user ps-web
 		elif [ $NOW = new ]; then
@@ -77,13 +77,14 @@ connect_rules()
 	portsteer -q "$1" 80:8080 53:5353/udp --from "$CG/a" "${@:2}"
 }
 
-@test "the first connect rules, which load programs, killed at each 25th system call" {
-	local n NOW old=81:8081/tcp new=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp'
+@test "the first connect rules, which load programs, killed at each system call" {
+	local i n NOW old=81:8081/tcp new=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp'
 	all_old
 	serve old 127.0.0.1 8081
 	serve new 127.0.0.1 8080
 	portsteer -q add 81:8081 --user ps-web
-	for ((n = 0; ; n += 25)); do
+	for ((i = 0; ; i++)); do
+		n=$((i / 2))
 		killed $n add 80:8080 53:5353/udp --from "$CG/a" --any-user || break
 		observe $n "$old" "$new"
 		steered $n 81 old
@@ -93,7 +94,7 @@ connect_rules()
 			sent $n refused
 		fi
 		# What is left would make the next add a shorter one.
-		if ((n % 2)); then
+		if ((i % 2)); then
 			unloads $n
 			portsteer -q add 81:8081 --user ps-web
 			continue
@@ -110,20 +111,21 @@ connect_rules()
 	sent $n new
 }
 
-@test "del of the last connect rules, killed at each 7th system call" {
-	local n NOW old=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp' new=81:8081/tcp
+@test "del of the last connect rules, killed at each system call" {
+	local i n NOW old=$'81:8081/tcp\n80:8080/tcp\n53:5353/udp' new=81:8081/tcp
 	all_old
 	serve kept 127.0.0.1 8081
 	serve deleted 127.0.0.1 8080
 	portsteer -q add 81:8081 --user ps-web
 	connect_rules add --any-user
-	for ((n = 0; ; n += 7)); do
+	for ((i = 0; ; i++)); do
+		n=$((i / 2))
 		killed $n del 80 53/udp --from "$CG/a" || break
 		observe $n "$old" "$new"
 		steered $n 81 kept
 		if [ $NOW = old ]; then
 			sent $n deleted
-			((n % 56)) && continue
+			((i % 2)) && continue
 			unloads $n
 			portsteer -q add 81:8081 --user ps-web
 		else
@@ -138,8 +140,8 @@ connect_rules()
 }
 
 # Both ways between two configurations that differ in rules, targets and prefixes.
-@test "apply, killed at each 10th system call" {
-	local n NOW old=$'80:8080/tcp\n81:8081/tcp' new=$'80:8081/tcp\n10.0.0.0/8:82:8080/tcp'
+@test "apply, killed at each system call" {
+	local i n NOW old=$'80:8080/tcp\n81:8081/tcp' new=$'80:8081/tcp\n10.0.0.0/8:82:8080/tcp'
 	all_old
 	serve one 0.0.0.0 8080
 	serve two 0.0.0.0 8081
@@ -147,14 +149,15 @@ connect_rules()
 	printf '[a]\nports = 80:8081 10.0.0.0/8:82:8080\nuser = ps-web\n' >"$PS_TEST_DIR/new.conf"
 	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
 	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
-	for ((n = 0; ; n += 10)); do
+	for ((i = 0; ; i++)); do
+		n=$((i / 2))
 		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
 		observe $n "$old" "$new"
 		if [ $NOW = old ]; then
 			steered $n 80 one
 			steered $n 81 two
 			# What is left would make the next apply another one, every second time.
-			((n % 20)) || continue
+			((i % 2)) || continue
 		else
 			steered $n 80 two
 			steered $n 81 refused
@@ -167,7 +170,7 @@ connect_rules()
 	assert_equal "$(rules)" "$new"
 }
 
-@test "apply of other modes, which loads their programs, killed at each 25th system call" {
+@test "apply of other modes, which loads their programs, killed at each system call" {
 	local n NOW old=80:8080/tcp new=81:8081/tcp
 	all_old
 	serve old 127.0.0.1 8080
@@ -176,7 +179,7 @@ connect_rules()
 	printf '[a]\nports = 81:8081\nfrom = %s/a\nuser = ps-web\n' "$CG" >"$PS_TEST_DIR/new.conf"
 	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
 	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
-	for ((n = 0; ; n += 25)); do
+	for ((n = 0; ; n++)); do
 		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
 		observe $n "$old" "$new"
 		if [ $NOW = old ]; then

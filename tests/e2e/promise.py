@@ -757,7 +757,7 @@ class Test:
         step = self.random.choice(6 * often + rarely)
         word = {"delete": "del"}.get(step.__name__, step.__name__)
         # It depends on much how many it makes: as many as it has made, or of any magnitude.
-        any_number, calls = int(2 ** self.random.uniform(2, 11.5)), self.program.calls[word]
+        any_number, calls = int(2 ** self.random.uniform(0, 8.5)), self.program.calls[word]
         seen = self.random.randrange(calls + calls // 8 + 1)
         step(kill=seen if calls and self.random.random() < 0.6 else any_number)
 

@@ -3,10 +3,11 @@
  * Run a command and disturb it at a chosen system call.
  *
  *   killat N COMMAND...        SIGKILL it as it enters its system call number N,
- *                              counted from 0. A read(2) that follows another
- *                              does not count: nothing has changed between them,
- *                              and libbpf reads the kernel's BTF in 1,500 pieces.
- *                              The command's output is thrown away. Prints
+ *                              counted from 0. Those do not count that come when
+ *                              nothing has changed since the one that counted last:
+ *                              there were only system calls that change nothing,
+ *                              and no store to a mapped map. A kill at either leaves
+ *                              the same. The command's output is thrown away. Prints
  *                              "killed N NUMBER" (of the system call) or, if it
  *                              made fewer, "exited N STATUS".
  *   killat -t TYPE COMMAND...  Let it load no BPF program of this type: the kernel
@@ -28,16 +29,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A map that the command may store to. */
+struct mapping {
+	uint64_t at; /* in the command; 0: none */
+	size_t size;
+	void *copy; /* as it was when last looked at */
+};
+
 struct job {
 	uint64_t last; /* the system call before */
 	long number; /* of the system call to kill at, -1: never */
-	long seen;
+	long seen; /* that count */
+	struct __ptrace_syscall_info entry; /* of the system call that is under way */
+	bool is_harmless;
+	bool changed; /* something, since the last that counts */
+	struct mapping mappings[32];
 	uint32_t type; /* of the programs that shall not be loaded; 0: none */
 	bool writes; /* list what changes something */
 	bool is_write; /* the system call that is under way */
@@ -137,15 +150,156 @@ static void list_write(struct job *job, const struct __ptrace_syscall_info *info
 	}
 }
 
+/* Is what the descriptor leads to of this kind? "anon_inode:bpf_link", for example. */
+static bool is_kind(pid_t pid, uint64_t fd, const char *kind)
+{
+	char path[64], target[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, (int)fd);
+	return readlink(path, target, sizeof(target) - 1) > 0 && strstr(target, kind);
+}
+
+/* Makes something that ends with the process, unless another call gives it a name or a place. */
+static bool is_own(uint64_t command)
+{
+	return command == BPF_MAP_CREATE || command == BPF_PROG_LOAD || command == BPF_BTF_LOAD ||
+	       command == BPF_PROG_BIND_MAP;
+}
+
+/* Does what a kill leaves not depend on whether this was done? A link that is not pinned goes with
+ * its descriptor, and reading from an iterator runs its program. */
+static bool is_harmless(pid_t pid, const struct __ptrace_syscall_info *info)
+{
+	const uint64_t *args = info->entry.args;
+
+	switch (info->entry.nr) {
+	case SYS_bpf:
+		return only_reads(args[0]) || is_own(args[0]);
+	case SYS_close:
+		return !is_kind(pid, args[0], "bpf_link");
+	case SYS_read:
+		return !is_kind(pid, args[0], "bpf_iter");
+	case SYS_openat:
+		return !(args[2] & (O_CREAT | O_TRUNC));
+	case SYS_write:
+		return args[0] == 1 || args[0] == 2;
+	case SYS_access:
+	case SYS_brk:
+	case SYS_clock_gettime:
+	case SYS_clock_nanosleep:
+	case SYS_fcntl:
+	case SYS_fstat:
+	case SYS_fstatfs:
+	case SYS_futex:
+	case SYS_getdents64:
+	case SYS_geteuid:
+	case SYS_getpid:
+	case SYS_getrandom:
+	case SYS_lseek:
+	case SYS_mmap:
+	case SYS_mprotect:
+	case SYS_munmap:
+	case SYS_newfstatat:
+	case SYS_pread64:
+	case SYS_prlimit64:
+	case SYS_readlink:
+	case SYS_readlinkat:
+	case SYS_rt_sigaction:
+	case SYS_rt_sigprocmask:
+	case SYS_statfs:
+	case SYS_statx:
+	case SYS_sysinfo:
+	case SYS_uname:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static struct mapping *mapping_at(struct job *job, uint64_t at)
+{
+	for (size_t i = 0; i < sizeof(job->mappings) / sizeof(job->mappings[0]); i++) {
+		if (job->mappings[i].at == at)
+			return &job->mappings[i];
+	}
+	return NULL;
+}
+
+/* Is there something else in the map than when it was last looked at? */
+static bool is_stored_to(struct mapping *m, pid_t pid)
+{
+	void *now = malloc(m->size);
+	struct iovec here = { now, m->size };
+	struct iovec there = { (void *)(uintptr_t)m->at, m->size };
+	bool changed;
+
+	if (!now || !m->copy || process_vm_readv(pid, &here, 1, &there, 1, 0) != (ssize_t)m->size)
+		die("process_vm_readv");
+	changed = memcmp(now, m->copy, m->size);
+	free(m->copy);
+	m->copy = now;
+	return changed;
+}
+
+static void note_mapping(struct job *job, pid_t pid, uint64_t at, size_t size)
+{
+	struct mapping *m = mapping_at(job, 0);
+
+	if (!m)
+		die("too many mapped maps");
+	*m = (struct mapping){ at, size, calloc(1, size) };
+	is_stored_to(m, pid);
+}
+
+static void forget_mapping(struct job *job, uint64_t at)
+{
+	struct mapping *m = mapping_at(job, at);
+
+	if (!m)
+		return;
+	free(m->copy);
+	*m = (struct mapping){};
+}
+
+static void look_for_stores(struct job *job, pid_t pid)
+{
+	for (size_t i = 0; i < sizeof(job->mappings) / sizeof(job->mappings[0]); i++) {
+		if (job->mappings[i].at && is_stored_to(&job->mappings[i], pid))
+			job->changed = true;
+	}
+}
+
+static void leave(struct job *job, pid_t pid, const struct __ptrace_syscall_info *info)
+{
+	const uint64_t *args = job->entry.entry.args;
+	uint64_t nr = job->entry.entry.nr;
+
+	if (info->exit.is_error)
+		return;
+	if (!job->is_harmless)
+		job->changed = true;
+	if (nr == SYS_mmap && args[2] & PROT_WRITE && args[3] & MAP_SHARED &&
+	    !(args[3] & MAP_ANONYMOUS))
+		note_mapping(job, pid, (uint64_t)info->exit.rval, args[1]);
+	else if (nr == SYS_munmap)
+		forget_mapping(job, args[0]);
+}
+
 /* The command is about to make a system call. True: it is the one. */
 static bool at_entry(struct job *job, pid_t pid, const struct __ptrace_syscall_info *info)
 {
-	uint64_t nr = info->entry.nr, last = job->last;
+	uint64_t nr = info->entry.nr;
+	bool changed;
 
 	if (job->type && nr == SYS_bpf && info->entry.args[0] == BPF_PROG_LOAD)
 		spoil(pid, info->entry.args[1], job->type);
 	job->last = nr;
-	return !(nr == SYS_read && last == SYS_read) && job->seen++ == job->number;
+	job->entry = *info;
+	job->is_harmless = is_harmless(pid, info);
+	look_for_stores(job, pid);
+	changed = job->changed;
+	job->changed = false;
+	return changed && job->seen++ == job->number;
 }
 
 /* Go on to the next stop; the command's wait status. */
@@ -169,6 +323,12 @@ static int finish(const struct job *job, int status)
 	return 0;
 }
 
+static void begin(struct job *job)
+{
+	job->seen = 0;
+	job->changed = true;
+}
+
 static int trace(struct job *job, pid_t pid)
 {
 	struct __ptrace_syscall_info info;
@@ -187,7 +347,7 @@ static int trace(struct job *job, pid_t pid)
 		if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
 			/* After execve: nothing before it counts. */
 			if (status >> 8 == (SIGTRAP | (PTRACE_EVENT_EXEC << 8)))
-				job->seen = 0;
+				begin(job);
 			else
 				deliver = WSTOPSIG(status);
 			continue;
@@ -196,6 +356,8 @@ static int trace(struct job *job, pid_t pid)
 			die("PTRACE_GET_SYSCALL_INFO");
 		if (job->writes)
 			list_write(job, &info);
+		if (info.op == PTRACE_SYSCALL_INFO_EXIT)
+			leave(job, pid, &info);
 		if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !at_entry(job, pid, &info))
 			continue;
 		if (kill(pid, SIGKILL) || waitpid(pid, &status, 0) != pid)
