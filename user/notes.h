@@ -23,7 +23,6 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 
 /* Add a note if the owner of a rule, taken from who listens now, is root, which is more than
  * that server; and what else to know about that. 0 or -ENOMEM. */
-int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule,
-		      struct ps_notes *notes);
+int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, struct ps_notes *notes);
 
 #endif
