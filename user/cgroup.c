@@ -422,6 +422,19 @@ int ps_cgroup_path(uint64_t id, char *path, size_t size)
 	return 0;
 }
 
+char *ps_cgroup_path_of(pid_t pid, uint64_t id)
+{
+	_cleanup_free_ char *path = NULL, *whole = NULL;
+	char mount[256], name[16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%d", pid);
+	if (resolve_pid(name, &path, NULL) || ps_cgroup2_mount(mount, NULL) ||
+	    asprintf(&whole, "%s%s", mount, path) < 0)
+		return NULL;
+	return !stat(whole, &st) && st.st_ino == id ? strdup(path) : NULL;
+}
+
 int ps_cgroup_resolve(const char *text, char **path, char **note, struct ps_error *error)
 {
 	return resolve_all_but_root(text, "cgroup", "", "name one below it, or say --any-user",

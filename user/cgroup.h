@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "error.h"
 
@@ -16,6 +17,10 @@ int ps_cgroup2_mount(char path[256], struct ps_error *error);
 /* The path below the root of the cgroup with this id, "/system.slice/web.service", the root's
  * being "". -ENOENT if it is gone, or if the whole hierarchy is not to be seen. */
 int ps_cgroup_path(uint64_t id, char *path, size_t size);
+
+/* The same for the cgroup that a process is in, if that is the one with this id; this needs no
+ * privilege. Allocated, the root's being "/"; NULL. */
+char *ps_cgroup_path_of(pid_t pid, uint64_t id);
 
 /*
  * The normalised path below the cgroup2 root (see ps_cgroup_normalise) of what the

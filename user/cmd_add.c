@@ -155,7 +155,7 @@ static int read_rules(struct adding *a, struct ps_error *error)
 				"'portsteer allow' needs a port; give one as in 'portsteer allow "
 				"443/tcp --user www-data'" :
 				"'portsteer add' needs a rule; give one as in 'portsteer add "
-				"80:8080 --user www-data'");
+				"80:8080 --cgroup unit:nginx.service'");
 	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, a->grants, &cli->values, error);
 	if (!ret && file)
 		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
@@ -214,6 +214,15 @@ static void tell_text(const struct adding *a, const struct ps_report *report,
 		printf("note: %s\n", notes->lines[i]);
 }
 
+/* An owner that nobody named, and that is more than the server. */
+static void note_inferred(const struct adding *a, struct ps_report *report, struct ps_notes *notes)
+{
+	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+		if (a->inferred[i])
+			ps_notes_inferred(report, &a->list.rules[i], notes);
+	}
+}
+
 /* What the names mean, and what the owner is who was not named. */
 static void note_names(const struct adding *a, struct ps_notes *notes)
 {
@@ -240,8 +249,10 @@ static int tell(const struct adding *a, struct ps_error *error)
 
 	note_names(a, &notes);
 	/* The rules are in force: whatever cannot be said now is no failure. */
-	if (read)
+	if (read) {
 		ps_notes_read(&report, a->list.rules, a->list.count, &notes);
+		note_inferred(a, &report, &notes);
+	}
 	if (a->cli->json)
 		ret = ps_json_added(&added, error);
 	else

@@ -40,7 +40,7 @@ void ps_help_general(void)
 		printf("  %-20s  %s\n", left, ps_commands[i].help);
 	}
 	print_globals();
-	puts("\nExample: portsteer add 80:8080 --user www-data\n"
+	puts("\nExample: portsteer add 80:8080 --cgroup unit:nginx.service\n"
 	     "'portsteer COMMAND --help' says more about a command, portsteer(8) everything.");
 }
 

@@ -347,13 +347,29 @@ static struct ps_socket *find_inode(const struct scan *scan, unsigned long inode
 									  NULL;
 }
 
+/* The line is "Uid: REAL EFFECTIVE SAVED FS"; a name above it cannot end a line. */
+static uint32_t read_uid(const struct scan *scan, const char *pid)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64], status[1024];
+	const char *line;
+	unsigned int uid;
+	ssize_t size;
+
+	snprintf(path, sizeof(path), "%.20s/status", pid);
+	fd = openat(scan->proc, path, O_RDONLY | O_CLOEXEC);
+	size = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
+	status[size > 0 ? size : 0] = '\0';
+	line = strstr(status, "\nUid:");
+	return line && sscanf(line, "\nUid: %*u %u", &uid) == 1 ? uid : UINT32_MAX;
+}
+
 static void read_name(const struct scan *scan, const char *pid, struct ps_process *process)
 {
 	_cleanup_close_ int fd = -1;
 	char path[64];
 	ssize_t size;
 
-	process->pid = (pid_t)strtol(pid, NULL, 10);
 	snprintf(path, sizeof(path), "%.20s/comm", pid);
 	fd = openat(scan->proc, path, O_RDONLY | O_CLOEXEC);
 	size = fd < 0 ? -1 : read(fd, process->name, sizeof(process->name) - 1);
@@ -368,11 +384,13 @@ static int add_process(struct scan *scan, struct ps_socket *socket, const char *
 {
 	struct ps_process *processes, process;
 
-	read_name(scan, pid, &process);
+	process.pid = (pid_t)strtol(pid, NULL, 10);
 	/* A process may hold a socket by several descriptors. */
 	if (socket->process_count &&
 	    socket->processes[socket->process_count - 1].pid == process.pid)
 		return 0;
+	read_name(scan, pid, &process);
+	process.uid = read_uid(scan, pid);
 	processes = reallocarray(socket->processes, socket->process_count + 1, sizeof(*processes));
 	if (!processes)
 		return -ENOMEM;

@@ -13,6 +13,7 @@ enum { PS_COMM = 64 }; /* bytes of a process name as /proc gives it, with NUL */
 
 struct ps_process {
 	pid_t pid;
+	uint32_t uid; /* that it acts as; UINT32_MAX if that cannot be read */
 	char name[PS_COMM]; /* any bytes: escape before printing */
 };
 

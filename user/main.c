@@ -26,10 +26,10 @@ static const char add_details[] =
 	"Without an owner option, the user who has TARGET open now becomes the owner. All rules of\n"
 	"one command come into force together, or none does.\n"
 	"\n"
-	"  portsteer add 80:8080 443:8443 --user www-data\n"
+	"  portsteer add 80:8080 443:8443 --cgroup unit:nginx.service\n"
 	"  portsteer add 53:5300/udp 53:5300/tcp --mode bind --user dns\n"
 	"  portsteer add 80:8080 --from machine.slice/pod-a.scope --user 1000\n"
-	"  portsteer add 80:8080 --cgroup system.slice/web.service --name web\n"
+	"  portsteer add 80:8080 --user alice --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
 	"  portsteer add -f rules.txt\n";
 static const char allow_details[] =

@@ -6,10 +6,15 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "maker.h"
 #include "render.h"
 #include "util.h"
 
 enum { MOST = 32, PROCESSES = 8 };
+
+/* Strangers: those that are named, and pairs of rule and socket that are looked at for them (but
+ * bind rules, which have other notes, too). */
+enum { NAMED = 4, LOOKS = 1 << 16 };
 
 void ps_notes_clear(struct ps_notes *notes)
 {
@@ -36,8 +41,18 @@ struct noting {
 	size_t count;
 	const struct ps_rule *rule; /* the one that is looked at */
 	bool only_ask, any; /* is there anything to say? */
+	bool *told; /* for each socket of the report: it has been named or counted */
+	size_t named, more; /* strangers, and those that are too many to name */
+	const struct ps_socket *last; /* that was named, */
+	const struct ps_rule *last_rule; /* and of which rule */
+	uint32_t looks;
 	int ret;
 };
+
+static void clear_noting(struct noting *n)
+{
+	free(n->told);
+}
 
 static char *line_of(enum note note, const char *who, const char *rule)
 {
@@ -177,15 +192,99 @@ static void note_splits(struct noting *n)
 	}
 }
 
-/* A socket on the ports of a bind rule that is not bound through it. */
-static void note_bind(const struct ps_socket *socket, void *data)
+/* Is it another socket of the one that was named last, as for the other address family? */
+static bool is_same_again(const struct noting *n, const struct ps_socket *socket)
+{
+	const struct ps_socket *last = n->last;
+
+	return last && n->last_rule == n->rule && last->uid == socket->uid &&
+	       last->cgroup == socket->cgroup && last->port == socket->port &&
+	       last->process_count && socket->process_count &&
+	       last->processes[0].pid == socket->processes[0].pid;
+}
+
+/* "0.0.0.0:8080 root nginx[77] in unit nginx.service gets nothing of rule 80:8080/tcp: not the
+ * owner's; ..." */
+static char *stranger_line(const struct noting *n, const struct ps_socket *socket,
+			   const struct ps_who *who)
+{
+	char text[PS_SOCKET_TEXT], rule[PS_RULE_TEXT];
+	char *line = NULL;
+	int ret;
+
+	ps_socket_text(socket, text);
+	ps_rule_format(n->rule, rule);
+	if (is_same_again(n, socket)) {
+		ret = asprintf(&line, "%s gets nothing of rule %s, either", text, rule);
+		return ret < 0 ? NULL : line;
+	}
+	if (asprintf(&line, "%s%s%s gets nothing of rule %s: %s%s%s%s%s", text,
+		     *who->place ? " in " : "", who->place, rule, who->reason,
+		     *who->advice ? "; " : "", who->advice,
+		     *who->fits ? "; if it is the server, this owner fits: " : "", who->fits) < 0)
+		return NULL;
+	return line;
+}
+
+/* One that has the target and is not the owner's: each is named once, and only a few are. */
+static void note_stranger(struct noting *n, const struct ps_socket *socket,
+			  const struct ps_who *who)
+{
+	size_t index = (size_t)(socket - n->report->sockets.items);
+
+	if (!wants(n) || n->told[index])
+		return;
+	n->told[index] = true;
+	if (n->named == NAMED) {
+		n->more++;
+		return;
+	}
+	n->named++;
+	append(n, stranger_line(n, socket, who));
+	n->last = socket;
+	n->last_rule = n->rule;
+}
+
+/* A socket on the ports of a rule that does not serve it. */
+static void note_other(const struct ps_socket *socket, void *data)
 {
 	struct noting *n = data;
+	struct ps_who who;
 
-	if (ps_report_is_early(n->rule, socket))
+	if (n->only_ask && n->any)
+		return;
+	ps_maker_tell(n->rule, socket, &who);
+	switch (who.why) {
+	case PS_WHY_EARLY:
 		add(n, NOTE_EARLY, socket);
-	else if (socket->port >= n->rule->front && socket->port <= n->rule->front_last)
+		break;
+	case PS_WHY_FRONT:
 		add(n, NOTE_IN_THE_WAY, socket);
+		break;
+	case PS_WHY_MAYBE_CGROUP:
+		if (n->rule->mode == PS_MODE_BIND)
+			add(n, NOTE_EARLY, socket);
+		else
+			note_stranger(n, socket, &who);
+		break;
+	case PS_WHY_USER:
+	case PS_WHY_CGROUP:
+		note_stranger(n, socket, &who);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Rules can lead to the same sockets by the thousand. */
+static void note_others(struct noting *n)
+{
+	struct ps_range range = ps_report_targets(n->report, n->rule);
+
+	if (n->looks >= LOOKS && n->rule->mode != PS_MODE_BIND)
+		return;
+	n->looks += (uint32_t)(range.end - range.first);
+	ps_report_each(n->report, n->rule, PS_OTHER, note_other, n);
 }
 
 static bool is_wildcard(const struct ps_socket *socket)
@@ -211,30 +310,81 @@ static void note_rule(struct noting *n)
 {
 	note_unprivileged(n);
 	note_splits(n);
-	if (n->rule->mode == PS_MODE_BIND)
-		ps_report_each(n->report, n->rule, PS_OTHER, note_bind, n);
-	else if (n->rule->mode == PS_MODE_STEER)
+	note_others(n);
+	if (n->rule->mode == PS_MODE_STEER)
 		note_steer(n);
+}
+
+static void note_rules(struct noting *n)
+{
+	for (size_t i = 0; i < n->count && !n->ret && !(n->only_ask && n->any); i++) {
+		n->rule = ps_report_rule(n->report, &n->rules[i]);
+		note_rule(n);
+	}
+}
+
+static void note_more(struct noting *n)
+{
+	char line[LINE];
+
+	if (!n->more || n->ret)
+		return;
+	snprintf(line, sizeof(line), "and %zu more that get nothing; 'portsteer list' names them",
+		 n->more);
+	append(n, strdup(line));
 }
 
 int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t count,
 		  struct ps_notes *notes)
 {
-	struct noting n = {
+	__attribute__((cleanup(clear_noting))) struct noting n = {
 		.notes = notes, .report = report, .rules = rules, .count = count, .only_ask = true
 	};
 
-	for (size_t i = 0; i < count && !n.any; i++) {
-		n.rule = ps_report_rule(report, &rules[i]);
-		note_rule(&n);
-	}
+	note_rules(&n);
 	if (!n.any)
 		return 0;
+	n.told = calloc(report->sockets.count + 1, sizeof(*n.told));
+	if (!n.told)
+		return -ENOMEM;
 	ps_sockets_find_processes(&report->sockets, PROCESSES);
 	n.only_ask = false;
-	for (size_t i = 0; i < count && !n.ret && notes->count < MOST; i++) {
-		n.rule = ps_report_rule(report, &rules[i]);
-		note_rule(&n);
-	}
+	n.looks = 0;
+	note_rules(&n);
+	note_more(&n);
 	return n.ret;
+}
+
+/* The first listener of a rule. */
+static void keep_first(const struct ps_socket *socket, void *data)
+{
+	const struct ps_socket **first = data;
+
+	if (!*first)
+		*first = socket;
+}
+
+int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, struct ps_notes *notes)
+{
+	const struct ps_socket *socket = NULL;
+	char fits[PS_CGROUP_PATH + 32], text[PS_RULE_TEXT], advice[640];
+	struct ps_facts facts;
+	char *line = NULL;
+	int ret;
+
+	rule = ps_report_rule(report, rule);
+	if (rule->owner.uid)
+		return 0;
+	ps_report_each(report, rule, PS_SERVES, keep_first, &socket);
+	if (!socket)
+		return 0;
+	ps_sockets_find_processes(&report->sockets, PROCESSES);
+	facts = ps_maker_facts(rule, socket);
+	ps_who_fits(rule, &facts, fits, sizeof(fits));
+	ps_who_program(facts.program, advice, sizeof(advice));
+	ps_rule_format(rule, text);
+	ret = asprintf(&line, "the owner of rule %s is all that root runs%s%s%s%s", text,
+		       *fits ? "; this one has less in it, and would do: " : "", fits,
+		       *advice ? "; " : "", advice);
+	return ret < 0 ? -ENOMEM : take_line(notes, line);
 }

@@ -21,4 +21,8 @@ int ps_notes_add(struct ps_notes *notes, const char *line);
 int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t count,
 		  struct ps_notes *notes);
 
+/* Add a note if the owner of a rule, taken from who listens now, is root, which is more than
+ * that server; and what else to know about that. 0 or -ENOMEM. */
+int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, struct ps_notes *notes);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <json-c/json.h>
 
+#include "maker.h"
 #include "render.h"
 
 static void put(struct json_object *object, const char *key, struct json_object *value)
@@ -121,6 +122,21 @@ struct filling {
 	size_t count;
 };
 
+/* Why it does not serve the rule, and what would fit. */
+static void put_who(struct json_object *object, const struct ps_rule *rule,
+		    const struct ps_socket *socket)
+{
+	struct ps_facts facts = ps_maker_facts(rule, socket);
+	struct ps_who who;
+
+	ps_who_tell(rule, &facts, &who);
+	put_text(object, "reason", who.reason);
+	put_text(object, "cgroup", facts.cgroup);
+	put_text(object, "unit", facts.unit);
+	put(object, "fits", *who.fits ? json_object_new_string(who.fits) : NULL);
+	put_text(object, "advice", *who.advice ? who.advice : NULL);
+}
+
 static void add_socket(const struct ps_socket *socket, void *data)
 {
 	struct filling *f = data;
@@ -130,7 +146,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 		return;
 	object = socket_json(socket);
 	if (!f->serves)
-		put_text(object, "reason", ps_report_reason(f->rule, socket));
+		put_who(object, f->rule, socket);
 	json_object_array_add(f->array, object);
 }
 

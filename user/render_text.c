@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "maker.h"
 #include "render.h"
 #include "table.h"
 
@@ -153,17 +154,20 @@ static void add_socket(const struct ps_socket *socket, void *data)
 	struct shown *shown = data;
 	struct lines *l = shown->lines;
 	char text[PS_SOCKET_TEXT];
+	struct ps_who who;
 
 	if (shown->count++ >= ps_report_most_shown(l->report))
 		return;
 	begin_line(l);
 	ps_socket_text(socket, text);
-	if (shown->serves)
+	if (shown->serves) {
 		ps_table_add(l->table, text);
-	else
-		ps_table_addf(l->table,
-			      l->rule->mode != PS_MODE_BIND ? "%s (not admitted: %s)" : "%s (%s)",
-			      text, ps_report_reason(l->rule, socket));
+		return;
+	}
+	ps_maker_tell(l->rule, socket, &who);
+	ps_table_addf(l->table, "%s (%s%s%s%s)", text,
+		      l->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason,
+		      *who.fits ? "; would fit: " : "", who.fits);
 }
 
 static void add_sockets(struct lines *l, bool serves)

@@ -180,47 +180,6 @@ size_t ps_report_most_shown(const struct ps_report *report)
 	return share > EACH ? EACH : share + 1;
 }
 
-static bool is_foreign(const struct ps_rule *rule, const struct ps_socket *socket)
-{
-	return rule->owner.flags & PS_OWNER_USER && rule->owner.uid != socket->uid;
-}
-
-bool ps_report_is_early(const struct ps_rule *rule, const struct ps_socket *socket)
-{
-	return rule->mode == PS_MODE_BIND && !is_foreign(rule, socket) &&
-	       (socket->port < rule->front || socket->port > rule->front_last) &&
-	       ps_socket_in(socket, &rule->prefix);
-}
-
-static const char *bind_reason(const struct ps_rule *rule, const struct ps_socket *socket)
-{
-	if (socket->port >= rule->front && socket->port <= rule->front_last)
-		return "not bound through this rule, and in the way of who would be";
-	if (is_foreign(rule, socket))
-		return "not the owner's";
-	if (!ps_socket_in(socket, &rule->prefix))
-		return "bound to an address that is not the rule's";
-	if (rule->owner.flags & PS_OWNER_CGROUP)
-		return "not in the owner's cgroup, or bound before the rule came, which takes effect "
-		       "at its next bind";
-	return "bound before the rule came, which takes effect at its next bind";
-}
-
-const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket)
-{
-	if (rule->mode == PS_MODE_BIND)
-		return bind_reason(rule, socket);
-	if (ps_rule_is_block(rule))
-		return "its section has a mistake";
-	if (is_foreign(rule, socket))
-		return "not the owner's";
-	if (socket->mptcp)
-		return "an MPTCP socket, which this kernel cannot steer to; use --mode bind";
-	if (rule->owner.flags & PS_OWNER_CGROUP)
-		return "not in the owner's cgroup";
-	return "not admitted";
-}
-
 const char *ps_user_name(uint32_t uid)
 {
 	/* A look-up may ask a server far away: remember the last ones. */

@@ -40,7 +40,7 @@ struct ps_range ps_report_targets(const struct ps_report *report, const struct p
 enum ps_relation {
 	PS_UNRELATED, /* another address, or bound through another rule */
 	PS_SERVES, /* admitted, or bound through the rule */
-	PS_OTHER, /* not; ps_report_reason says why */
+	PS_OTHER, /* not; ps_maker_tell says why */
 };
 enum ps_relation ps_report_relation(const struct ps_report *report, const struct ps_rule *rule,
 				    const struct ps_socket *socket);
@@ -54,12 +54,6 @@ size_t ps_report_each(const struct ps_report *report, const struct ps_rule *rule
 /* How many sockets to show for each rule, of those admitted and of the others: rules can
  * lead to the same sockets by the thousand. */
 size_t ps_report_most_shown(const struct ps_report *report);
-
-/* Will the owner's own next bind make the socket serve the rule, as far as can be told? */
-bool ps_report_is_early(const struct ps_rule *rule, const struct ps_socket *socket);
-
-/* Why it does not: "not the owner's". */
-const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket);
 
 /* A user's name, or NULL for a uid without one; remembered for the whole process. */
 const char *ps_user_name(uint32_t uid);
