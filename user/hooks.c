@@ -12,10 +12,12 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
+#include "facts.h"
 #include "host.h"
 #include "link.h"
 #include "mark.h"
 #include "objects.h"
+#include "others.h"
 #include "privilege.h"
 #include "swap.h"
 #include "util.h"
@@ -244,23 +246,25 @@ static int pin_objects(const struct ps_hooks *hooks, const struct bpf_object *ob
 	return ret;
 }
 
-static int attach_one(const struct bpf_program *program, enum ps_set set, int cgroup)
+static int attach_one(const struct bpf_program *program, enum ps_set set, int cgroup,
+		      struct ps_error *error)
 {
-	_cleanup_close_ int link = bpf_link_create(bpf_program__fd(program), cgroup,
-						   bpf_program__expected_attach_type(program),
-						   NULL);
+	enum bpf_attach_type type = bpf_program__expected_attach_type(program);
+	_cleanup_close_ int link = bpf_link_create(bpf_program__fd(program), cgroup, type, NULL);
 	char path[PS_PATH];
+	int ret;
 
 	if (link < 0)
-		return -errno;
+		return ps_fail_attach_cgroup(error, -errno, type, "/");
 	ps_bpffs_path(path, "host/%s-tmp/%s", sets[set].name,
 		      bpf_program__name(program) + strlen(PORTSTEER_PREFIX));
-	return ps_bpffs_pin(link, path);
+	ret = ps_bpffs_pin(link, path);
+	return ret ? ps_fail_kernel(error, ret, "pin a link") : 0;
 }
 
 /* Attach a program, unless there is a link that it is to get. */
 static int adopt_or_attach(const struct ps_hooks *hooks, const struct bpf_program *program,
-			   enum ps_set set, int cgroup)
+			   enum ps_set set, int cgroup, struct ps_error *error)
 {
 	char folder[PS_PATH];
 	int ret = 0;
@@ -271,13 +275,13 @@ static int adopt_or_attach(const struct ps_hooks *hooks, const struct bpf_progra
 					     bpf_program__expected_attach_type(program),
 					     sets[set].name, folder);
 	if (ret)
-		return ret < 0 ? ret : 0;
-	return attach_one(program, set, cgroup);
+		return ret < 0 ? ps_fail_kernel(error, ret, "take a link over") : 0;
+	return attach_one(program, set, cgroup, error);
 }
 
 /* With an empty filter, the programs let everything pass. */
 static int attach(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
-		  int cgroup)
+		  int cgroup, struct ps_error *error)
 {
 	struct bpf_program *program;
 	int ret = 0;
@@ -288,7 +292,7 @@ static int attach(const struct ps_hooks *hooks, const struct bpf_object *object,
 
 		if (!ret &&
 		    (type == BPF_PROG_TYPE_CGROUP_SOCK || type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR))
-			ret = adopt_or_attach(hooks, program, set, cgroup);
+			ret = adopt_or_attach(hooks, program, set, cgroup, error);
 	}
 	return ret;
 }
@@ -312,22 +316,23 @@ int ps_hooks_clean(void)
 
 /* Everything under a temporary name, then one rename. */
 static int publish(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
-		   int cgroup)
+		   int cgroup, struct ps_error *error)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret = clean_set(set);
 
 	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
 	ps_bpffs_path(final, "host/%s", sets[set].name);
-	if (ret)
-		return ret;
-	if (mkdir(temporary, 0700))
-		return -errno;
-	ret = pin_objects(hooks, object, set);
-	if (!ret)
-		ret = attach(hooks, object, set, cgroup);
-	if (!ret && rename(temporary, final))
+	if (!ret && mkdir(temporary, 0700))
 		ret = -errno;
+	if (!ret)
+		ret = pin_objects(hooks, object, set);
+	if (ret)
+		ps_fail_kernel(error, ret, "pin programs");
+	else
+		ret = attach(hooks, object, set, cgroup, error);
+	if (!ret && rename(temporary, final))
+		ret = ps_fail_kernel(error, errno, "pin programs");
 	if (ret)
 		ps_bpffs_remove(temporary);
 	return ret;
@@ -340,6 +345,7 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
 	_cleanup_free_ void *elf = NULL;
 	struct bpf_object *object = NULL;
+	char what[160];
 	size_t size;
 	int ret = ps_object_unpack(sets[set].packed, &elf, &size);
 
@@ -359,12 +365,9 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 		return 0;
 	}
 	bpf_object__close(object);
-	if (ret == -EPERM)
-		return ps_fail_kernel(error, ret, "load the programs on the root cgroup");
-	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-		       "this kernel cannot load the programs of %s mode (%s), which need %s; "
-		       "use Linux 6.1 or newer",
-		       set == PS_SET_BIND ? "bind" : "connect", strerror(-ret), sets[set].needs);
+	snprintf(what, sizeof(what), "the programs of %s mode, which need %s",
+		 set == PS_SET_BIND ? "bind" : "connect", sets[set].needs);
+	return ps_fail_load(error, ret, what);
 }
 
 static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
@@ -374,9 +377,9 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 
 	if (ret || !object)
 		return ret ? ret : -EINVAL;
-	ret = publish(&host->hooks, object, set, cgroup);
+	ret = publish(&host->hooks, object, set, cgroup, error);
 	bpf_object__close(object);
-	return ret ? ps_fail_kernel(error, ret, "attach programs to the root cgroup") : 0;
+	return ret;
 }
 
 /* Where the pin of a program is, "" if it has none. */
@@ -438,18 +441,19 @@ int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 	return ret ? ret : open_set(&host->hooks, set, error);
 }
 
-static int revive_set(enum ps_set set, int cgroup)
+static int revive_set(enum ps_set set, int cgroup, struct ps_error *error)
 {
 	int revived = 0;
 
 	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		enum bpf_attach_type type;
 		char path[PS_PATH];
 		int ret;
 
 		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
-		ret = ps_link_revive(path, cgroup);
+		ret = ps_link_revive(path, cgroup, &type);
 		if (ret < 0)
-			return ret;
+			return ps_fail_attach_cgroup(error, ret, type, "/");
 		revived += ret;
 	}
 	return revived;
@@ -471,7 +475,7 @@ size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
 	return count;
 }
 
-int ps_hooks_revive(const struct ps_hooks *hooks)
+int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error)
 {
 	_cleanup_close_ int cgroup = -1;
 	int revived = 0;
@@ -482,8 +486,8 @@ int ps_hooks_revive(const struct ps_hooks *hooks)
 		if (!hooks->loaded[set])
 			continue;
 		if (cgroup < 0)
-			cgroup = open_root_cgroup(NULL);
-		ret = cgroup < 0 ? cgroup : revive_set((enum ps_set)set, cgroup);
+			cgroup = open_root_cgroup(error);
+		ret = cgroup < 0 ? cgroup : revive_set((enum ps_set)set, cgroup, error);
 		if (ret < 0)
 			return ret;
 		revived += ret;
