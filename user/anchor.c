@@ -304,6 +304,17 @@ int ps_anchors_cover(const struct ps_anchors *anchors)
 	return ret;
 }
 
+int ps_listen_is_lost(const struct ps_state *state)
+{
+	struct ps_anchors anchors = {};
+	int ret = ps_anchors_add(&anchors, state, NULL);
+
+	if (!ret)
+		ret = ps_anchors_cover(&anchors);
+	ps_anchors_clear(&anchors);
+	return ret < 0 ? ret : !ret;
+}
+
 static int is_lost(const char *name, void *data)
 {
 	char pin[PS_PATH];

@@ -459,19 +459,30 @@ static int revive_set(enum ps_set set, int cgroup, struct ps_error *error)
 	return revived;
 }
 
-size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
+static size_t count_detached(const struct ps_hooks *hooks, enum ps_set set)
 {
 	char path[PS_PATH];
 	size_t count = 0;
 
-	for (int set = 0; set < PS_SETS; set++) {
-		for (size_t i = 0;
-		     hooks->loaded[set] && i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
-		     i++) {
-			ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
-			count += ps_link_is_attached(path) == 0;
-		}
+	for (size_t i = 0;
+	     hooks->loaded[set] && i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		count += ps_link_is_attached(path) == 0;
 	}
+	return count;
+}
+
+bool ps_hooks_is_detached(const struct ps_hooks *hooks, enum ps_set set)
+{
+	return count_detached(hooks, set);
+}
+
+size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
+{
+	size_t count = 0;
+
+	for (int set = 0; set < PS_SETS; set++)
+		count += count_detached(hooks, (enum ps_set)set);
 	return count;
 }
 

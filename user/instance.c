@@ -491,19 +491,6 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	return ret;
 }
 
-/* Was the listen hook lost for a part of these rules? Then the listeners that have begun meanwhile
- * must be found by a scan. */
-static int is_hook_lost(const struct ps_state *state)
-{
-	struct ps_anchors anchors = {};
-	int ret = ps_anchors_add(&anchors, state, NULL);
-
-	if (!ret)
-		ret = ps_anchors_cover(&anchors);
-	ps_anchors_clear(&anchors);
-	return ret < 0 ? ret : !ret;
-}
-
 /* Are there programs which these rules do not need? */
 static bool has_idle(const struct ps_host *host, const struct ps_ruleset *rules)
 {
@@ -605,7 +592,7 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 	if (ret < 0)
 		return ps_fail_kernel(error, ret, "look at the listen hook");
 	ps_bpffs_path(mark, RENEWING);
-	if (!ret && access(mark, F_OK) && is_hook_lost(state) <= 0)
+	if (!ret && access(mark, F_OK) && ps_listen_is_lost(state) <= 0)
 		return 0;
 	*revived = true;
 	return renew_all(host, error);

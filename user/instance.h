@@ -41,6 +41,9 @@ struct ps_view {
 	struct ps_rule_stats *stats; /* one for each of state.rules */
 	struct ps_listener *listeners; /* by target, then cookie */
 	size_t listener_count;
+	/* Somebody has detached what would see listeners of these rules, or binds, or it went with
+	 * its cgroup. */
+	bool listen_detached, bind_detached;
 };
 void ps_view_clear(struct ps_view *view);
 /* Is the socket one of the target's listeners? */

@@ -207,10 +207,12 @@ static void refuse(struct ps_probe *probe, struct ps_feature *f, int ret)
 	struct ps_why why;
 
 	ps_why(-ret, &probe->facts, &why);
-	if (why.status == PS_EXIT_UNSUPPORTED && (ret == -EACCES || ret == -EINVAL))
+	if (why.status != PS_EXIT_UNSUPPORTED || !probe->facts.btf)
+		lacks(f, why.status == PS_EXIT_UNSUPPORTED ? PS_NO : PS_UNKNOWN, why.why);
+	else if (ret == -EACCES || ret == -EINVAL)
 		lacks(f, PS_NO, "the kernel does not know it, or something that it calls");
 	else
-		lacks(f, why.status == PS_EXIT_UNSUPPORTED ? PS_NO : PS_UNKNOWN, strerror(-ret));
+		lacks(f, PS_NO, strerror(-ret));
 	if (!probe->refused)
 		probe->refused = -ret;
 }

@@ -130,7 +130,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 		return;
 	object = socket_json(socket);
 	if (!f->serves)
-		put_text(object, "reason", ps_report_reason(f->rule, socket));
+		put_text(object, "reason", ps_report_reason(f->report, f->rule, socket));
 	json_object_array_add(f->array, object);
 }
 

@@ -163,7 +163,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 	else
 		ps_table_addf(l->table,
 			      l->rule->mode != PS_MODE_BIND ? "%s (not admitted: %s)" : "%s (%s)",
-			      text, ps_report_reason(l->rule, socket));
+			      text, ps_report_reason(l->report, l->rule, socket));
 }
 
 static void add_sockets(struct lines *l, bool serves)

@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "util.h"
 
 void ps_report_clear(struct ps_report *report)
@@ -192,7 +193,11 @@ bool ps_report_is_early(const struct ps_rule *rule, const struct ps_socket *sock
 	       ps_socket_in(socket, &rule->prefix);
 }
 
-static const char *bind_reason(const struct ps_rule *rule, const struct ps_socket *socket)
+#define DETACHED(hook)                                                                             \
+	"the " hook " is not attached any more, so that it was not seen; run 'portsteer load'"
+
+static const char *bind_reason(const struct ps_report *report, const struct ps_rule *rule,
+			       const struct ps_socket *socket)
 {
 	if (socket->port >= rule->front && socket->port <= rule->front_last)
 		return "not bound through this rule, and in the way of who would be";
@@ -200,25 +205,56 @@ static const char *bind_reason(const struct ps_rule *rule, const struct ps_socke
 		return "not the owner's";
 	if (!ps_socket_in(socket, &rule->prefix))
 		return "bound to an address that is not the rule's";
+	if (report->view.bind_detached)
+		return DETACHED("bind hook");
 	if (rule->owner.flags & PS_OWNER_CGROUP)
 		return "not in the owner's cgroup, or bound before the rule came, which takes effect "
 		       "at its next bind";
 	return "bound before the rule came, which takes effect at its next bind";
 }
 
-const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket)
+/* Is it in the owner's cgroup, or below it? Yes, if that cannot be told. */
+static bool in_cgroup(const struct ps_owner_spec *owner, const struct ps_socket *socket)
+{
+	size_t len = strlen(owner->cgroup);
+	char path[PS_CGROUP_PATH];
+
+	if (!socket->cgroup || ps_cgroup_path(socket->cgroup, path, sizeof(path)))
+		return true;
+	return !strncmp(path, owner->cgroup, len) && (path[len] == '\0' || path[len] == '/');
+}
+
+/* How many listeners of the rule's targets the kernel has refused. */
+static uint64_t errors_of(const struct ps_report *report, const struct ps_rule *rule)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		if (!ps_rule_compare(rule, &rules->rules[i]))
+			return report->view.stats[i].error;
+	}
+	return 0;
+}
+
+const char *ps_report_reason(const struct ps_report *report, const struct ps_rule *rule,
+			     const struct ps_socket *socket)
 {
 	if (rule->mode == PS_MODE_BIND)
-		return bind_reason(rule, socket);
+		return bind_reason(report, rule, socket);
 	if (ps_rule_is_block(rule))
 		return "its section has a mistake";
 	if (is_foreign(rule, socket))
 		return "not the owner's";
 	if (socket->mptcp)
 		return "an MPTCP socket, which this kernel cannot steer to; use --mode bind";
-	if (rule->owner.flags & PS_OWNER_CGROUP)
+	if (rule->owner.flags & PS_OWNER_CGROUP && !in_cgroup(&rule->owner, socket))
 		return "not in the owner's cgroup";
-	return "not admitted";
+	if (report->view.listen_detached)
+		return DETACHED("listen hook");
+	if (errors_of(report, rule))
+		return "the kernel has refused it: no place is left, or it is in another program's "
+		       "socket map";
+	return "it was not seen to begin to listen; start it again";
 }
 
 const char *ps_user_name(uint32_t uid)

@@ -59,7 +59,8 @@ size_t ps_report_most_shown(const struct ps_report *report);
 bool ps_report_is_early(const struct ps_rule *rule, const struct ps_socket *socket);
 
 /* Why it does not: "not the owner's". */
-const char *ps_report_reason(const struct ps_rule *rule, const struct ps_socket *socket);
+const char *ps_report_reason(const struct ps_report *report, const struct ps_rule *rule,
+			     const struct ps_socket *socket);
 
 /* A user's name, or NULL for a uid without one; remembered for the whole process. */
 const char *ps_user_name(uint32_t uid);

@@ -226,6 +226,12 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
 	       bsearch(&key, view->listeners, view->listener_count, sizeof(key), compare_listeners);
 }
 
+static void read_detached(const struct ps_tables *t, struct ps_view *view)
+{
+	view->listen_detached = ps_listen_is_lost(&view->state) > 0;
+	view->bind_detached = ps_hooks_is_detached(&t->host->hooks, PS_SET_BIND);
+}
+
 static int read_view(struct ps_tables *tables, void *data)
 {
 	struct ps_view *view = data;
@@ -237,6 +243,8 @@ static int read_view(struct ps_tables *tables, void *data)
 		ret = read_listeners(tables, view);
 	if (ret)
 		ps_view_clear(view);
+	else
+		read_detached(tables, view);
 	return ret;
 }
 
