@@ -33,23 +33,31 @@ static const struct {
 	const struct ps_object *packed;
 	const char *needs; /* what kernels lack that cannot load it */
 	const char *links[6];
+	enum bpf_attach_type types[6]; /* of the links */
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
 			  "ps4_bind",
 			  &ps_object_bind,
 			  "that a program may grant a bind (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
-			    "getsockname6" } },
+			    "getsockname6" },
+			  { BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND,
+			    BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND,
+			    BPF_CGROUP_INET4_GETSOCKNAME, BPF_CGROUP_INET6_GETSOCKNAME } },
 	[PS_SET_CONNECT] = { "connect",
 			     "ps4_connect",
 			     &ps_object_connect,
 			     PS_CONNECT_NEEDS,
-			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
+			     { "connect4", "connect6", "getpeername4", "getpeername6" },
+			     { BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT,
+			       BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps4_datagram",
 			      &ps_object_datagram,
 			      PS_CONNECT_NEEDS,
-			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
+			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" },
+			      { BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_SENDMSG,
+				BPF_CGROUP_UDP4_RECVMSG, BPF_CGROUP_UDP6_RECVMSG } },
 };
 
 /* What of a set is pinned beside the links, and its name in the object. */
@@ -446,14 +454,13 @@ static int revive_set(enum ps_set set, int cgroup, struct ps_error *error)
 	int revived = 0;
 
 	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
-		enum bpf_attach_type type;
 		char path[PS_PATH];
 		int ret;
 
 		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
-		ret = ps_link_revive(path, cgroup, &type);
+		ret = ps_link_revive(path, cgroup);
 		if (ret < 0)
-			return ps_fail_attach_cgroup(error, ret, type, "/");
+			return ps_fail_attach_cgroup(error, ret, sets[set].types[i], "/");
 		revived += ret;
 	}
 	return revived;
@@ -484,6 +491,19 @@ size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
 	for (int set = 0; set < PS_SETS; set++)
 		count += count_detached(hooks, (enum ps_set)set);
 	return count;
+}
+
+int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others)
+{
+	int ret = 0;
+
+	for (int set = 0; set < PS_SETS; set++) {
+		for (size_t i = 0; hooks->loaded[set] && !ret &&
+				   i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
+		     i++)
+			ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+	}
+	return ret;
 }
 
 int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error)

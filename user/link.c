@@ -76,24 +76,24 @@ int ps_link_is_attached(const char *path)
 	return is_attached(&info);
 }
 
-int ps_link_revive(const char *path, int target, enum bpf_attach_type *type)
+int ps_link_revive(const char *path, int target)
 {
 	struct bpf_link_info info;
 	_cleanup_close_ int link = ps_bpffs_open_any_link(path, &info);
 	_cleanup_close_ int program = -1, new = -1;
+	enum bpf_attach_type type;
 	int ret;
 
-	*type = BPF_CGROUP_SOCK_OPS;
 	if (link < 0)
 		return link;
-	*type = (enum bpf_attach_type)(info.type == BPF_LINK_TYPE_CGROUP ? info.cgroup.attach_type :
-									   info.netns.attach_type);
 	if (is_attached(&info))
 		return 0;
+	type = (enum bpf_attach_type)(info.type == BPF_LINK_TYPE_CGROUP ? info.cgroup.attach_type :
+									  info.netns.attach_type);
 	program = bpf_prog_get_fd_by_id(info.prog_id);
 	if (program < 0)
 		return -errno;
-	new = bpf_link_create(program, target, *type, NULL);
+	new = bpf_link_create(program, target, type, NULL);
 	if (new < 0)
 		return -errno;
 	ret = ps_bpffs_replace(new, path);

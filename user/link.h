@@ -21,8 +21,7 @@ int ps_link_give(int link, const struct bpf_link_info *info, int program);
 int ps_link_is_attached(const char *path);
 
 /* If it is not, attach its program to `target` (a cgroup's or namespace's descriptor) by a new
- * link in its place: 1, 0 if there was nothing to do, or -errno. *type: of what it is attached as,
- * also on failure. */
-int ps_link_revive(const char *path, int target, enum bpf_attach_type *type);
+ * link in its place: 1, 0 if there was nothing to do, or -errno. */
+int ps_link_revive(const char *path, int target);
 
 #endif

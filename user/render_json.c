@@ -270,6 +270,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_number(counters, "refused", s->refused);
 	put_number(counters, "family", s->family);
 	put_number(counters, "device", s->device);
+	put_number(counters, "taken", s->taken);
 	put_number(counters, "denied", s->denied);
 	put_number(counters, "error", s->error);
 	put_number(counters, "admitted", s->admitted);
@@ -374,6 +375,28 @@ static struct json_object *strays_json(const struct ps_host_info *info)
 	return array;
 }
 
+/* null where they could not be looked for. */
+static struct json_object *others_json(const struct ps_host_info *info)
+{
+	struct json_object *array = info->others_blind ? NULL : json_object_new_array();
+	char text[4 * PS_CGROUP_PATH];
+
+	for (size_t i = 0; array && i < info->others.count; i++) {
+		const struct ps_other *other = &info->others.items[i];
+		struct json_object *object = json_object_new_object();
+
+		put_number(object, "program", other->program);
+		ps_printable(other->name, text, sizeof(text));
+		put_text(object, "name", *text ? text : NULL);
+		put_text(object, "hook", ps_hook_name(other->type));
+		ps_printable(other->cgroup, text, sizeof(text));
+		put_text(object, "cgroup", *text ? text : NULL);
+		put_text(object, "runs", ps_order_word(other->order));
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
@@ -398,6 +421,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put_number(object, "detached", info->detached);
 	put_number(object, "leftovers", info->leftovers);
 	put(object, "strays", strays_json(info));
+	put(object, "others", others_json(info));
 	for (size_t i = 0; i < info->instance_count; i++)
 		json_object_array_add(instances, instance_json(&info->instances[i]));
 	put(object, "instances", instances);

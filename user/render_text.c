@@ -264,6 +264,7 @@ static const struct column columns[] = {
 	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
 	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
 	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
+	{ "TAKEN", offsetof(struct ps_rule_stats, taken), STEERED | RARE },
 	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
 	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
 	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
@@ -430,6 +431,25 @@ static void print_strays(const struct ps_host_info *info)
 	}
 }
 
+static void print_others(const struct ps_host_info *info)
+{
+	char name[4 * sizeof(info->others.items->name)], cgroup[4 * PS_CGROUP_PATH];
+
+	if (info->others_blind)
+		puts("others:         cannot be looked for without CAP_SYS_ADMIN and CAP_NET_ADMIN");
+	for (size_t i = 0; i < info->others.count; i++) {
+		const struct ps_other *other = &info->others.items[i];
+		const char *order = ps_order_word(other->order);
+
+		ps_printable(*other->name ? other->name : "without a name", name, sizeof(name));
+		ps_printable(other->cgroup, cgroup, sizeof(cgroup));
+		printf("others:         program %s (id %u) on %s of %s%s%s", name, other->program,
+		       ps_hook_name(other->type), *cgroup ? "cgroup " : "this network namespace",
+		       cgroup, order ? ", runs " : ", where ours is not");
+		printf("%s%s\n", order ? order : "", order ? " ours and may decide otherwise" : "");
+	}
+}
+
 /* Without a state there may be programs all the same. */
 static const char *loaded_word(const struct ps_host_info *info)
 {
@@ -461,6 +481,7 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 		       "the next change removes them\n",
 		       info->leftovers);
 	print_strays(info);
+	print_others(info);
 	print_instances(cli, info);
 }
 
