@@ -346,8 +346,9 @@ PS_PART int ps_search(struct bpf_sk_lookup *ctx, __u32 target, __u32 flags)
 static __always_inline enum ps_found find_listener(struct bpf_sk_lookup *ctx, __u32 target,
 						   __u32 flags)
 {
-	enum ps_found found = flags & PS_FRONT_STRICT ? try_one(ctx, target, assign_flags(flags)) :
-							try_slot(ctx, target, 0, assign_flags(flags));
+	enum ps_found found = flags & PS_FRONT_STRICT ?
+				      try_one(ctx, target, assign_flags(flags)) :
+				      try_slot(ctx, target, 0, assign_flags(flags));
 
 	return found & PS_FOUND ? found : found | ps_search(ctx, target, flags);
 }

@@ -222,11 +222,12 @@ int ps_fail_attach_cgroup(struct ps_error *error, int err, enum bpf_attach_type 
 	if (err == -EPERM && find_exclusive(cgroup, type, &id, at)) {
 		name_program(id, name);
 		ps_cgroup2_mount(mount, NULL);
-		return ps_fail(error, PS_EXIT_FAILED, -err,
-			       "cannot attach to the %s hook of cgroup %s: program %s (id %u) has that "
-			       "of cgroup %s for itself, without BPF_F_ALLOW_MULTI; have its owner "
-			       "attach it with that flag, or run 'bpftool cgroup detach %s%s %s id %u'",
-			       hook, cgroup, name, id, *at ? at : "/", mount, at, hook, id);
+		return ps_fail(
+			error, PS_EXIT_FAILED, -err,
+			"cannot attach to the %s hook of cgroup %s: program %s (id %u) has that "
+			"of cgroup %s for itself, without BPF_F_ALLOW_MULTI; have its owner "
+			"attach it with that flag, or run 'bpftool cgroup detach %s%s %s id %u'",
+			hook, cgroup, name, id, *at ? at : "/", mount, at, hook, id);
 	}
 	if (err == -E2BIG)
 		return ps_fail(error, PS_EXIT_FAILED, -err,
@@ -241,9 +242,10 @@ int ps_fail_attach_netns(struct ps_error *error, int err)
 {
 	if (err != -E2BIG)
 		return ps_fail_kernel(error, err, "attach to the network namespace");
-	return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-		       "cannot attach to the sk_lookup hook of the network namespace: %d programs are "
-		       "attached there, the most that Linux allows; see 'bpftool link', and end those "
-		       "that are not needed",
-		       MOST_ATTACHED);
+	return ps_fail(
+		error, PS_EXIT_FAILED, E2BIG,
+		"cannot attach to the sk_lookup hook of the network namespace: %d programs are "
+		"attached there, the most that Linux allows; see 'bpftool link', and end those "
+		"that are not needed",
+		MOST_ATTACHED);
 }

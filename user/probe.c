@@ -78,10 +78,11 @@ static void try_files(struct ps_probe *probe)
 	f->told = true;
 	if (!ps_bpffs_mounted() && access(PS_BPFFS, F_OK))
 		lacks(f, PS_NO,
-		      probe->facts.sysfs ? "there is no " PS_BPFFS "; use a kernel with "
-					   "CONFIG_BPF_SYSCALL" :
-					   "sysfs is not mounted on /sys; run 'mount -t sysfs sysfs "
-					   "/sys'");
+		      probe->facts.sysfs ?
+			      "there is no " PS_BPFFS "; use a kernel with "
+			      "CONFIG_BPF_SYSCALL" :
+			      "sysfs is not mounted on /sys; run 'mount -t sysfs sysfs "
+			      "/sys'");
 	f = add(probe, "cgroup2", "where programs see listen(), bind() and connect()");
 	f->told = true;
 	ret = ps_cgroup2_mount(mount, NULL);
@@ -341,16 +342,10 @@ int ps_probe_run(struct ps_probe *probe, struct ps_error *error)
 	return 0;
 }
 
-static enum ps_exit status_of(const struct ps_probe *probe, const struct ps_feature *mode)
-{
-	if (mode->support == PS_UNKNOWN)
-		return PS_EXIT_NOT_PERMITTED;
-	return mode == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED;
-}
-
 int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 {
 	const struct ps_feature *bad = NULL;
+	enum ps_exit status;
 	struct ps_why why;
 
 	for (int i = PS_PROBE_MODES; i--;) {
@@ -359,16 +354,18 @@ int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 	}
 	if (!bad)
 		return 0;
-	if (bad->needs->told)
-		return ps_fail(error, status_of(probe, bad), ENOTSUP,
-			       "%s mode does not work here: it %s: %s", bad->name, bad->why,
-			       bad->needs->why);
-	ps_why(probe->refused ? probe->refused : EPERM, &probe->facts, &why);
-	if (bad->support == PS_UNKNOWN)
+	if (bad->support == PS_UNKNOWN) {
+		ps_why(probe->refused ? probe->refused : EPERM, &probe->facts, &why);
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
 			       "what this kernel supports cannot be tried: %s; %s", why.why,
 			       why.advice);
-	return ps_fail(error, status_of(probe, bad), ENOTSUP,
+	}
+	status = bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED;
+	if (bad->needs->told)
+		return ps_fail(error, status, ENOTSUP, "%s mode does not work here: it %s: %s",
+			       bad->name, bad->why, bad->needs->why);
+	ps_why(probe->refused ? probe->refused : EINVAL, &probe->facts, &why);
+	return ps_fail(error, status, ENOTSUP,
 		       "%s mode does not work on this kernel: it %s: %s; %s", bad->name, bad->why,
 		       why.why, why.advice);
 }

@@ -107,7 +107,8 @@ static void serve(int listener, const char *name)
 
 static int map_of(int listener)
 {
-	int map = bpf_map_create(BPF_MAP_TYPE_SOCKMAP, "other", sizeof(int), sizeof(__u64), 1, NULL);
+	int map =
+		bpf_map_create(BPF_MAP_TYPE_SOCKMAP, "other", sizeof(int), sizeof(__u64), 1, NULL);
 	__u64 value = (__u64)listener;
 	int zero = 0;
 
@@ -185,8 +186,8 @@ static void attach_cgroup(char **args)
 		attached.type = hooks[i].attach;
 		attached.cgroup = open(args[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		attached.program = load_verdict(hooks[i].program, hooks[i].attach, args[0], 1);
-		if (attached.cgroup < 0 || bpf_prog_attach(attached.program, attached.cgroup,
-							   attached.type, flags)) {
+		if (attached.cgroup < 0 ||
+		    bpf_prog_attach(attached.program, attached.cgroup, attached.type, flags)) {
 			attached.program = -1;
 			die("attach to the cgroup");
 		}
