@@ -14,7 +14,7 @@
 /* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
  * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
 #ifndef PS_OTHER_LAYOUT
-#define PORTSTEER_ABI 5
+#define PORTSTEER_ABI 6
 #define PS_SPARE(count)
 #else
 #define PORTSTEER_ABI 9999
@@ -142,6 +142,7 @@ struct ps_hits {
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
 	__u64 device; /* of the family, but all bound to devices that the client does not come by */
+	__u64 taken; /* no listener, and another program had given it to a socket of its own */
 	__u64 last; /* jiffies of the last of these */
 };
 #ifndef PS_OTHER_LAYOUT
@@ -194,6 +195,7 @@ struct ps_bind_events {
 	__u64 denied; /* binds to the front or target port by others */
 	__u64 done; /* binds that then succeeded: granted, or translated */
 	__u64 last; /* jiffies of the last of those */
+	__u64 reserved;
 };
 
 /* The same place, for a connect rule. */
@@ -202,6 +204,7 @@ struct ps_connect_events {
 	__u64 missed; /* no live listener of any family */
 	__u64 family; /* listeners, but none of the client's address family */
 	__u64 last; /* jiffies of the last of these */
+	__u64 taken; /* as in struct ps_hits */
 };
 
 struct ps_chunk_key {
@@ -407,13 +410,13 @@ enum { PS_SCAN_BUSY = 'b' };
 #ifndef PS_OTHER_LAYOUT
 _Static_assert(sizeof(struct ps_instance) == 32, "ABI");
 _Static_assert(sizeof(struct ps_bucket) == 64, "ABI");
-_Static_assert(sizeof(struct ps_hits) == 40, "ABI");
+_Static_assert(sizeof(struct ps_hits) == 48, "ABI");
 _Static_assert(sizeof(struct ps_admit) == 16, "ABI");
 #endif
 _Static_assert(sizeof(struct ps_front) == 12, "ABI");
 _Static_assert(sizeof(struct ps_prefix_key) == 28, "ABI");
 _Static_assert(sizeof(struct ps_target_state) == 64, "ABI");
-_Static_assert(sizeof(struct ps_bind_events) == 32, "ABI");
+_Static_assert(sizeof(struct ps_bind_events) == 40, "ABI");
 _Static_assert(sizeof(struct ps_bind) == 36, "ABI");
 _Static_assert(sizeof(struct ps_bound) == 16, "ABI");
 _Static_assert(sizeof(struct ps_connect_events) == sizeof(struct ps_bind_events), "ABI");

@@ -28,7 +28,7 @@ static __always_inline void take_fixed(const struct ps_want *want, struct ps_ans
 {
 	if (!(answer->flags & PS_HOP_TO))
 		__builtin_memcpy(answer->addr, want->addr, sizeof(answer->addr));
-	count_client(want->instance, answer->rule, true, false);
+	count_client(want->instance, answer->rule, PS_CLIENT_STEERED);
 }
 
 /* The loopback address of the family, and the same port. */
@@ -64,7 +64,8 @@ static __always_inline int go_steered(struct bpf_sock *sk, const struct ps_want 
 		take_loopback(want, answer);
 		return 1;
 	}
-	count_client(want->instance, answer->rule, false, found & PS_OTHER_FAMILY);
+	count_client(want->instance, answer->rule,
+		     found & PS_OTHER_FAMILY ? PS_CLIENT_FAMILY : PS_CLIENT_MISSED);
 	return answer->flags & PS_HOP_PASS ? 0 : -ECONNREFUSED;
 }
 

@@ -346,8 +346,9 @@ PS_PART int ps_search(struct bpf_sk_lookup *ctx, __u32 target, __u32 flags)
 static __always_inline enum ps_found find_listener(struct bpf_sk_lookup *ctx, __u32 target,
 						   __u32 flags)
 {
-	enum ps_found found = flags & PS_FRONT_STRICT ? try_one(ctx, target, assign_flags(flags)) :
-							try_slot(ctx, target, 0, 0);
+	enum ps_found found = flags & PS_FRONT_STRICT ?
+				      try_one(ctx, target, assign_flags(flags)) :
+				      try_slot(ctx, target, 0, assign_flags(flags));
 
 	return found & PS_FOUND ? found : found | ps_search(ctx, target, flags);
 }
@@ -368,10 +369,21 @@ static __always_inline struct ps_hits *hits_of(__u32 rule)
 	return bpf_map_lookup_elem(chunk, &key);
 }
 
+/*
+ * Has a program that runs before this one given the connection to a socket? If we find a listener,
+ * ours takes the place of that (BPF_SK_LOOKUP_F_REPLACE). If not, it stays: a program cannot undo
+ * what another has decided, and to the kernel a socket counts more than SK_DROP.
+ */
+static __always_inline bool is_taken(const struct bpf_sk_lookup *ctx)
+{
+	return ctx->sk;
+}
+
 /* Plain increments: the counters are this CPU's, and lookups for connections run with
  * softirqs off or in one. (Somebody's inet_diag request for one socket is a lookup
  * too, and not so: it may lose a count that comes in the same nanosecond.) */
-static __always_inline void count(const struct ps_front *front, enum ps_found found)
+static __always_inline void count(const struct bpf_sk_lookup *ctx, const struct ps_front *front,
+				  enum ps_found found)
 {
 	struct ps_hits *h = hits_of(front->rule);
 	struct ps_target_state *s;
@@ -380,6 +392,8 @@ static __always_inline void count(const struct ps_front *front, enum ps_found fo
 		h->last = bpf_jiffies64(); /* inlined by the verifier, unlike a clock */
 		if (found & PS_FOUND)
 			h->steered++;
+		else if (is_taken(ctx))
+			h->taken++;
 		else if (found & PS_OTHER_DEVICE)
 			h->device++;
 		else if (found & PS_OTHER_FAMILY)
@@ -457,7 +471,11 @@ PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
 	}
 	if (!(flow->flags & PS_FLOW_REFUSE))
 		found = steer_flow(ctx, flow);
-	count_client(instance, flow->rule, found & PS_FOUND, found & PS_OTHER_FAMILY);
+	count_client(instance, flow->rule,
+		     found & PS_FOUND	     ? PS_CLIENT_STEERED :
+		     is_taken(ctx)	     ? PS_CLIENT_TAKEN :
+		     found & PS_OTHER_FAMILY ? PS_CLIENT_FAMILY :
+					       PS_CLIENT_MISSED);
 	if (found & PS_FOUND)
 		return PS_FLOW_TAKEN;
 	return flow->flags & PS_FLOW_PASS ? PS_FLOW_NOT : PS_FLOW_DROP;
@@ -479,7 +497,7 @@ PS_PART int ps_steer(struct bpf_sk_lookup *ctx)
 	if (!front.flags)
 		return SK_PASS;
 	found = find_listener(ctx, front.target, front.flags);
-	count(&front, found);
+	count(ctx, &front, found);
 	if (found & PS_FOUND || front.flags & PS_FRONT_PASS)
 		return SK_PASS;
 	return SK_DROP;

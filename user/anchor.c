@@ -11,6 +11,7 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
+#include "others.h"
 #include "util.h"
 
 #define LINK_PREFIX "listen-"
@@ -208,13 +209,8 @@ int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *ancho
 	for (size_t i = 0; i < anchors->count; i++) {
 		ret = attach_one(host, mount, anchors->paths[i]);
 		if (ret < 0)
-			return ps_fail(error,
-				       ret == -EPERM ? PS_EXIT_NOT_PERMITTED : PS_EXIT_FAILED, -ret,
-				       "cannot attach to the cgroup %s%s: %s; check that it exists "
-				       "and that no program is attached above it without "
-				       "BPF_F_ALLOW_MULTI",
-				       mount, *anchors->paths[i] ? anchors->paths[i] : "/",
-				       strerror(-ret));
+			return ps_fail_attach_cgroup(error, ret, BPF_CGROUP_SOCK_OPS,
+						     anchors->paths[i]);
 	}
 	return 0;
 }
@@ -306,6 +302,17 @@ int ps_anchors_cover(const struct ps_anchors *anchors)
 	for (size_t i = 0; i < anchors->count && ret > 0; i++)
 		ret = is_covered(mount, anchors->paths[i]);
 	return ret;
+}
+
+int ps_listen_is_lost(const struct ps_state *state)
+{
+	struct ps_anchors anchors = {};
+	int ret = ps_anchors_add(&anchors, state, NULL);
+
+	if (!ret)
+		ret = ps_anchors_cover(&anchors);
+	ps_anchors_clear(&anchors);
+	return ret < 0 ? ret : !ret;
 }
 
 static int is_lost(const char *name, void *data)

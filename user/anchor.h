@@ -42,6 +42,10 @@ int ps_anchors_detach_others(const struct ps_anchors *anchors);
  * somebody has detached it. */
 int ps_anchors_cover(const struct ps_anchors *anchors);
 
+/* Was the listen hook lost for a part of these rules, so that listeners which have begun since must
+ * be found by a scan: 1, 0 or -errno. */
+int ps_listen_is_lost(const struct ps_state *state);
+
 /* Is there a link of it that somebody has detached, or whose cgroup is gone: 1, 0 or -errno. */
 int ps_anchors_lost(void);
 

@@ -14,17 +14,22 @@
 #include <linux/magic.h>
 
 #include "bpf_types.h"
-#include "privilege.h"
+#include "facts.h"
 #include "util.h"
 #include "world.h"
 
 int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 {
+	struct ps_facts facts;
+	struct ps_why why;
+
 	err = err < 0 ? -err : err;
-	if (err == EPERM || err == EACCES)
-		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err,
-			       "cannot %s: %s; run portsteer as root with %s", what, strerror(err),
-			       ps_rights());
+	if (err == EPERM || err == EACCES) {
+		ps_facts_read(&facts);
+		ps_why(err, &facts, &why);
+		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err, "cannot %s: %s (%s); %s", what,
+			       why.why, strerror(err), why.advice);
+	}
 	if (err == ENOSYS)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, err,
 			       "cannot %s: this kernel has no bpf(2); use one with "

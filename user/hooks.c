@@ -12,10 +12,12 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
+#include "facts.h"
 #include "host.h"
 #include "link.h"
 #include "mark.h"
 #include "objects.h"
+#include "others.h"
 #include "privilege.h"
 #include "swap.h"
 #include "util.h"
@@ -31,23 +33,31 @@ static const struct {
 	const struct ps_object *packed;
 	const char *needs; /* what kernels lack that cannot load it */
 	const char *links[6];
+	enum bpf_attach_type types[6]; /* of the links */
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
 			  "ps4_bind",
 			  &ps_object_bind,
 			  "that a program may grant a bind (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
-			    "getsockname6" } },
+			    "getsockname6" },
+			  { BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND,
+			    BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND,
+			    BPF_CGROUP_INET4_GETSOCKNAME, BPF_CGROUP_INET6_GETSOCKNAME } },
 	[PS_SET_CONNECT] = { "connect",
 			     "ps4_connect",
 			     &ps_object_connect,
 			     PS_CONNECT_NEEDS,
-			     { "connect4", "connect6", "getpeername4", "getpeername6" } },
+			     { "connect4", "connect6", "getpeername4", "getpeername6" },
+			     { BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT,
+			       BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME } },
 	[PS_SET_DATAGRAM] = { "datagram",
 			      "ps4_datagram",
 			      &ps_object_datagram,
 			      PS_CONNECT_NEEDS,
-			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" } },
+			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" },
+			      { BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_SENDMSG,
+				BPF_CGROUP_UDP4_RECVMSG, BPF_CGROUP_UDP6_RECVMSG } },
 };
 
 /* What of a set is pinned beside the links, and its name in the object. */
@@ -244,23 +254,25 @@ static int pin_objects(const struct ps_hooks *hooks, const struct bpf_object *ob
 	return ret;
 }
 
-static int attach_one(const struct bpf_program *program, enum ps_set set, int cgroup)
+static int attach_one(const struct bpf_program *program, enum ps_set set, int cgroup,
+		      struct ps_error *error)
 {
-	_cleanup_close_ int link = bpf_link_create(bpf_program__fd(program), cgroup,
-						   bpf_program__expected_attach_type(program),
-						   NULL);
+	enum bpf_attach_type type = bpf_program__expected_attach_type(program);
+	_cleanup_close_ int link = bpf_link_create(bpf_program__fd(program), cgroup, type, NULL);
 	char path[PS_PATH];
+	int ret;
 
 	if (link < 0)
-		return -errno;
+		return ps_fail_attach_cgroup(error, -errno, type, "/");
 	ps_bpffs_path(path, "host/%s-tmp/%s", sets[set].name,
 		      bpf_program__name(program) + strlen(PORTSTEER_PREFIX));
-	return ps_bpffs_pin(link, path);
+	ret = ps_bpffs_pin(link, path);
+	return ret ? ps_fail_kernel(error, ret, "pin a link") : 0;
 }
 
 /* Attach a program, unless there is a link that it is to get. */
 static int adopt_or_attach(const struct ps_hooks *hooks, const struct bpf_program *program,
-			   enum ps_set set, int cgroup)
+			   enum ps_set set, int cgroup, struct ps_error *error)
 {
 	char folder[PS_PATH];
 	int ret = 0;
@@ -271,13 +283,13 @@ static int adopt_or_attach(const struct ps_hooks *hooks, const struct bpf_progra
 					     bpf_program__expected_attach_type(program),
 					     sets[set].name, folder);
 	if (ret)
-		return ret < 0 ? ret : 0;
-	return attach_one(program, set, cgroup);
+		return ret < 0 ? ps_fail_kernel(error, ret, "take a link over") : 0;
+	return attach_one(program, set, cgroup, error);
 }
 
 /* With an empty filter, the programs let everything pass. */
 static int attach(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
-		  int cgroup)
+		  int cgroup, struct ps_error *error)
 {
 	struct bpf_program *program;
 	int ret = 0;
@@ -288,7 +300,7 @@ static int attach(const struct ps_hooks *hooks, const struct bpf_object *object,
 
 		if (!ret &&
 		    (type == BPF_PROG_TYPE_CGROUP_SOCK || type == BPF_PROG_TYPE_CGROUP_SOCK_ADDR))
-			ret = adopt_or_attach(hooks, program, set, cgroup);
+			ret = adopt_or_attach(hooks, program, set, cgroup, error);
 	}
 	return ret;
 }
@@ -312,22 +324,23 @@ int ps_hooks_clean(void)
 
 /* Everything under a temporary name, then one rename. */
 static int publish(const struct ps_hooks *hooks, const struct bpf_object *object, enum ps_set set,
-		   int cgroup)
+		   int cgroup, struct ps_error *error)
 {
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret = clean_set(set);
 
 	ps_bpffs_path(temporary, "host/%s-tmp", sets[set].name);
 	ps_bpffs_path(final, "host/%s", sets[set].name);
-	if (ret)
-		return ret;
-	if (mkdir(temporary, 0700))
-		return -errno;
-	ret = pin_objects(hooks, object, set);
-	if (!ret)
-		ret = attach(hooks, object, set, cgroup);
-	if (!ret && rename(temporary, final))
+	if (!ret && mkdir(temporary, 0700))
 		ret = -errno;
+	if (!ret)
+		ret = pin_objects(hooks, object, set);
+	if (ret)
+		ps_fail_kernel(error, ret, "pin programs");
+	else
+		ret = attach(hooks, object, set, cgroup, error);
+	if (!ret && rename(temporary, final))
+		ret = ps_fail_kernel(error, errno, "pin programs");
 	if (ret)
 		ps_bpffs_remove(temporary);
 	return ret;
@@ -340,6 +353,7 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
 	_cleanup_free_ void *elf = NULL;
 	struct bpf_object *object = NULL;
+	char what[160];
 	size_t size;
 	int ret = ps_object_unpack(sets[set].packed, &elf, &size);
 
@@ -359,12 +373,9 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 		return 0;
 	}
 	bpf_object__close(object);
-	if (ret == -EPERM)
-		return ps_fail_kernel(error, ret, "load the programs on the root cgroup");
-	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-		       "this kernel cannot load the programs of %s mode (%s), which need %s; "
-		       "use Linux 6.1 or newer",
-		       set == PS_SET_BIND ? "bind" : "connect", strerror(-ret), sets[set].needs);
+	snprintf(what, sizeof(what), "the programs of %s mode, which need %s",
+		 set == PS_SET_BIND ? "bind" : "connect", sets[set].needs);
+	return ps_fail_load(error, ret, what);
 }
 
 static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
@@ -374,9 +385,9 @@ static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct 
 
 	if (ret || !object)
 		return ret ? ret : -EINVAL;
-	ret = publish(&host->hooks, object, set, cgroup);
+	ret = publish(&host->hooks, object, set, cgroup, error);
 	bpf_object__close(object);
-	return ret ? ps_fail_kernel(error, ret, "attach programs to the root cgroup") : 0;
+	return ret;
 }
 
 /* Where the pin of a program is, "" if it has none. */
@@ -438,7 +449,7 @@ int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
 	return ret ? ret : open_set(&host->hooks, set, error);
 }
 
-static int revive_set(enum ps_set set, int cgroup)
+static int revive_set(enum ps_set set, int cgroup, struct ps_error *error)
 {
 	int revived = 0;
 
@@ -449,29 +460,53 @@ static int revive_set(enum ps_set set, int cgroup)
 		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
 		ret = ps_link_revive(path, cgroup);
 		if (ret < 0)
-			return ret;
+			return ps_fail_attach_cgroup(error, ret, sets[set].types[i], "/");
 		revived += ret;
 	}
 	return revived;
 }
 
-size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
+static size_t count_detached(const struct ps_hooks *hooks, enum ps_set set)
 {
 	char path[PS_PATH];
 	size_t count = 0;
 
-	for (int set = 0; set < PS_SETS; set++) {
-		for (size_t i = 0;
-		     hooks->loaded[set] && i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
-		     i++) {
-			ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
-			count += ps_link_is_attached(path) == 0;
-		}
+	for (size_t i = 0;
+	     hooks->loaded[set] && i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		count += ps_link_is_attached(path) == 0;
 	}
 	return count;
 }
 
-int ps_hooks_revive(const struct ps_hooks *hooks)
+bool ps_hooks_is_detached(const struct ps_hooks *hooks, enum ps_set set)
+{
+	return count_detached(hooks, set);
+}
+
+size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
+{
+	size_t count = 0;
+
+	for (int set = 0; set < PS_SETS; set++)
+		count += count_detached(hooks, (enum ps_set)set);
+	return count;
+}
+
+int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others)
+{
+	int ret = 0;
+
+	for (int set = 0; set < PS_SETS; set++) {
+		for (size_t i = 0; hooks->loaded[set] && !ret &&
+				   i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
+		     i++)
+			ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+	}
+	return ret;
+}
+
+int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error)
 {
 	_cleanup_close_ int cgroup = -1;
 	int revived = 0;
@@ -482,8 +517,8 @@ int ps_hooks_revive(const struct ps_hooks *hooks)
 		if (!hooks->loaded[set])
 			continue;
 		if (cgroup < 0)
-			cgroup = open_root_cgroup(NULL);
-		ret = cgroup < 0 ? cgroup : revive_set((enum ps_set)set, cgroup);
+			cgroup = open_root_cgroup(error);
+		ret = cgroup < 0 ? cgroup : revive_set((enum ps_set)set, cgroup, error);
 		if (ret < 0)
 			return ret;
 		revived += ret;

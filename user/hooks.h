@@ -73,9 +73,14 @@ int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 
 /* Attach again what somebody has detached of the sets that are loaded: how many links, or -errno.
  * Needs the lock. */
-int ps_hooks_revive(const struct ps_hooks *hooks);
-/* How many such links there are. */
+int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error);
+/* How many such links there are, and whether a set has one. */
+bool ps_hooks_is_detached(const struct ps_hooks *hooks, enum ps_set set);
 size_t ps_hooks_count_detached(const struct ps_hooks *hooks);
+
+/* Add the programs of others on the hooks of the sets that are loaded (user/others.h). */
+struct ps_others;
+int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others);
 
 /* Detach and remove a set, in one instant, and close it. Needs the lock. */
 int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set);

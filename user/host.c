@@ -11,6 +11,7 @@
 
 #include "bpffs.h"
 #include "build.h"
+#include "facts.h"
 #include "host.skel.h"
 #include "mark.h"
 #include "privilege.h"
@@ -278,13 +279,7 @@ static int load_object(const struct ps_host *host, const struct ps_takeover *tak
 		return 0;
 	}
 	ps4_host__destroy(skel);
-	if (ret == -EPERM)
-		return ps_fail_kernel(error, ret, "load the shared programs");
-	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-		       "this kernel cannot load the programs that find listeners (%s); use "
-		       "Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF) and "
-		       "CONFIG_CGROUP_BPF",
-		       strerror(-ret));
+	return ps_fail_load(error, ret, "the programs that find listeners");
 }
 
 static int load_host(const struct ps_takeover *takeover, struct ps_error *error)

@@ -15,6 +15,7 @@
 #include "bpffs.h"
 #include "kmap.h"
 #include "lifecycle.h"
+#include "others.h"
 #include "plan_bind.h"
 #include "plan_connect.h"
 #include "saved.h"
@@ -189,17 +190,17 @@ static void narrow_filter(uint32_t *filter, const uint32_t *plan, int count)
 		__atomic_store_n(&filter[i], plan[i], __ATOMIC_SEQ_CST);
 }
 
-int ps_attach_needed(const struct ps_host *host)
+int ps_attach_needed(const struct ps_host *host, struct ps_error *error)
 {
 	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
 	int ret;
 
 	if (!c)
-		return -ENOMEM;
+		return ps_fail_kernel(error, ENOMEM, "read the rules in force");
 	c->host = host;
 	ret = ps_host_each(host, collect_one, c);
-	if (!ret)
-		ret = ps_anchors_attach(host, &c->anchors, NULL);
+	ret = ret ? ps_fail_kernel(error, ret, "read the rules in force") :
+		    ps_anchors_attach(host, &c->anchors, error);
 	ps_anchors_clear(&c->anchors);
 	return ret;
 }
@@ -327,7 +328,7 @@ static int prepare(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	if (netns && ps_ruleset_has_targets(&plan->state.rules)) {
 		ret = ps_steer_attach(netns);
 		if (ret < 0)
-			return ps_fail_kernel(error, ret, "attach to the network namespace");
+			return ps_fail_attach_netns(error, ret);
 	}
 	/* From here a socket that begins to listen is admitted to new targets. */
 	ps_store(&t->instance->pending, plan->word);
@@ -490,19 +491,6 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	return ret;
 }
 
-/* Was the listen hook lost for a part of these rules? Then the listeners that have begun meanwhile
- * must be found by a scan. */
-static int is_hook_lost(const struct ps_state *state)
-{
-	struct ps_anchors anchors = {};
-	int ret = ps_anchors_add(&anchors, state, NULL);
-
-	if (!ret)
-		ret = ps_anchors_cover(&anchors);
-	ps_anchors_clear(&anchors);
-	return ret < 0 ? ret : !ret;
-}
-
 /* Are there programs which these rules do not need? */
 static bool has_idle(const struct ps_host *host, const struct ps_ruleset *rules)
 {
@@ -539,22 +527,28 @@ static int read_in_force(const struct ps_tables *t, struct ps_state *state, stru
 	return ret ? ps_fail_kernel(error, ret, "read the rules in force") : 0;
 }
 
+struct renewing {
+	struct ps_host *host;
+	struct ps_error *error;
+};
+
 /* Look for the listeners of all targets of an instance, attaching the listen hook if it is not. */
 static int renew_one(uint64_t cookie, uint32_t index, void *data)
 {
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
-	struct ps_host *host = data;
+	const struct renewing *renewing = data;
+	struct ps_host *host = renewing->host;
 	struct ps_state before = {};
 	int ret;
 
 	if (!ps_fetch(&host->instances[index].active))
 		return 0;
-	ret = ps_tables_open(host, cookie, index, &tables, NULL);
+	ret = ps_tables_open(host, cookie, index, &tables, renewing->error);
 	if (!ret)
-		ret = ps_read_state(cookie, PS_WORD_GEN(ps_present_word(tables.instance)), &before);
+		ret = read_in_force(&tables, &before, renewing->error);
 	before.renew_targets = true;
 	if (!ret && before.target_count)
-		ret = replace(host, &tables, NULL, &before.rules, &before, NULL);
+		ret = replace(host, &tables, NULL, &before.rules, &before, renewing->error);
 	ps_state_clear(&before);
 	return ret;
 }
@@ -563,16 +557,17 @@ static int renew_one(uint64_t cookie, uint32_t index, void *data)
  * were missed. So a folder says that until all of them were looked for. */
 static int renew_all(struct ps_host *host, struct ps_error *error)
 {
+	struct renewing renewing = { .host = host, .error = error };
 	char mark[PS_PATH];
 	int ret;
 
 	ps_bpffs_path(mark, RENEWING);
 	if (mkdir(mark, 0700) && errno != EEXIST)
 		return ps_fail_kernel(error, errno, "note that listeners are to be looked for");
-	ret = ps_host_each(host, renew_one, host);
+	ret = ps_host_each(host, renew_one, &renewing);
 	if (!ret && rmdir(mark))
-		ret = -errno;
-	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
+		ret = ps_fail_kernel(error, errno, "note that listeners were looked for");
+	return ret;
 }
 
 /* Were hooks detached by somebody, or is a command that attached them again not through? Then put
@@ -581,21 +576,23 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 		  bool *revived, struct ps_error *error)
 {
 	char mark[PS_PATH];
-	int ret = ps_hooks_revive(&host->hooks);
+	int ret = ps_hooks_revive(&host->hooks, error);
 
+	if (ret < 0)
+		return ret;
 	*revived = ret > 0;
-	if (ret >= 0 && ps_ruleset_has_targets(&state->rules)) {
+	if (ps_ruleset_has_targets(&state->rules)) {
 		ret = ps_steer_attach(netns);
+		if (ret < 0)
+			return ps_fail_attach_netns(error, ret);
 		*revived |= ret > 0;
 	}
-	if (ret < 0)
-		return ps_fail_kernel(error, ret, "attach the programs again");
 	/* The hook of other instances may be lost where this one has had no need of it. */
 	ret = ps_anchors_lost();
 	if (ret < 0)
 		return ps_fail_kernel(error, ret, "look at the listen hook");
 	ps_bpffs_path(mark, RENEWING);
-	if (!ret && access(mark, F_OK) && is_hook_lost(state) <= 0)
+	if (!ret && access(mark, F_OK) && ps_listen_is_lost(state) <= 0)
 		return 0;
 	*revived = true;
 	return renew_all(host, error);

@@ -10,6 +10,7 @@
 #define PORTSTEER_INSTANCE_H
 
 #include "plan.h"
+#include "others.h"
 #include "strays.h"
 
 /* Which instance: a network namespace, opened by user/netns.c. */
@@ -24,7 +25,7 @@ struct ps_netns {
  * refused = missed + family + device if the rule refuses on a miss, else 0. Of a bind rule only
  * granted or translated, denied, and error (binds that then failed) can be others than 0. */
 struct ps_rule_stats {
-	uint64_t steered, missed, family, device, refused;
+	uint64_t steered, missed, family, device, taken, refused;
 	uint64_t denied, error, admitted, granted, translated;
 	double last_hit; /* seconds since, negative if never */
 };
@@ -41,6 +42,9 @@ struct ps_view {
 	struct ps_rule_stats *stats; /* one for each of state.rules */
 	struct ps_listener *listeners; /* by target, then cookie */
 	size_t listener_count;
+	/* Somebody has detached what would see listeners of these rules, or binds, or it went with
+	 * its cgroup. */
+	bool listen_detached, bind_detached;
 };
 void ps_view_clear(struct ps_view *view);
 /* Is the socket one of the target's listeners? */
@@ -95,6 +99,10 @@ struct ps_host_info {
 	uint64_t memory; /* bytes of kernel memory in maps and programs */
 	struct ps_strays strays; /* programs in force that are not of this state */
 	bool blind; /* whether there are any could not be told, for lack of rights */
+	/* Others' programs, where ours are, or would be: on this network namespace, and on the
+	 * cgroups of what is loaded. */
+	struct ps_others others;
+	bool others_blind; /* they could not be looked for */
 };
 void ps_host_info_clear(struct ps_host_info *info);
 /* The loaded instances alone, by cookie; -ESRCH (PS_EXIT_NOT_LOADED) without the shared

@@ -13,6 +13,7 @@
 
 #include "anchor.h"
 #include "bpffs.h"
+#include "facts.h"
 #include "instance.skel.h"
 #include "kmap.h"
 #include "link.h"
@@ -331,12 +332,7 @@ static int load_instance(const struct ps_host *host, const struct ps_tables *tab
 		return 0;
 	}
 	ps4_instance__destroy(skel);
-	ret = ps_load_result(ret);
-	if (ret == -EPERM)
-		return ps_fail_kernel(error, ret, "load the sk_lookup program");
-	return ps_fail(error, PS_EXIT_UNSUPPORTED, -ret,
-		       "this kernel cannot load sk_lookup programs (%s); use Linux 6.1 or newer",
-		       strerror(-ret));
+	return ps_fail_load(error, ps_load_result(ret), "the sk_lookup program");
 }
 
 int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, struct ps_swap *swap,

@@ -40,7 +40,7 @@ int ps_drop_host_if_unused(struct ps_host *host);
 int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error);
 /* Attach sock_ops where any instance's rules need it. */
-int ps_attach_needed(const struct ps_host *host);
+int ps_attach_needed(const struct ps_host *host, struct ps_error *error);
 /* Detach and remove what no instance's rules need any more. */
 int ps_release_unneeded(struct ps_host *host);
 

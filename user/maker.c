@@ -81,10 +81,23 @@ static uint8_t only_family(const struct ps_socket *socket)
 	return strcmp(family, "ipv4") ? 6 : 4;
 }
 
-struct ps_facts ps_maker_facts(const struct ps_rule *rule, const struct ps_socket *socket)
+/* Has the kernel refused a listener of the rule's targets? */
+static bool is_refused(const struct ps_report *report, const struct ps_rule *rule)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+
+	for (size_t i = 0; report->view.stats && i < rules->count; i++) {
+		if (!ps_rule_compare(rule, &rules->rules[i]))
+			return report->view.stats[i].error;
+	}
+	return false;
+}
+
+struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const struct ps_rule *rule,
+				      const struct ps_socket *socket)
 {
 	const struct place *place = place_of(socket);
-	struct ps_facts facts = {
+	struct ps_socket_facts facts = {
 		.uid = socket->uid,
 		.user = ps_user_name(socket->uid),
 		.cgroup = place->cgroup,
@@ -94,6 +107,9 @@ struct ps_facts ps_maker_facts(const struct ps_rule *rule, const struct ps_socke
 		.family = only_family(socket),
 		.in_prefix = ps_socket_in(socket, &rule->prefix),
 		.mptcp = socket->mptcp,
+		.hook_lost = rule->mode == PS_MODE_BIND ? report->view.bind_detached :
+							  report->view.listen_detached,
+		.refused = is_refused(report, rule),
 	};
 
 	for (uint32_t i = 0; i < socket->process_count; i++)
@@ -102,9 +118,10 @@ struct ps_facts ps_maker_facts(const struct ps_rule *rule, const struct ps_socke
 	return facts;
 }
 
-void ps_maker_tell(const struct ps_rule *rule, const struct ps_socket *socket, struct ps_who *who)
+void ps_maker_tell(const struct ps_report *report, const struct ps_rule *rule,
+		   const struct ps_socket *socket, struct ps_who *who)
 {
-	struct ps_facts facts = ps_maker_facts(rule, socket);
+	struct ps_socket_facts facts = ps_maker_facts(report, rule, socket);
 
 	ps_who_tell(rule, &facts, who);
 }

@@ -4,13 +4,16 @@
 #define PORTSTEER_MAKER_H
 
 #include "listeners.h"
+#include "report.h"
 #include "who.h"
 
 /* The facts about a socket, as far as they can be told; its processes must have been looked for.
  * The texts are remembered for the whole process, and are good until the next call. */
-struct ps_facts ps_maker_facts(const struct ps_rule *rule, const struct ps_socket *socket);
+struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const struct ps_rule *rule,
+				      const struct ps_socket *socket);
 
 /* ps_who_tell with these. */
-void ps_maker_tell(const struct ps_rule *rule, const struct ps_socket *socket, struct ps_who *who);
+void ps_maker_tell(const struct ps_report *report, const struct ps_rule *rule,
+		   const struct ps_socket *socket, struct ps_who *who);
 
 #endif

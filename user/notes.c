@@ -253,7 +253,7 @@ static void note_other(const struct ps_socket *socket, void *data)
 
 	if (n->only_ask && n->any)
 		return;
-	ps_maker_tell(n->rule, socket, &who);
+	ps_maker_tell(n->report, n->rule, socket, &who);
 	switch (who.why) {
 	case PS_WHY_EARLY:
 		add(n, NOTE_EARLY, socket);
@@ -368,7 +368,7 @@ int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, stru
 {
 	const struct ps_socket *socket = NULL;
 	char fits[PS_CGROUP_PATH + 32], text[PS_RULE_TEXT], advice[640];
-	struct ps_facts facts;
+	struct ps_socket_facts facts;
 	char *line = NULL;
 	int ret;
 
@@ -379,7 +379,7 @@ int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, stru
 	if (!socket)
 		return 0;
 	ps_sockets_find_processes(&report->sockets, PROCESSES);
-	facts = ps_maker_facts(rule, socket);
+	facts = ps_maker_facts(report, rule, socket);
 	ps_who_fits(rule, &facts, fits, sizeof(fits));
 	ps_who_program(facts.program, advice, sizeof(advice));
 	ps_rule_format(rule, text);

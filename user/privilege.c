@@ -2,7 +2,6 @@
 #include "privilege.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -37,7 +36,9 @@ int ps_load_result(int ret)
 	return ret && !may_load() ? -EPERM : ret;
 }
 
-const char *ps_rights(void)
+bool ps_has_rights(void)
 {
-	return "CAP_SYS_ADMIN and CAP_NET_ADMIN";
+	const uint64_t both = 1ULL << CAP_SYS_ADMIN | 1ULL << CAP_NET_ADMIN;
+
+	return !geteuid() && (effective() & both) == both;
 }

@@ -15,6 +15,7 @@
 
 #include "bpffs.h"
 #include "cgroup.h"
+#include "facts.h"
 #include "host.h"
 #include "lifecycle.h"
 #include "netns.h"
@@ -36,6 +37,7 @@ static struct ps_feature *add(struct ps_probe *probe, const char *name, const ch
 	f->use = use;
 	f->support = PS_YES;
 	f->why[0] = '\0';
+	f->told = false;
 	return f;
 }
 
@@ -43,6 +45,17 @@ static void lacks(struct ps_feature *f, enum ps_support support, const char *why
 {
 	f->support = support;
 	snprintf(f->why, sizeof(f->why), "%s", why);
+}
+
+/* What the kernel has refused with this error (positive), and why it may have done so. */
+static void lacks_by_facts(struct ps_probe *probe, struct ps_feature *f, int err)
+{
+	struct ps_why why;
+
+	ps_why(err, &probe->facts, &why);
+	f->support = why.status == PS_EXIT_NOT_PERMITTED ? PS_UNKNOWN : PS_NO;
+	f->told = true;
+	snprintf(f->why, sizeof(f->why), "%s; %s", why.why, why.advice);
 }
 
 /* --- what is not BPF's */
@@ -54,22 +67,30 @@ static void try_files(struct ps_probe *probe)
 	char mount[256];
 	int on = 1, ret;
 
-	if (access("/sys/kernel/btf/vmlinux", R_OK))
-		lacks(f, PS_NO, "no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)");
+	if (!probe->facts.btf)
+		lacks_by_facts(probe, f, EINVAL);
 	f = add(probe, "jit", "speed; without it all works, slower");
 	jit = fopen("/proc/sys/net/core/bpf_jit_enable", "re");
 	/* Built in for good, it has no switch that others may read. */
 	if (jit && fscanf(jit, "%d", &on) == 1 && !on)
 		lacks(f, PS_NO, "off: net.core.bpf_jit_enable is 0");
 	f = add(probe, "bpffs", "where everything is kept");
+	f->told = true;
 	if (!ps_bpffs_mounted() && access(PS_BPFFS, F_OK))
-		lacks(f, PS_NO, "there is no " PS_BPFFS);
+		lacks(f, PS_NO,
+		      probe->facts.sysfs ?
+			      "there is no " PS_BPFFS "; use a kernel with "
+			      "CONFIG_BPF_SYSCALL" :
+			      "sysfs is not mounted on /sys; run 'mount -t sysfs sysfs "
+			      "/sys'");
 	f = add(probe, "cgroup2", "where programs see listen(), bind() and connect()");
+	f->told = true;
 	ret = ps_cgroup2_mount(mount, NULL);
 	if (ret)
 		lacks(f, PS_NO,
 		      ret == -EXDEV ? "only a part of the cgroup2 hierarchy is to be seen here" :
-				      "no cgroup2 hierarchy is mounted");
+				      "no cgroup2 hierarchy is mounted; run 'mount -t cgroup2 none "
+				      "/sys/fs/cgroup'");
 }
 
 static void try_cookie(struct ps_probe *probe)
@@ -110,7 +131,7 @@ static void try_sockmap(struct ps_probe *probe, const char *name, int protocol, 
 	int ret = map < 0 ? -errno : 0;
 
 	if (ret) {
-		lacks(f, probe->permitted && ret != -EPERM ? PS_NO : PS_UNKNOWN, strerror(-ret));
+		lacks_by_facts(probe, f, -ret);
 		return;
 	}
 	fd = listener(protocol);
@@ -182,12 +203,19 @@ static struct ps_feature *add_program(struct ps_probe *probe, const char *progra
 	return add(probe, name, "");
 }
 
-static void refuse(struct ps_feature *f, int ret)
+static void refuse(struct ps_probe *probe, struct ps_feature *f, int ret)
 {
-	if (ret == -EACCES || ret == -EINVAL)
+	struct ps_why why;
+
+	ps_why(-ret, &probe->facts, &why);
+	if (why.status != PS_EXIT_UNSUPPORTED || !probe->facts.btf)
+		lacks(f, why.status == PS_EXIT_UNSUPPORTED ? PS_NO : PS_UNKNOWN, why.why);
+	else if (ret == -EACCES || ret == -EINVAL)
 		lacks(f, PS_NO, "the kernel does not know it, or something that it calls");
 	else
-		lacks(f, ret == -EPERM ? PS_UNKNOWN : PS_NO, strerror(-ret));
+		lacks(f, PS_NO, strerror(-ret));
+	if (!probe->refused)
+		probe->refused = -ret;
 }
 
 /* All programs of an object; one by one only if they cannot be loaded together. */
@@ -209,7 +237,7 @@ static void try_object(struct ps_probe *probe, const struct object *o)
 		if (all && probe->permitted)
 			ret = load(o, bpf_program__name(program));
 		if (ret)
-			refuse(f, ret);
+			refuse(probe, f, ret);
 	}
 	bpf_object__close(object);
 }
@@ -263,6 +291,7 @@ static void judge_mode(struct ps_probe *probe, int mode, const char *name, const
 		    m->support == f->support)
 			continue;
 		m->support = f->support;
+		m->needs = f;
 		snprintf(m->why, sizeof(m->why), "needs %.31s", f->name);
 	}
 }
@@ -299,6 +328,7 @@ int ps_probe_run(struct ps_probe *probe, struct ps_error *error)
 	struct utsname name;
 
 	*probe = (struct ps_probe){};
+	ps_facts_read(&probe->facts);
 	if (!uname(&name))
 		snprintf(probe->kernel, sizeof(probe->kernel), "%s", name.release);
 	try_permission(probe);
@@ -315,6 +345,8 @@ int ps_probe_run(struct ps_probe *probe, struct ps_error *error)
 int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 {
 	const struct ps_feature *bad = NULL;
+	enum ps_exit status;
+	struct ps_why why;
 
 	for (int i = PS_PROBE_MODES; i--;) {
 		if (probe->modes[i].support != PS_YES)
@@ -322,13 +354,18 @@ int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 	}
 	if (!bad)
 		return 0;
-	if (bad->support == PS_UNKNOWN)
+	if (bad->support == PS_UNKNOWN) {
+		ps_why(probe->refused ? probe->refused : EPERM, &probe->facts, &why);
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
-			       "what this kernel supports can only be tried as root with all rights "
-			       "for BPF; run portsteer as root with %s",
-			       ps_rights());
-	return ps_fail(error, bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED, ENOTSUP,
-		       "%s mode does not work on this kernel: it %s; use Linux 6.1 or newer with "
-		       "BTF, cgroup2 and all of BPF",
-		       bad->name, bad->why);
+			       "what this kernel supports cannot be tried: %s; %s", why.why,
+			       why.advice);
+	}
+	status = bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED;
+	if (bad->needs->told)
+		return ps_fail(error, status, ENOTSUP, "%s mode does not work here: it %s: %s",
+			       bad->name, bad->why, bad->needs->why);
+	ps_why(probe->refused ? probe->refused : EINVAL, &probe->facts, &why);
+	return ps_fail(error, status, ENOTSUP,
+		       "%s mode does not work on this kernel: it %s: %s; %s", bad->name, bad->why,
+		       why.why, why.advice);
 }

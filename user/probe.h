@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "error.h"
+#include "why.h"
 
 enum ps_support {
 	PS_NO,
@@ -22,7 +23,9 @@ struct ps_feature {
 	char name[32]; /* one word: "sk_lookup" */
 	const char *use; /* what portsteer does with it */
 	enum ps_support support;
-	char why[96]; /* if it is not PS_YES; never empty then */
+	char why[600]; /* if it is not PS_YES; never empty then */
+	bool told; /* `why` says what to do as well */
+	const struct ps_feature *needs; /* of a mode: the feature that it lacks, or NULL */
 };
 
 enum { PS_PROBE_STEER, PS_PROBE_BIND, PS_PROBE_CONNECT, PS_PROBE_MODES, PS_MAX_FEATURES = 48 };
@@ -33,6 +36,8 @@ struct ps_probe {
 	size_t count;
 	struct ps_feature modes[PS_PROBE_MODES]; /* why: the first feature that is missing */
 	bool permitted; /* false: BPF calls are refused to this process */
+	struct ps_facts facts;
+	int refused; /* error of the first program that was not loaded, 0: none */
 };
 
 /* Try everything. 0 or -ENOMEM. */

@@ -123,10 +123,10 @@ struct filling {
 };
 
 /* Why it does not serve the rule, and what would fit. */
-static void put_who(struct json_object *object, const struct ps_rule *rule,
-		    const struct ps_socket *socket)
+static void put_who(struct json_object *object, const struct ps_report *report,
+		    const struct ps_rule *rule, const struct ps_socket *socket)
 {
-	struct ps_facts facts = ps_maker_facts(rule, socket);
+	struct ps_socket_facts facts = ps_maker_facts(report, rule, socket);
 	struct ps_who who;
 
 	ps_who_tell(rule, &facts, &who);
@@ -146,7 +146,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 		return;
 	object = socket_json(socket);
 	if (!f->serves)
-		put_who(object, f->rule, socket);
+		put_who(object, f->report, f->rule, socket);
 	json_object_array_add(f->array, object);
 }
 
@@ -286,6 +286,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_number(counters, "refused", s->refused);
 	put_number(counters, "family", s->family);
 	put_number(counters, "device", s->device);
+	put_number(counters, "taken", s->taken);
 	put_number(counters, "denied", s->denied);
 	put_number(counters, "error", s->error);
 	put_number(counters, "admitted", s->admitted);
@@ -390,6 +391,28 @@ static struct json_object *strays_json(const struct ps_host_info *info)
 	return array;
 }
 
+/* null where they could not be looked for. */
+static struct json_object *others_json(const struct ps_host_info *info)
+{
+	struct json_object *array = info->others_blind ? NULL : json_object_new_array();
+	char text[4 * PS_CGROUP_PATH];
+
+	for (size_t i = 0; array && i < info->others.count; i++) {
+		const struct ps_other *other = &info->others.items[i];
+		struct json_object *object = json_object_new_object();
+
+		put_number(object, "program", other->program);
+		ps_printable(other->name, text, sizeof(text));
+		put_text(object, "name", *text ? text : NULL);
+		put_text(object, "hook", ps_hook_name(other->type));
+		ps_printable(other->cgroup, text, sizeof(text));
+		put_text(object, "cgroup", *text ? text : NULL);
+		put_text(object, "runs", ps_order_word(other->order));
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
 int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object();
@@ -414,6 +437,7 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put_number(object, "detached", info->detached);
 	put_number(object, "leftovers", info->leftovers);
 	put(object, "strays", strays_json(info));
+	put(object, "others", others_json(info));
 	for (size_t i = 0; i < info->instance_count; i++)
 		json_object_array_add(instances, instance_json(&info->instances[i]));
 	put(object, "instances", instances);

@@ -164,7 +164,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 		ps_table_add(l->table, text);
 		return;
 	}
-	ps_maker_tell(l->rule, socket, &who);
+	ps_maker_tell(l->report, l->rule, socket, &who);
 	ps_table_addf(l->table, "%s (%s%s%s%s)", text,
 		      l->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason,
 		      *who.fits ? "; would fit: " : "", who.fits);
@@ -268,6 +268,7 @@ static const struct column columns[] = {
 	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
 	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
 	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
+	{ "TAKEN", offsetof(struct ps_rule_stats, taken), STEERED | RARE },
 	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
 	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
 	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
@@ -434,6 +435,25 @@ static void print_strays(const struct ps_host_info *info)
 	}
 }
 
+static void print_others(const struct ps_host_info *info)
+{
+	char name[4 * sizeof(info->others.items->name)], cgroup[4 * PS_CGROUP_PATH];
+
+	if (info->others_blind)
+		puts("others:         cannot be looked for without CAP_SYS_ADMIN and CAP_NET_ADMIN");
+	for (size_t i = 0; i < info->others.count; i++) {
+		const struct ps_other *other = &info->others.items[i];
+		const char *order = ps_order_word(other->order);
+
+		ps_printable(*other->name ? other->name : "without a name", name, sizeof(name));
+		ps_printable(other->cgroup, cgroup, sizeof(cgroup));
+		printf("others:         program %s (id %u) on %s of %s%s%s", name, other->program,
+		       ps_hook_name(other->type), *cgroup ? "cgroup " : "this network namespace",
+		       cgroup, order ? ", runs " : ", where ours is not");
+		printf("%s%s\n", order ? order : "", order ? " ours and may decide otherwise" : "");
+	}
+}
+
 /* Without a state there may be programs all the same. */
 static const char *loaded_word(const struct ps_host_info *info)
 {
@@ -465,6 +485,7 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 		       "the next change removes them\n",
 		       info->leftovers);
 	print_strays(info);
+	print_others(info);
 	print_instances(cli, info);
 }
 

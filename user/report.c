@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "util.h"
 
 void ps_report_clear(struct ps_report *report)

@@ -796,6 +796,7 @@ int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
 		sum->missed += each[i].missed;
 		sum->family += each[i].family;
 		sum->device += each[i].device;
+		sum->taken += each[i].taken;
 		if (each[i].last > sum->last)
 			sum->last = each[i].last;
 	}

@@ -321,14 +321,15 @@ static int refuse_flows(const struct ps_host *host)
 static int take_listeners(struct ps_host *host, const struct ps_build *from,
 			  const struct ps_loaded_list *list, struct ps_error *error)
 {
-	int ret = ps_attach_needed(host);
+	int ret = ps_attach_needed(host, error);
 
-	if (!ret)
-		ret = ps_wait_for_programs();
+	if (ret)
+		return ret;
+	ret = ps_wait_for_programs();
 	if (!ret && from->trails == PS_TRAILS_LAYOUT)
 		ret = refuse_flows(host);
 	if (ret)
-		return ps_fail_kernel(error, ret, "attach the program that finds listeners");
+		return ps_fail_kernel(error, ret, "hand clients over");
 	for (size_t i = 0; i < list->count && !ret; i++)
 		ret = find_listeners(host, &list->items[i], error);
 	return ret;

@@ -98,6 +98,7 @@ static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
 	s->missed = hits.missed;
 	s->family = hits.family;
 	s->device = hits.device;
+	s->taken = hits.taken;
 	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family + hits.device : 0;
 	s->last_hit = since_jiffies(hits.last);
 	return add_events(t, state, rule, s);
@@ -133,6 +134,7 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 	s->steered = events.steered;
 	s->missed = events.missed;
 	s->family = events.family;
+	s->taken = events.taken;
 	s->refused = rule->on_miss == PS_MISS_REFUSE ? events.missed + events.family : 0;
 	s->last_hit = since_jiffies(events.last);
 	return ps_rule_has_targets(rule) ? add_events(t, state, rule, s) : 0;
@@ -226,6 +228,12 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie)
 	       bsearch(&key, view->listeners, view->listener_count, sizeof(key), compare_listeners);
 }
 
+static void read_detached(const struct ps_tables *t, struct ps_view *view)
+{
+	view->listen_detached = ps_listen_is_lost(&view->state) > 0;
+	view->bind_detached = ps_hooks_is_detached(&t->host->hooks, PS_SET_BIND);
+}
+
 static int read_view(struct ps_tables *tables, void *data)
 {
 	struct ps_view *view = data;
@@ -237,6 +245,8 @@ static int read_view(struct ps_tables *tables, void *data)
 		ret = read_listeners(tables, view);
 	if (ret)
 		ps_view_clear(view);
+	else
+		read_detached(tables, view);
 	return ret;
 }
 
@@ -330,6 +340,7 @@ void ps_host_info_clear(struct ps_host_info *info)
 	free(info->anchors);
 	free(info->instances);
 	ps_strays_clear(&info->strays);
+	ps_others_clear(&info->others);
 	*info = (struct ps_host_info){};
 }
 
@@ -441,6 +452,23 @@ static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 	return ret;
 }
 
+static int read_others(const struct ps_netns *netns, const struct ps_hooks *hooks,
+		       struct ps_host_info *info)
+{
+	int ret = ps_others_on_netns(netns, &info->others);
+
+	for (size_t i = 0; i < info->anchor_count && !ret; i++) {
+		const char *path = info->anchors[i];
+
+		ret = ps_others_on_cgroup(*path == '/' ? path : "/", BPF_CGROUP_SOCK_OPS,
+					  &info->others);
+	}
+	if (!ret)
+		ret = ps_hooks_others(hooks, &info->others);
+	info->others_blind = ret == -EPERM;
+	return info->others_blind ? 0 : ret;
+}
+
 /* Without the rights to look, the rest is shown all the same. */
 static int read_strays(const struct ps_netns *netns, struct ps_host_info *info,
 		       struct ps_error *error)
@@ -472,12 +500,11 @@ int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 		return 0;
 	if (!ret)
 		ret = ps_host_open(&host, error);
-	if (ret == 0)
-		ret = read_loaded(&host, info);
-	else if (ret == -ESRCH)
-		ret = 0;
-	else
+	if (ret && ret != -ESRCH)
 		return ret;
+	ret = ret ? 0 : read_loaded(&host, info);
+	if (!ret && info->loaded)
+		ret = read_others(netns, &host.hooks, info);
 	if (ret)
 		return ps_fail_kernel(error, ret, "read what is loaded");
 	ps_bpffs_each(PS_STATE, count_leftover, &c);

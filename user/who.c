@@ -22,23 +22,24 @@ static bool has_front(const struct ps_rule *rule, uint16_t port)
 }
 
 /* Whose it is, by what the programs look at: see bpf/owner.h. */
-static enum ps_why why_not_owners(const struct ps_rule *rule, const struct ps_facts *facts)
+static enum ps_who_why why_not_owners(const struct ps_rule *rule,
+				      const struct ps_socket_facts *facts)
 {
 	const struct ps_owner_spec *owner = &rule->owner;
 
 	if (owner->flags & PS_OWNER_USER && owner->uid != facts->uid)
 		return PS_WHY_USER;
 	if (!(owner->flags & PS_OWNER_CGROUP))
-		return PS_WHY_UNKNOWN;
+		return PS_WHY_UNSEEN;
 	if (!facts->cgroup)
 		return PS_WHY_MAYBE_CGROUP;
-	return is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNKNOWN : PS_WHY_CGROUP;
+	return is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNSEEN : PS_WHY_CGROUP;
 }
 
-static enum ps_why why_not(const struct ps_rule *rule, const struct ps_facts *facts)
+static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socket_facts *facts)
 {
 	bool bind = rule->mode == PS_MODE_BIND;
-	enum ps_why why;
+	enum ps_who_why why;
 
 	if (ps_rule_is_block(rule))
 		return PS_WHY_BLOCK;
@@ -53,10 +54,17 @@ static enum ps_why why_not(const struct ps_rule *rule, const struct ps_facts *fa
 		return PS_WHY_ADDRESS;
 	if (!bind && facts->mptcp)
 		return PS_WHY_MPTCP;
-	return bind && why == PS_WHY_UNKNOWN ? PS_WHY_EARLY : why;
+	if (facts->hook_lost)
+		return PS_WHY_HOOK;
+	if (why == PS_WHY_UNSEEN && bind)
+		return PS_WHY_EARLY;
+	return why == PS_WHY_UNSEEN && facts->refused ? PS_WHY_REFUSED : why;
 }
 
-static const char *reason_of(enum ps_why why, const struct ps_rule *rule)
+#define DETACHED(hook)                                                                             \
+	"the " hook " is not attached any more, so that it was not seen; run 'portsteer load'"
+
+static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
 {
 	switch (why) {
 	case PS_WHY_BLOCK:
@@ -81,10 +89,15 @@ static const char *reason_of(enum ps_why why, const struct ps_rule *rule)
 		return "not bound through this rule, and in the way of who would be";
 	case PS_WHY_EARLY:
 		return "bound before the rule came, which takes effect at its next bind";
-	case PS_WHY_UNKNOWN:
+	case PS_WHY_HOOK:
+		return rule->mode == PS_MODE_BIND ? DETACHED("bind hook") : DETACHED("listen hook");
+	case PS_WHY_REFUSED:
+		return "the kernel has refused it: no place is left, or it is in another program's "
+		       "socket map";
+	case PS_WHY_UNSEEN:
 		break;
 	}
-	return "not admitted";
+	return "it was not seen to begin to listen; start it again";
 }
 
 /* --- programs that listen for others ------------------------------------------------ */
@@ -184,7 +197,7 @@ static bool is_scope(const char *cgroup)
 	return strstr(cgroup, ".scope/") || ps_unit_is(cgroup, ".scope");
 }
 
-static bool fits_user(const struct ps_facts *facts, char *to, size_t size)
+static bool fits_user(const struct ps_socket_facts *facts, char *to, size_t size)
 {
 	char number[16];
 
@@ -195,7 +208,8 @@ static bool fits_user(const struct ps_facts *facts, char *to, size_t size)
 	       put_option(to, size, "--user ", number);
 }
 
-void ps_who_fits(const struct ps_rule *rule, const struct ps_facts *facts, char *to, size_t size)
+void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
+		 size_t size)
 {
 	bool by_user = facts->uid && !(rule->owner.flags & PS_OWNER_CGROUP);
 
@@ -210,7 +224,7 @@ void ps_who_fits(const struct ps_rule *rule, const struct ps_facts *facts, char 
 
 /* --- all together --------------------------------------------------------------------- */
 
-static void name_place(const struct ps_facts *facts, char *to, size_t size)
+static void name_place(const struct ps_socket_facts *facts, char *to, size_t size)
 {
 	char safe[4 * PS_CGROUP_PATH];
 
@@ -222,7 +236,7 @@ static void name_place(const struct ps_facts *facts, char *to, size_t size)
 }
 
 /* Root's, and of no cgroup that would tell it from all else of root's. */
-static void advise_root(const struct ps_facts *facts, char *to, size_t size)
+static void advise_root(const struct ps_socket_facts *facts, char *to, size_t size)
 {
 	if (!facts->cgroup)
 		snprintf(to, size,
@@ -238,7 +252,7 @@ static void advise_root(const struct ps_facts *facts, char *to, size_t size)
 			 "as a service, or as an ordinary user");
 }
 
-static void advise_owner(const struct ps_rule *rule, const struct ps_facts *facts,
+static void advise_owner(const struct ps_rule *rule, const struct ps_socket_facts *facts,
 			 struct ps_who *who)
 {
 	const struct program *program = program_of(facts->program);
@@ -257,7 +271,8 @@ static void advise_owner(const struct ps_rule *rule, const struct ps_facts *fact
 			 "that of who made it");
 }
 
-void ps_who_tell(const struct ps_rule *rule, const struct ps_facts *facts, struct ps_who *who)
+void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+		 struct ps_who *who)
 {
 	*who = (struct ps_who){ .why = why_not(rule, facts) };
 	who->reason = reason_of(who->why, rule);

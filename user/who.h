@@ -11,7 +11,7 @@
 #include "rule.h"
 
 /* What is known of a socket, and of who made it. Texts are borrowed. */
-struct ps_facts {
+struct ps_socket_facts {
 	uint32_t uid; /* of who made it */
 	const char *user; /* its name; NULL: none */
 	const char *cgroup; /* that it was made in, "/" the root; NULL: not known */
@@ -22,10 +22,12 @@ struct ps_facts {
 	bool in_prefix; /* its address is one of the rule's */
 	bool mptcp;
 	bool became; /* a process that holds it runs as the rule's user now */
+	bool hook_lost; /* the hook that would have admitted it is not attached */
+	bool refused; /* the kernel has refused a socket of this rule's */
 };
 
-enum ps_why {
-	PS_WHY_UNKNOWN, /* nothing is wrong that could be seen */
+enum ps_who_why {
+	PS_WHY_UNSEEN, /* it was not seen to begin to listen */
 	PS_WHY_BLOCK, /* the rule's section has a mistake */
 	PS_WHY_USER, /* another user made it */
 	PS_WHY_CGROUP, /* it was made in another cgroup */
@@ -35,10 +37,12 @@ enum ps_why {
 	PS_WHY_ADDRESS, /* bound to an address that is not the rule's */
 	PS_WHY_FRONT, /* bind mode: has the front port, by another way */
 	PS_WHY_EARLY, /* bind mode: bound before the rule came */
+	PS_WHY_HOOK, /* nobody was there to see it */
+	PS_WHY_REFUSED, /* by the kernel, as it seems */
 };
 
 struct ps_who {
-	enum ps_why why;
+	enum ps_who_why why;
 	const char *reason; /* "not the owner's" */
 	char place[4 * PS_CGROUP_PATH + 16]; /* "unit nginx.service", "cgroup /a"; or "" */
 	char fits[PS_CGROUP_PATH + 32]; /* "--cgroup unit:nginx.service", for a shell; or "" */
@@ -46,7 +50,8 @@ struct ps_who {
 };
 
 /* Say it of a socket that stands to the rule as PS_OTHER. */
-void ps_who_tell(const struct ps_rule *rule, const struct ps_facts *facts, struct ps_who *who);
+void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+		 struct ps_who *who);
 
 /* What to know of a program that listens for others, by what it calls itself: a container's
  * port is not the container's. "" for all other programs. */
@@ -54,7 +59,8 @@ void ps_who_program(const char *name, char *to, size_t size);
 
 /* "--cgroup unit:NAME", or another owner that has this socket and as few others as can be. "" if
  * only all of root's would do, or if no shell should be given the name. */
-void ps_who_fits(const struct ps_rule *rule, const struct ps_facts *facts, char *to, size_t size);
+void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
+		 size_t size);
 
 /* The unit of the system that has the cgroup, or one above it: "/system.slice/a.service/b" has
  * "a.service", and so would a cgroup that somebody else made there: see where systemd puts it.

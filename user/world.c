@@ -70,7 +70,7 @@ static int mount_bpffs(struct ps_error *error)
 	if (stat(PS_BPFFS, &st))
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, errno,
 			       "there is no %s: this kernel has no BPF file system, or /sys is not "
-			       "mounted; mount sysfs on /sys",
+			       "mounted; run 'mount -t sysfs sysfs /sys'",
 			       PS_BPFFS);
 	lock = lock_mounting(error);
 	if (lock < 0)

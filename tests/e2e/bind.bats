@@ -1184,7 +1184,7 @@ for r in json.load(sys.stdin)["rules"]:
 import json, sys
 for r in json.load(sys.stdin)["rules"]:
     assert sorted(r["counters"]) == ["admitted", "denied", "device", "error", "family", "granted",
-        "missed", "refused", "steered", "translated"], r
+        "missed", "refused", "steered", "taken", "translated"], r
     assert not any(r["counters"].values()), r'
 }
 

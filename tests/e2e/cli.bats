@@ -59,7 +59,7 @@ for check in sys.argv[1:]:
 	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
 	assert_equal "$(portsteer --version)" "$(portsteer version)"
 	assert_equal "$(portsteer -V)" "$(portsteer version)"
-	portsteer version --json | json 'd["version"]' 'd["abi"] == 5'
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 6'
 }
 
 # --- list --------------------------------------------------------------------------
@@ -211,7 +211,7 @@ serve_with()
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "from", "owner", "name", "counters", "last_hit"]]' \
-		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "denied", "error", "admitted", "granted", "translated"]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
 }
@@ -224,8 +224,8 @@ serve_with()
 	portsteer -q add 80:8080 --user ps-web
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
-		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "instances"]' \
-		'd["loaded"] is True and d["abi"] == 5 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
+		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "others", "instances"]' \
+		'd["loaded"] is True and d["abi"] == 6 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "name", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \

@@ -242,7 +242,7 @@ alive()
 		portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
 		assert_equal "$command: $status" "$command: 1"
 		assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
-		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI 5.*portsteer unload"
+		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI 6.*portsteer unload"
 	done
 	[ -e $STATE/host/instances ]
 	portsteer unload
@@ -477,6 +477,50 @@ lose_hook()
 	assert_match "$(portsteer status)" "detached: +1 programs.*run 'portsteer load'"
 	refused client http://$HERE4/
 	refused client http://127.0.0.1/
+}
+
+# reasons RULE: why sockets do not serve it.
+reasons()
+{
+	portsteer list --json | jsonget "rules|rule=$1|not_admitted|0|reason"
+}
+
+@test "a listen hook that was detached: list says so of listeners, whoever the owner is" {
+	local lost="the listen hook is not attached any more, so that it was not seen; run 'portsteer load'"
+	portsteer -q add 80:8080 --user ps-web
+	portsteer -q add 81:8081 --user ps-web --cgroup "$CG/web"
+	portsteer -q add 82:8082 --user ps-web --cgroup "$CG/web"
+	portsteer -q add 83:8083 --any-user
+	detach "$STATE/host/listen-*"
+	serve web 127.0.0.1 8080
+	serve -g web web 127.0.0.1 8081
+	serve -g elsewhere web 127.0.0.1 8082
+	serve web 127.0.0.1 8083
+	assert_equal "$(reasons 80:8080/tcp)" "$lost"
+	assert_equal "$(reasons 81:8081/tcp)" "$lost"
+	assert_equal "$(reasons 82:8082/tcp)" "not in the owner's cgroup"
+	assert_equal "$(reasons 83:8083/tcp)" "$lost"
+	[[ $(portsteer list) == *"(not admitted: the listen hook is not attached any more"* ]]
+	portsteer load
+	answers web http://127.0.0.1:80/
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=80:8080/tcp|not_admitted_count")" 0
+	assert_equal "$(reasons 82:8082/tcp)" "not in the owner's cgroup"
+}
+
+@test "a bind hook that was detached: list says so of sockets that were bound unseen" {
+	portsteer -q add 53:5353/udp --user ps-web
+	detach "$STATE/host/bind/bind4"
+	serve web 127.0.0.1 5353 --udp
+	assert_match "$(reasons 53:5353/udp)" "^the bind hook is not attached any more, .*run 'portsteer load'"
+}
+
+@test "a listener that the kernel has refused: list says that, and not twice that it is not admitted" {
+	local list
+	serve web 127.0.0.1 8080 --reuseport
+	becomes_busy --stays "$PID" 8080 "$PORTSTEER" -q add 80:8080 --user ps-web
+	list=$(portsteer list)
+	[[ $list != *"not admitted: not admitted"* ]]
+	[[ $list == *"(not admitted: the kernel has refused it: "* ]]
 }
 
 @test "a listen hook that was detached: load attaches it and finds who listens, everywhere" {

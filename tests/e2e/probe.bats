@@ -79,7 +79,7 @@ no_new_objects()
 	(as $WEB "$PORTSTEER" probe >"$PS_TEST_DIR/probe" 2>"$PS_TEST_DIR/stderr") || status=$?
 	assert_equal "$status" 4
 	assert_equal "$(supports btf) $(supports sk_lookup) $(supports steer)" "yes unknown unknown"
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "only be tried as root"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "cannot be tried: .*; run portsteer as root with CAP_SYS_ADMIN"
 }
 
 @test "as JSON: one object, with the same" {
@@ -91,4 +91,57 @@ no_new_objects()
 		<"$PS_TEST_DIR/json")" "$(uname -r)"$'\n3\ntrue\nnull'
 	assert_equal "$(jsonget features.# <"$PS_TEST_DIR/json")" \
 		"$(awk '$1 == "FEATURE" { on = 1; next } on && NF' "$PS_TEST_DIR/probe" | wc -l)"
+}
+
+# --- why not, in the errors of load too
+
+# why_not STATUS WHAT WRAPPER...: both say so, and load leaves nothing.
+why_not()
+{
+	local command status
+	for command in probe load; do
+		status=0
+		"${@:3}" "$PORTSTEER" $command >"$PS_TEST_DIR/probe" 2>"$PS_TEST_DIR/stderr" || status=$?
+		assert_equal "$command $status" "$command $1"
+		assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
+		assert_match "$(<"$PS_TEST_DIR/stderr")" "$2"
+		! grep -Eq "as root|Linux 6.1" "$PS_TEST_DIR/stderr" || false
+		[ ! -e $STATE ]
+	done
+}
+
+# with_file FILE TEXT COMMAND...: the file is there, or its folder is empty (""). The folder is a file
+# system of the command's own.
+with_file()
+{
+	unshare --mount --propagation private -- bash -c '
+		mount -t tmpfs none "${1%/*}" && { [ -z "$2" ] || echo "$2" >"$1"; } && exec "${@:3}"
+		' - "$@"
+}
+
+LOCKDOWN=/sys/kernel/security/lockdown
+
+@test "kernel lockdown keeps programs from reading memory: that is named, not the kernel's age" {
+	[ -d ${LOCKDOWN%/*} ] || skip "no securityfs"
+	# As it is then: the verifier knows no helper that reads memory, and says EINVAL.
+	why_not 4 "kernel lockdown is in mode 'confidentiality' .*; boot with lockdown=integrity" \
+		with_file $LOCKDOWN "none integrity [confidentiality]" "$KILLAT" -t 30
+	with_file $LOCKDOWN "none [integrity] confidentiality" "$PORTSTEER" probe
+	probed with_file $LOCKDOWN "none [integrity] confidentiality" "$KILLAT" -t 30
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "needs sk_lookup: Linux .* is new enough"
+}
+
+@test "in a user namespace: root there has rights for nothing" {
+	why_not 4 "capabilities of this process are those of a user namespace .*; run portsteer outside" \
+		unshare --user --map-root-user
+}
+
+@test "a kernel without BTF, and a missing mount" {
+	why_not 5 "there is no /sys/kernel/btf/vmlinux.*CONFIG_DEBUG_INFO_BTF" \
+		with_file /sys/kernel/btf/vmlinux ""
+	probed with_file /sys/fs/bpf ""
+	assert_equal "$STATUS" 5
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "it needs bpffs: there is no /sys/fs/bpf"
+	probed with_file /sys/fs ""
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "sysfs is not mounted on /sys.*'mount -t sysfs sysfs /sys'"
 }

@@ -510,7 +510,7 @@ set_record()
 	serve web 127.0.0.1 8080
 	"$NEXT" -q add 80:8080 --user ps-web
 	# BPF_PROG_TYPE_SK_LOOKUP
-	refuses 5 "cannot load sk_lookup programs" "$KILLAT" -t 30 "$PORTSTEER" upgrade
+	refuses 5 "cannot load the sk_lookup program" "$KILLAT" -t 30 "$PORTSTEER" upgrade
 	answers web http://127.0.0.1/
 	assert_equal "$("$NEXT" list --json | jsonget rules.#)" 1
 }

@@ -70,7 +70,7 @@ static void test_fits(void **state)
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, rows[i].owner_cgroup);
-		struct ps_facts facts = { .uid = rows[i].uid,
+		struct ps_socket_facts facts = { .uid = rows[i].uid,
 					  .user = rows[i].user,
 					  .cgroup = rows[i].cgroup,
 					  .unit = rows[i].unit,
@@ -92,16 +92,16 @@ static void test_why(void **state)
 		const char *cgroup;
 		uint8_t rule_family, family;
 		bool mptcp;
-		enum ps_why why;
+		enum ps_who_why why;
 	} rows[] = {
-		{ PS_OWNER_USER, WWW, "/a", 0, 0, false, PS_WHY_UNKNOWN },
+		{ PS_OWNER_USER, WWW, "/a", 0, 0, false, PS_WHY_UNSEEN },
 		{ PS_OWNER_USER, WWW, "/a", 0, 0, true, PS_WHY_MPTCP },
 		{ PS_OWNER_USER, ROOT, "/a", 0, 0, true, PS_WHY_USER },
-		{ PS_OWNER_ANY, ROOT, "/a", 0, 0, false, PS_WHY_UNKNOWN },
+		{ PS_OWNER_ANY, ROOT, "/a", 0, 0, false, PS_WHY_UNSEEN },
 		{ PS_OWNER_NOBODY, ROOT, "/a", 0, 0, false, PS_WHY_BLOCK },
-		{ PS_OWNER_CGROUP, ROOT, web, 0, 0, false, PS_WHY_UNKNOWN },
+		{ PS_OWNER_CGROUP, ROOT, web, 0, 0, false, PS_WHY_UNSEEN },
 		{ PS_OWNER_CGROUP, ROOT, "/system.slice/web.service/x", 0, 0, false,
-		  PS_WHY_UNKNOWN },
+		  PS_WHY_UNSEEN },
 		{ PS_OWNER_CGROUP, ROOT, "/system.slice/web.service2", 0, 0, false, PS_WHY_CGROUP },
 		{ PS_OWNER_CGROUP, ROOT, "/system.slice", 0, 0, false, PS_WHY_CGROUP },
 		{ PS_OWNER_CGROUP, ROOT, NULL, 0, 0, false, PS_WHY_MAYBE_CGROUP },
@@ -118,7 +118,7 @@ static void test_why(void **state)
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, web);
-		struct ps_facts facts = { .uid = rows[i].uid,
+		struct ps_socket_facts facts = { .uid = rows[i].uid,
 					  .cgroup = rows[i].cgroup,
 					  .port = 8080,
 					  .family = rows[i].family,
@@ -141,7 +141,7 @@ static void test_why_bind(void **state)
 		const char *cgroup;
 		uint16_t port;
 		bool in_prefix;
-		enum ps_why why;
+		enum ps_who_why why;
 	} rows[] = {
 		{ PS_OWNER_USER, WWW, "/a", 8080, true, PS_WHY_EARLY },
 		{ PS_OWNER_USER, WWW, "/a", 8080, false, PS_WHY_ADDRESS },
@@ -156,7 +156,7 @@ static void test_why_bind(void **state)
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, web);
-		struct ps_facts facts = { .uid = rows[i].uid,
+		struct ps_socket_facts facts = { .uid = rows[i].uid,
 					  .cgroup = rows[i].cgroup,
 					  .port = rows[i].port,
 					  .in_prefix = rows[i].in_prefix };
@@ -194,7 +194,7 @@ static void test_programs(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
-		struct ps_facts facts = {
+		struct ps_socket_facts facts = {
 			.uid = ALICE, .user = "alice", .program = rows[i].name, .port = 8080
 		};
 		struct ps_who who;
@@ -208,7 +208,7 @@ static void test_programs(void **state)
 		/* The owner's own. */
 		facts.uid = WWW;
 		ps_who_tell(&rule, &facts, &who);
-		CHECK_EQ(who.why, PS_WHY_UNKNOWN);
+		CHECK_EQ(who.why, PS_WHY_UNSEEN);
 		CHECK(!*who.advice && !*who.fits);
 	}
 }
@@ -216,7 +216,7 @@ static void test_programs(void **state)
 static void test_advice(void **state)
 {
 	struct ps_rule rule = owned_by(PS_OWNER_USER, WWW, NULL);
-	struct ps_facts facts = { .uid = ROOT,
+	struct ps_socket_facts facts = { .uid = ROOT,
 				  .user = "root",
 				  .port = 8080,
 				  .became = true,

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Why bpf(2) was refused, in words: user/why.c. */
+#include "unit.h"
+
+#include "why.h"
+
+#define USUAL .root = true, .sysfs = true, .btf = true, .release = "6.18.0-1-amd64"
+
+static const struct {
+	int err;
+	struct ps_facts facts;
+	enum ps_exit status;
+	const char *why, *advice; /* parts of them */
+} rows[] = {
+	{ EPERM,
+	  { .sysfs = true, .btf = true, .release = "6.18" },
+	  PS_EXIT_NOT_PERMITTED,
+	  "more rights",
+	  "as root with CAP_SYS_ADMIN and CAP_NET_ADMIN" },
+	{ EPERM,
+	  { .sysfs = true, .btf = true, .selinux = true, .confidential = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "more rights",
+	  "as root" },
+	{ EPERM, { USUAL }, PS_EXIT_NOT_PERMITTED, "security module", "/sys/kernel/security/lsm" },
+	{ EPERM,
+	  { USUAL, .user_namespace = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "user namespace",
+	  "on the host" },
+	{ EINVAL,
+	  { USUAL, .confidential = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "mode 'confidentiality'",
+	  "lockdown=integrity" },
+	{ EPERM,
+	  { USUAL, .confidential = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "mode 'confidentiality'",
+	  "lockdown=integrity" },
+	{ EACCES,
+	  { USUAL, .selinux = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "SELinux, which enforces its policy, forbids it",
+	  "audit" },
+	{ EPERM,
+	  { USUAL, .apparmor = "docker-default" },
+	  PS_EXIT_NOT_PERMITTED,
+	  "AppArmor's profile docker-default forbids it",
+	  "audit" },
+	{ EPERM,
+	  { USUAL, .seccomp = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "a filter of system calls (a container's or a unit's) forbids it",
+	  "allow portsteer bpf(2) in it" },
+	{ EPERM,
+	  { USUAL, .selinux = true, .apparmor = "a", .seccomp = true },
+	  PS_EXIT_NOT_PERMITTED,
+	  "SELinux, which enforces its policy, or AppArmor's profile a or a filter",
+	  "audit" },
+	/* Nothing was forbidden. */
+	{ EINVAL,
+	  { USUAL, .selinux = true, .apparmor = "a", .seccomp = true, .user_namespace = true },
+	  PS_EXIT_UNSUPPORTED,
+	  "Linux 6.18.0-1-amd64 is new enough",
+	  "CONFIG_CGROUP_BPF" },
+	{ EACCES, { USUAL }, PS_EXIT_UNSUPPORTED, "is new enough", "CONFIG_BPF_SYSCALL" },
+	{ ESRCH,
+	  { .root = true, .sysfs = true, .release = "6.18" },
+	  PS_EXIT_UNSUPPORTED,
+	  "no /sys/kernel/btf/vmlinux",
+	  "CONFIG_DEBUG_INFO_BTF" },
+	{ ESRCH,
+	  { .root = true, .release = "6.18" },
+	  PS_EXIT_UNSUPPORTED,
+	  "sysfs is not mounted",
+	  "mount -t sysfs sysfs /sys" },
+	{ EINVAL,
+	  { .root = true, .sysfs = true, .btf = true, .release = "5.15.0" },
+	  PS_EXIT_UNSUPPORTED,
+	  "Linux 5.15.0 is too old",
+	  "use Linux 6.1 or newer" },
+	{ EINVAL,
+	  { .root = true, .sysfs = true, .btf = true, .release = "6.0.19" },
+	  PS_EXIT_UNSUPPORTED,
+	  "too old",
+	  "Linux 6.1" },
+	{ EINVAL,
+	  { .root = true, .sysfs = true, .btf = true, .release = "6.1.0" },
+	  PS_EXIT_UNSUPPORTED,
+	  "new enough",
+	  "CONFIG_" },
+	{ EINVAL,
+	  { .root = true, .sysfs = true, .btf = true, .release = "strange" },
+	  PS_EXIT_UNSUPPORTED,
+	  "new enough",
+	  "CONFIG_" },
+};
+
+static void test_words(void **state)
+{
+	struct ps_why why;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
+		ROW("%zu: %s", i, rows[i].why);
+		ps_why(rows[i].err, &rows[i].facts, &why);
+		CHECK_EQ(why.status, rows[i].status);
+		CHECK_MSG(strstr(why.why, rows[i].why), "%s", why.why);
+		CHECK_MSG(strstr(why.advice, rows[i].advice), "%s", why.advice);
+	}
+}
+
+/* The longest are whole. */
+static void test_lengths(void **state)
+{
+	struct ps_facts facts = { USUAL, .selinux = true, .seccomp = true };
+	struct ps_why why;
+
+	(void)state;
+	memset(facts.apparmor, 'a', sizeof(facts.apparmor) - 1);
+	ps_why(EPERM, &facts, &why);
+	CHECK(strlen(why.why) < sizeof(why.why) - 1 && strstr(why.why, "as it seems"));
+	CHECK(strlen(why.advice) < sizeof(why.advice) - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_lengths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
