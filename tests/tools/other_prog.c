@@ -85,13 +85,16 @@ static int listen_on(int port)
 	return fd;
 }
 
+static pid_t server;
+
 /* Answer as long as the other process lives. */
 static void serve(int listener, const char *name)
 {
 	char answer[128], request[4096];
 	int size = snprintf(answer, sizeof(answer), "HTTP/1.0 200 OK\r\n\r\n%s\n", name);
 
-	if (fork())
+	server = fork();
+	if (server)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {
@@ -243,5 +246,8 @@ int main(int argc, char **argv)
 	}
 	while (waitpid(child, &status, 0) < 0)
 		;
+	/* So that whoever comes next can have its port. */
+	if (server > 0 && !kill(server, SIGKILL))
+		waitpid(server, NULL, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
 }
