@@ -224,7 +224,7 @@ static int read_target_address(struct reader *r, char **target)
 static int read_pairs(struct reader *r, char *rest, bool key)
 {
 	char *target = strchr(rest, ':');
-	int ret;
+	int ret, fronts, targets;
 
 	if (!target && !key)
 		return bad(r,
@@ -244,12 +244,14 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 	ret = read_ports(r, target, &r->rule.target, &r->target_last);
 	if (ret)
 		return ret;
-	if (r->rule.front_last - r->rule.front != r->target_last - r->rule.target)
+	fronts = r->rule.front_last - r->rule.front + 1;
+	targets = r->target_last - r->rule.target + 1;
+	if (fronts != targets)
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%.127s': %d front ports but %d target ports; give ranges of "
+			       "bad rule '%.127s': %d front port%s but %d target port%s; give ranges of "
 			       "equal length",
-			       r->text, r->rule.front_last - r->rule.front + 1,
-			       r->target_last - r->rule.target + 1);
+			       r->text, fronts, fronts == 1 ? "" : "s", targets,
+			       targets == 1 ? "" : "s");
 	return 0;
 }
 

@@ -80,7 +80,8 @@ RUN=()
 
 @test "ranges of unequal length, or from high to low" {
 	bad 2 "11 front ports but 10 target ports" add 10-20:1000-1009 --user ps-web
-	bad 2 "2 front ports but 1 target port" add 90-91:9090 --user ps-web
+	bad 2 "1 front port but 2 target ports;" add 90:9090-9091 --user ps-web
+	bad 2 "2 front ports but 1 target port;" add 90-91:9090 --user ps-web
 	bad 2 "1 front ports? but 2 target" add 90:9090-9091 --user ps-web
 	bad 2 "'99-90:1000-1009'" add 99-90:1000-1009 --user ps-web
 	bad 2 "'1-2:65535-65536'" add 1-2:65535-65536 --user ps-web
