@@ -153,6 +153,28 @@ static void note_split(struct noting *n, const struct ps_rule *udp, const struct
 	append(n, strdup(line));
 }
 
+/* A rule for UDP that gives its target no address has the one that the client asks for: of
+ * several, a server may have one only. */
+static void note_elsewhere(struct noting *n)
+{
+	const struct ps_rule *r = n->rule;
+	struct ps_rule better = *r;
+	char rule[PS_RULE_TEXT], meant[PS_RULE_TEXT], line[LINE];
+
+	if (r->mode != PS_MODE_CONNECT || r->proto != IPPROTO_UDP || r->to.family ||
+	    r->prefix.len == (r->prefix.family == 4 ? 32 : 128) || !wants(n))
+		return;
+	better.to = r->prefix.family == 6 ? (struct ps_address){ 6, { [15] = 1 } } :
+					    (struct ps_address){ 4, { 127, 0, 0, 1 } };
+	ps_rule_format(r, rule);
+	ps_rule_format(&better, meant);
+	snprintf(line, sizeof(line),
+		 "rule %s leads to the very address that a client asks for: one that asks 127.0.0.53 "
+		 "does not reach a server on 127.0.0.1; give the target an address, as in %s",
+		 rule, meant);
+	append(n, strdup(line));
+}
+
 static bool is_new(const struct noting *n, const struct ps_rule *rule)
 {
 	for (size_t i = 0; i < n->count; i++) {
@@ -211,6 +233,7 @@ static void note_rule(struct noting *n)
 {
 	note_unprivileged(n);
 	note_splits(n);
+	note_elsewhere(n);
 	if (n->rule->mode == PS_MODE_BIND)
 		ps_report_each(n->report, n->rule, PS_OTHER, note_bind, n);
 	else if (n->rule->mode == PS_MODE_STEER)
