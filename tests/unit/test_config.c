@@ -409,7 +409,8 @@ static const struct {
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "3: bad rule 'from'", "3: bad rule '='", "3: bad rule '/a'", "6: rule 80:8081/tcp" } },
 	/* The names of sections. */
-	{ "[a 80:8080\n" WWW, "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	{ "[a 80:8080\n" WWW,
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "1: '[a 80:8080' is no section", "2: 'user' is outside" } },
 	{ "[a]\nports = 79:8079\n" WWW "[b] ports = 80:8080\n" WWW,
 	  "79:8079/tcp=steer,u33 80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
