@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "render.h"
+#include "socket_match.h"
 #include "util.h"
 
 enum { MOST = 32, PROCESSES = 8 };
@@ -36,6 +37,7 @@ struct noting {
 	size_t count;
 	const struct ps_rule *rule; /* the one that is looked at */
 	bool only_ask, any; /* is there anything to say? */
+	bool filtered; /* is there a filter that matches sockets? */
 	int ret;
 };
 
@@ -175,6 +177,33 @@ static void note_elsewhere(struct noting *n)
 	append(n, strdup(line));
 }
 
+/* A filter asks for the socket of packets that are for other hosts, and gets the rule's. */
+static void note_forwarded(struct noting *n)
+{
+	const struct ps_rule *r = n->rule;
+	char rule[PS_RULE_TEXT], line[LINE];
+
+	if (!n->filtered || r->mode != PS_MODE_STEER ||
+	    r->prefix.len == (r->prefix.family == 4 ? 32 : 128) || !wants(n))
+		return;
+	ps_rule_format(r, rule);
+	snprintf(line, sizeof(line),
+		 "rule %s may take connections to other hosts, too: this one forwards, and a filter in "
+		 "it matches sockets; give the rule an address of this host in front",
+		 rule);
+	append(n, strdup(line));
+}
+
+/* Is there a rule that such a filter would get? */
+static bool has_steered(const struct ps_rule *rules, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (rules[i].mode == PS_MODE_STEER)
+			return true;
+	}
+	return false;
+}
+
 static bool is_new(const struct noting *n, const struct ps_rule *rule)
 {
 	for (size_t i = 0; i < n->count; i++) {
@@ -234,6 +263,7 @@ static void note_rule(struct noting *n)
 	note_unprivileged(n);
 	note_splits(n);
 	note_elsewhere(n);
+	note_forwarded(n);
 	if (n->rule->mode == PS_MODE_BIND)
 		ps_report_each(n->report, n->rule, PS_OTHER, note_bind, n);
 	else if (n->rule->mode == PS_MODE_STEER)
@@ -247,6 +277,7 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 		.notes = notes, .report = report, .rules = rules, .count = count, .only_ask = true
 	};
 
+	n.filtered = has_steered(rules, count) && ps_netns_matches_sockets(report->netns);
 	for (size_t i = 0; i < count && !n.any; i++) {
 		n.rule = ps_report_rule(report, &rules[i]);
 		note_rule(&n);

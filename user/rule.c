@@ -367,7 +367,8 @@ static bool guess_ports(const char *text, size_t length, uint16_t *first, uint16
 const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last)
 {
 	static const char digits[] = "0123456789";
-	static const char parts[] = "0123456789-.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char parts[] =
+		"0123456789-.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 	for (size_t length; *text; text += length) {
 		size_t used = length = strspn(text, parts);
