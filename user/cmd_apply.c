@@ -318,10 +318,23 @@ struct words {
 	bool cut;
 };
 
+static bool has_word(const struct words *w, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = w->text; (at = strstr(at, word)); at++) {
+		if ((at == w->text || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+			return true;
+	}
+	return false;
+}
+
 static void add_word(struct words *w, const char *word)
 {
 	size_t used = strlen(w->text);
 
+	if (has_word(w, word))
+		return;
 	if (used + strlen(word) + 8 < sizeof(w->text))
 		snprintf(w->text + used, sizeof(w->text) - used, "%s%s", used ? " " : "", word);
 	else if (!w->cut)

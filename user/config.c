@@ -41,11 +41,12 @@ const struct ps_config_key ps_config_keys[] = {
 };
 const size_t ps_config_key_count = KEYS;
 
-/* A rule or a port of the section in hand. */
+/* A rule or a port of the section in hand; or a word of it that was not understood, and may be
+ * one. */
 struct word {
 	size_t at; /* in the section's bytes */
 	uint32_t line;
-	bool grant;
+	enum { WORD_RULE, WORD_GRANT, WORD_STRAY, WORD_ASIDE } kind; /* in a comment, the last */
 };
 
 /* A key of it. */
@@ -59,6 +60,8 @@ struct section {
 	bool open, faulty;
 	uint32_t number; /* of all that have begun */
 	bool garbled; /* has lines that were not understood: what is missing may be in them */
+	bool torn; /* it names two cgroups of clients */
+	bool mixed; /* it may have keys of another section, or lack some of its own */
 	char name[PS_CONFIG_NAME + 1];
 	uint32_t line;
 	struct value of[KEYS];
@@ -73,12 +76,16 @@ struct section {
 struct parser {
 	struct ps_config *config;
 	const char *text, *end; /* what is left of it */
+	const char *raw; /* the line in hand, all of it */
+	size_t raw_length;
 	uint32_t file, line;
 	struct section section;
 	enum key key; /* that a continued line goes on with */
 	bool after_key; /* an indented line would go on with a key */
 	bool continued; /* the line in hand does */
 	bool bad_key; /* what goes on with it is passed over */
+	bool stray; /* but may be rules */
+	bool no_text; /* it has a NUL byte: none of its rules count */
 	int ret; /* -ENOMEM: it is over */
 };
 
@@ -185,9 +192,15 @@ static bool is_over(const struct parser *p)
 
 static void note(struct parser *p, uint32_t line, const struct ps_error *error)
 {
-	int ret = ps_config_mistake(p->config, place_of(p, line), error);
+	int ret;
 
 	p->section.faulty = true;
+	/* One mistake has said it. */
+	if (p->no_text && p->section.open)
+		p->config->broken[p->section.number - 1] = 1;
+	if (p->no_text)
+		return;
+	ret = ps_config_mistake(p->config, place_of(p, line), error);
 	if (ret)
 		p->ret = ret;
 }
@@ -329,30 +342,65 @@ static void set_value(struct parser *p, enum key key, const char *value)
 		check_value(p, key, text);
 }
 
-/* Keep the words of a list for the end of the section, where its options are known. */
-static void add_words(struct parser *p, bool grant, const char *value)
+static void add_word(struct parser *p, int kind, const char *text, size_t length)
 {
 	struct section *s = &p->section;
 
-	while (*(value += strspn(value, " \t"))) {
+	if (grow((void **)&s->words, &s->word_room, s->word_count, sizeof(*s->words)))
+		p->ret = -ENOMEM;
+	while (!p->ret && s->room < s->used + length + 1)
+		p->ret = grow((void **)&s->bytes, &s->room, s->room, 1);
+	if (p->ret)
+		return;
+	s->words[s->word_count++] = (struct word){ s->used, p->line, kind };
+	memcpy(s->bytes + s->used, text, length);
+	s->used += length;
+	s->bytes[s->used++] = '\0';
+}
+
+/* Where does the next word of a line that was not understood begin? After what looks like a key,
+ * as in "ports:80:8080". */
+static const char *skip_to_stray(const char *text, const char *end)
+{
+	const char *key;
+
+	while (text < end && ((unsigned char)*text <= ' ' || *text == '='))
+		text++;
+	key = text;
+	while (text < end && ((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z'))
+		text++;
+	return text == end || text == key || *text != ':' ? key : text + 1;
+}
+
+/* Keep the words of what was not understood, which may be rules. */
+static void add_strays(struct parser *p, int kind, const char *text, size_t length)
+{
+	const char *end = text + length, *word;
+
+	/* Only to keep going are they looked at. */
+	while (p->config->keep_going && text < end && !p->ret) {
+		word = text = skip_to_stray(text, end);
+		while (text < end && (unsigned char)*text > ' ' && *text != '=')
+			text++;
+		if (text > word)
+			add_word(p, kind, word, (size_t)(text - word));
+	}
+}
+
+/* Keep the words of a list for the end of the section, where its options are known. */
+static void add_words(struct parser *p, int kind, const char *value)
+{
+	while (*(value += strspn(value, " \t")) && !p->ret) {
 		size_t length = strcspn(value, " \t");
 
 		if (*value == '#' || *value == ';') {
 			mistake(p, p->line,
 				"'%.60s' is no comment behind a value; give it a line of its own",
 				value);
+			add_strays(p, WORD_ASIDE, value, strlen(value));
 			return;
 		}
-		if (grow((void **)&s->words, &s->word_room, s->word_count, sizeof(*s->words)))
-			p->ret = -ENOMEM;
-		while (!p->ret && s->room < s->used + length + 1)
-			p->ret = grow((void **)&s->bytes, &s->room, s->room, 1);
-		if (p->ret)
-			return;
-		s->words[s->word_count++] = (struct word){ s->used, p->line, grant };
-		memcpy(s->bytes + s->used, value, length);
-		s->used += length;
-		s->bytes[s->used++] = '\0';
+		add_word(p, kind, value, length);
 		value += length;
 	}
 }
@@ -369,7 +417,7 @@ static void end_of(struct section *s)
 	for (int key = 0; key < KEYS; key++)
 		free(s->of[key].text);
 	memset(s->of, 0, sizeof(s->of));
-	s->open = s->faulty = s->garbled = s->any_user = false;
+	s->open = s->faulty = s->garbled = s->torn = s->mixed = s->any_user = false;
 	s->used = s->word_count = 0;
 }
 
@@ -391,16 +439,16 @@ static void check_section(struct parser *p)
 {
 	static const enum key only_ports[] = { KEY_FROM, KEY_MODE, KEY_ON_MISS };
 	struct section *s = &p->section;
-	bool given[2] = {};
+	bool given[WORD_ASIDE + 1] = {};
 
 	for (size_t i = 0; i < s->word_count; i++)
-		given[s->words[i].grant] = true;
+		given[s->words[i].kind] = true;
 	if (!s->garbled && !s->of[KEY_PORTS].line && !s->of[KEY_ALLOW].line)
 		mistake(p, s->line, "section [%s] has no rules; give it ports or allow", s->name);
-	if (s->of[KEY_PORTS].line && !given[false])
+	if (s->of[KEY_PORTS].line && !given[WORD_RULE])
 		mistake(p, s->of[KEY_PORTS].line,
 			"ports has no value; give rules as in 80:8080, or leave the key out");
-	if (s->of[KEY_ALLOW].line && !given[true])
+	if (s->of[KEY_ALLOW].line && !given[WORD_GRANT])
 		mistake(p, s->of[KEY_ALLOW].line,
 			"allow has no value; give ports as in 443/tcp, or leave the key out");
 	if (!s->garbled && !s->of[KEY_USER].line && !s->of[KEY_CGROUP].line && !s->any_user)
@@ -454,14 +502,16 @@ static void add_rules(struct parser *p)
 	for (size_t i = 0; i < s->word_count && !ret && !is_over(p); i++) {
 		const struct word *word = &s->words[i];
 		const char *text = s->bytes + word->at;
+		bool grant = word->kind == WORD_GRANT;
 		int bad;
 
+		if (word->kind > WORD_GRANT)
+			continue;
 		if (faulty)
-			bad = (word->grant ? ps_rule_parse_grant : ps_rule_parse)(text, &ignored,
-										  &error);
+			bad = (grant ? ps_rule_parse_grant : ps_rule_parse)(text, &ignored, &error);
 		else
-			bad = ps_rule_list_append(&p->config->list, text, word->grant, &words,
-						  &options, &error);
+			bad = ps_rule_list_append(&p->config->list, text, grant, &words, &options,
+						  &error);
 		if (bad == -ENOMEM)
 			p->ret = bad;
 		else if (bad)
@@ -471,41 +521,80 @@ static void add_rules(struct parser *p)
 	}
 }
 
-/* A section with a mistake: keep what its words name in front, as far as that can be read. */
+/* Is a word of the section no front side, but may be what says whose its rules are? */
+static bool has_riddle(struct parser *p)
+{
+	static const struct ps_config_meant nobody = {};
+	const struct section *s = &p->section;
+
+	for (size_t i = 0; i < s->word_count; i++) {
+		const char *word = s->bytes + s->words[i].at;
+
+		if (s->words[i].kind == WORD_ASIDE ||
+		    ps_config_word(p->config, word, place_of(p, 0), &nobody) != -EINVAL)
+			continue;
+		/* "ports = 80:8080", " from = a" or " [b]", "from = b". */
+		if (s->words[i].kind == WORD_STRAY ? !s->of[KEY_FROM].line :
+						     strpbrk(word, "=[/") != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* May the rules of a section with a mistake be for the clients of a cgroup that it does not name,
+ * or for others than those that it names? */
+static bool is_vague(struct parser *p)
+{
+	const struct section *s = &p->section;
+	const char *mode = s->of[KEY_MODE].text;
+	bool elsewhere = mode && (!strcmp(mode, "steer") || !strcmp(mode, "bind"));
+
+	if (!s->open || s->mixed || has_riddle(p))
+		return true;
+	if (s->of[KEY_FROM].line)
+		return elsewhere || s->of[KEY_ALLOW].line;
+	return mode && !elsewhere;
+}
+
+/* A section with a mistake, or what is outside of one: keep what its words name in front, as far
+ * as that can be read. */
 static void keep_fronts(struct parser *p)
 {
 	struct section *s = &p->section;
 	const char *from = s->of[KEY_FROM].text;
-	char *path = NULL, *note = NULL;
-	struct ps_rule rule;
-	bool vague = false;
+	struct ps_config_meant meant = {};
+	char *note = NULL;
 
+	if (is_vague(p))
+		meant.here = meant.vague = true;
+	else if (!from)
+		meant.here = true;
 	/* A process's cgroup is not to be had from a file. */
-	if (from && (!strncmp(from, "pid:", 4) ||
-		     p->config->list.resolver->scope(from, &path, &note, NULL)))
-		vague = true;
+	else if (s->torn || !strncmp(from, "pid:", 4) ||
+		 p->config->list.resolver->scope(from, &meant.scope, &note, NULL))
+		meant.vague = true;
 	free(note);
 	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
-		const char *word = s->bytes + s->words[i].at;
+		int ret = ps_config_word(p->config, s->bytes + s->words[i].at,
+					 place_of(p, s->words[i].line), &meant);
 
-		/* Of an address that cannot be read: the port is nobody's, for any. */
-		if (ps_rule_parse_front(word, &rule) && ps_rule_parse_front_ports(word, &rule))
-			continue;
-		rule.scope = path;
-		p->ret = ps_config_front(p->config, &rule, place_of(p, s->words[i].line), vague);
+		if (ret != -EINVAL)
+			p->ret = ret;
 	}
-	free(path);
+	free(meant.scope);
 }
 
 static void finish_section(struct parser *p)
 {
-	if (p->section.open && !p->ret) {
-		if (*p->section.name)
+	const struct section *s = &p->section;
+
+	if (s->open && !p->ret) {
+		if (*s->name)
 			check_section(p);
 		add_rules(p);
-		if (p->section.faulty && p->config->keep_going)
-			keep_fronts(p);
 	}
+	if (!p->ret && p->config->keep_going && (s->faulty || !s->open))
+		keep_fronts(p);
 	end_of(&p->section);
 }
 
@@ -534,12 +623,37 @@ static int number_section(struct parser *p)
 	return 0;
 }
 
+/* The line is not understood, nor is what goes on with it. */
+static void garble(struct parser *p)
+{
+	p->after_key = p->bad_key = p->stray = true;
+	p->section.garbled = p->section.mixed = true;
+	add_strays(p, WORD_STRAY, p->raw, p->raw_length);
+}
+
+/* "[2001:db8::]:80:8080": rather a rule than "[web]" with a mistake? */
+static bool is_rule_alone(struct parser *p, const char *line)
+{
+	static const struct ps_config_meant nobody = {};
+	const char *end = strchr(line, ']');
+
+	return !(end && (!end[1] || strchr(" \t;#", end[1]))) &&
+	       ps_config_word(p->config, line, place_of(p, 0), &nobody) != -EINVAL;
+}
+
 /* "[web]": is it one? */
 static bool begin_section(struct parser *p, const char *line, size_t length)
 {
 	const char *end = memchr(line, ']', length);
 	size_t size = end ? (size_t)(end - line) - 1 : 0;
 
+	/* Then what comes next may belong to this section. */
+	if (is_rule_alone(p, line)) {
+		mistake(p, p->line, "'%.100s' is no section; write [NAME] on a line of its own",
+			line);
+		garble(p);
+		return false;
+	}
 	finish_section(p);
 	p->after_key = false;
 	if (!p->ret)
@@ -554,22 +668,23 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 	else if (!size || size > PS_CONFIG_NAME)
 		mistake(p, p->line, "a section's name has 1 to %d bytes, not %zu; %s it",
 			PS_CONFIG_NAME, size, size ? "shorten" : "write");
-	if (p->section.faulty)
+	if (p->section.faulty) {
+		line = end ? end + 1 : line + strcspn(line, " \t");
+		add_strays(p, WORD_STRAY, line, strlen(line));
 		size = 0;
+	}
 	memcpy(p->section.name, line + 1, size);
 	p->section.name[size] = '\0';
 	if (size)
 		note_section(p);
+	if (p->no_text) {
+		mistake(p, p->line, "it is in a file that is no text");
+		p->section.mixed = true;
+	}
 	return size;
 }
 
 /* --- lines */
-
-/* The line is not understood, nor is what goes on with it. */
-static void garble(struct parser *p)
-{
-	p->after_key = p->bad_key = p->section.garbled = true;
-}
 
 /* Is all of the line text? */
 static bool is_text(struct parser *p, const char *line)
@@ -599,7 +714,7 @@ static bool is_key(struct parser *p, const char *line, bool indented)
 					     NULL;
 
 	p->after_key = true;
-	p->bad_key = false;
+	p->bad_key = p->stray = false;
 	if (why) {
 		mistake(p, p->line, "'%.100s': %s", line, why);
 		garble(p);
@@ -629,6 +744,8 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	}
 	if (first > line && p->after_key) {
 		p->continued = true;
+		if (p->bad_key && p->stray)
+			add_strays(p, WORD_STRAY, p->raw, p->raw_length);
 		return !p->bad_key;
 	}
 	if (*line != '[')
@@ -651,8 +768,15 @@ static size_t take_line(struct parser *p, char *to, size_t room)
 	while (end > start && (end[-1] == '\r' || end[-1] == ' ' || end[-1] == '\t'))
 		end--;
 	length = (size_t)(end - start);
-	memcpy(to, start, length < room ? length : room);
-	to[length < room ? length : room] = '\0';
+	p->raw = start;
+	p->raw_length = length;
+	if (room > length)
+		room = length;
+	memcpy(to, start, room);
+	to[room] = '\0';
+	/* As another byte that is no text. */
+	for (size_t i = 0; p->no_text && i < room; i++)
+		to[i] = to[i] ? to[i] : '\1';
 	return length;
 }
 
@@ -683,10 +807,11 @@ static int find_key(const char *name)
 /* A line begins with this key. */
 static void begin_key(struct parser *p, const char *name)
 {
-	const struct section *s = &p->section;
+	struct section *s = &p->section;
 	int key = find_key(name);
 
 	p->bad_key = true;
+	p->stray = key < 0 || is_list((enum key)key);
 	if (!s->open) {
 		mistake(p, p->line, "'%.100s' is outside of a section; write [NAME] above it",
 			name);
@@ -695,8 +820,11 @@ static void begin_key(struct parser *p, const char *name)
 			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, from, "
 			"mode, on-miss and name",
 			name);
-		garble(p);
+		s->garbled = true;
 	} else if (s->of[key].line) {
+		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
+		 * another section may be missing between the two lines. */
+		*(key == KEY_FROM ? &s->torn : &s->mixed) = true;
 		mistake(p, p->line, "%s is there already, on line %u; %s", name, s->of[key].line,
 			is_list((enum key)key) ?
 				"put all into one, whose further lines begin with a blank" :
@@ -713,19 +841,25 @@ static int take(void *user, const char *section, const char *name, const char *v
 	struct parser *p = user;
 
 	(void)section;
-	if (!p->continued)
+	if (!p->continued) {
 		begin_key(p, name);
+		if (p->bad_key && p->stray)
+			add_strays(p, WORD_STRAY, value, strlen(value));
+	}
 	if (p->bad_key || p->ret)
 		return 1;
-	if (is_list(p->key))
-		add_words(p, p->key == KEY_ALLOW, value);
-	else if (p->continued)
+	if (is_list(p->key)) {
+		add_words(p, p->key == KEY_ALLOW ? WORD_GRANT : WORD_RULE, value);
+	} else if (p->continued) {
 		mistake(p, p->line,
 			"%s has one value, and this line goes on with it; a key begins at the start "
 			"of its line",
 			ps_config_keys[p->key].name);
-	else
+		p->section.mixed = true;
+		add_strays(p, WORD_STRAY, value, strlen(value));
+	} else {
 		set_value(p, p->key, value);
+	}
 	if (!p->continued)
 		p->section.of[p->key].line = p->line;
 	return 1;
@@ -754,6 +888,7 @@ static bool has_nul(struct parser *p)
 	for (const char *c = p->text; (c = memchr(c, '\n', (size_t)(nul - c))); c++)
 		line++;
 	mistake(p, line, "there is a NUL byte: it is no text file; remove it");
+	p->no_text = true;
 	return true;
 }
 
@@ -762,7 +897,7 @@ int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, s
 	struct parser p = { .config = config, .file = file, .text = text, .end = text + size };
 	int ret;
 
-	if (size && !has_nul(&p)) {
+	if (size && (!has_nul(&p) || config->keep_going)) {
 		set_up_libinih();
 		ret = ini_parse_stream(next_line, &p, take, &p);
 		if (ret < 0)

@@ -3,8 +3,11 @@
  * A configuration of which some sections have a mistake: the rules of the others, and blocks for
  * the front sides that those sections name, so that no broader rule answers for them.
  *
- * A block refuses TCP connections. Where there can be none (for UDP, and where it is not known
- * which clients are meant), the rules that would answer instead do not count either.
+ * A block refuses TCP connections. Where there can be none (for UDP), the rules that would answer
+ * instead do not count either. Where it is not known which clients are meant, it is for all of
+ * them, and rules for some do not count.
+ *
+ * A section with a mistake may name more front sides than its author meant, never fewer.
  */
 #include "config.h"
 
@@ -50,6 +53,60 @@ int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct
 	return 0;
 }
 
+/* The same side, for all who may be meant. */
+static int add_meant(struct ps_config *config, struct ps_rule *side, struct ps_place place,
+		     const struct ps_config_meant *meant)
+{
+	static char all[] = "/";
+	int ret = 0;
+
+	side->scope = NULL;
+	if (meant->here)
+		ret = ps_config_front(config, side, place, false);
+	side->scope = meant->scope;
+	if (!ret && meant->scope)
+		ret = ps_config_front(config, side, place, false);
+	side->scope = all;
+	if (!ret && meant->vague)
+		ret = ps_config_front(config, side, place, true);
+	return ret;
+}
+
+/* If the side has no protocol it may be any. */
+static int add_side(struct ps_config *config, const struct ps_rule *side, struct ps_place place,
+		    const struct ps_config_meant *meant)
+{
+	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+	int ret = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(protos) && !ret; i++) {
+		struct ps_rule one = *side;
+
+		one.proto = protos[i];
+		if (!side->proto || side->proto == protos[i])
+			ret = add_meant(config, &one, place, meant);
+	}
+	return ret;
+}
+
+int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
+		   const struct ps_config_meant *meant)
+{
+	struct ps_rule side = {};
+	int ret = -EINVAL;
+
+	if (!ps_rule_parse(word, &side, NULL) || !ps_rule_parse_grant(word, &side, NULL) ||
+	    !ps_rule_parse_front(word, &side))
+		return add_side(config, &side, place, meant);
+	side = (struct ps_rule){};
+	while ((word = ps_rule_next_ports(word, &side.front, &side.front_last))) {
+		ret = add_side(config, &side, place, meant);
+		if (ret)
+			return ret;
+	}
+	return ret;
+}
+
 static bool is_broken(const struct ps_config *config, size_t rule)
 {
 	return config->broken[config->places[rule].section - 1];
@@ -86,7 +143,7 @@ static bool is_below(const char *path, const char *top)
 /* Can there be a block for it? */
 static bool can_block(const struct ps_config_front *front)
 {
-	return front->rule.proto == IPPROTO_TCP && !front->vague;
+	return front->rule.proto == IPPROTO_TCP;
 }
 
 static bool has_ports_of(const struct ps_rule *a, const struct ps_rule *b)
@@ -94,16 +151,20 @@ static bool has_ports_of(const struct ps_rule *a, const struct ps_rule *b)
 	return a->proto == b->proto && a->front <= b->front_last && b->front <= a->front_last;
 }
 
-/* Would the rule answer for a front side that cannot be blocked? */
+/* Would the rule answer for the front side, block or not? */
 static bool takes_over(const struct ps_rule *rule, const struct ps_config_front *front)
 {
 	const struct ps_rule *lost = &front->rule;
 
 	if (!ps_prefix_meets(&rule->prefix, &lost->prefix))
 		return false;
-	if (front->vague)
-		return rule->scope;
-	return lost->scope ? rule->scope && is_below(lost->scope, rule->scope) : !rule->scope;
+	/* A client in an unknown cgroup may have a rule for its own, or for one around it. */
+	if (front->vague && rule->scope)
+		return true;
+	if (can_block(front))
+		return false;
+	/* A client for which no rule is left meets who has the port. */
+	return !rule->scope || (lost->scope && is_below(lost->scope, rule->scope));
 }
 
 /* What is wrong with a rule beside a broken section's front side? NULL: nothing. */
@@ -112,8 +173,10 @@ static const char *fault_of(const struct ps_rule *rule, const struct ps_place *p
 {
 	if (!has_ports_of(rule, &front->rule))
 		return NULL;
+	if (takes_over(rule, front))
+		return "would answer for";
 	if (!can_block(front))
-		return takes_over(rule, front) ? "would answer for" : NULL;
+		return NULL;
 	/* Of two rules for the same, the later is the mistake. */
 	return ps_rule_overlaps(rule, &front->rule) && ps_place_compare(&front->place, place) < 0 ?
 		       "overlaps" :

@@ -8,6 +8,7 @@
 
 #include "maker.h"
 #include "render.h"
+#include "socket_match.h"
 #include "util.h"
 
 enum { MOST = 32, PROCESSES = 8 };
@@ -46,6 +47,7 @@ struct noting {
 	const struct ps_socket *last; /* that was named, */
 	const struct ps_rule *last_rule; /* and of which rule */
 	uint32_t looks;
+	bool filtered; /* is there a filter that matches sockets? */
 	int ret;
 };
 
@@ -166,6 +168,55 @@ static void note_split(struct noting *n, const struct ps_rule *udp, const struct
 		 "TCP; give the TCP rule --mode bind, too",
 		 one, other);
 	append(n, strdup(line));
+}
+
+/* A rule for UDP that gives its target no address has the one that the client asks for: of
+ * several, a server may have one only. */
+static void note_elsewhere(struct noting *n)
+{
+	const struct ps_rule *r = n->rule;
+	struct ps_rule better = *r;
+	char rule[PS_RULE_TEXT], meant[PS_RULE_TEXT], line[LINE];
+
+	if (r->mode != PS_MODE_CONNECT || r->proto != IPPROTO_UDP || r->to.family ||
+	    r->prefix.len == (r->prefix.family == 4 ? 32 : 128) || !wants(n))
+		return;
+	better.to = r->prefix.family == 6 ? (struct ps_address){ 6, { [15] = 1 } } :
+					    (struct ps_address){ 4, { 127, 0, 0, 1 } };
+	ps_rule_format(r, rule);
+	ps_rule_format(&better, meant);
+	snprintf(line, sizeof(line),
+		 "rule %s leads to the very address that a client asks for: one that asks 127.0.0.53 "
+		 "does not reach a server on 127.0.0.1; give the target an address, as in %s",
+		 rule, meant);
+	append(n, strdup(line));
+}
+
+/* A filter asks for the socket of packets that are for other hosts, and gets the rule's. */
+static void note_forwarded(struct noting *n)
+{
+	const struct ps_rule *r = n->rule;
+	char rule[PS_RULE_TEXT], line[LINE];
+
+	if (!n->filtered || r->mode != PS_MODE_STEER ||
+	    r->prefix.len == (r->prefix.family == 4 ? 32 : 128) || !wants(n))
+		return;
+	ps_rule_format(r, rule);
+	snprintf(line, sizeof(line),
+		 "rule %s may take connections to other hosts, too: this one forwards, and a filter in "
+		 "it matches sockets; give the rule an address of this host in front",
+		 rule);
+	append(n, strdup(line));
+}
+
+/* Is there a rule that such a filter would get? */
+static bool has_steered(const struct ps_rule *rules, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (rules[i].mode == PS_MODE_STEER)
+			return true;
+	}
+	return false;
 }
 
 static bool is_new(const struct noting *n, const struct ps_rule *rule)
@@ -310,6 +361,8 @@ static void note_rule(struct noting *n)
 {
 	note_unprivileged(n);
 	note_splits(n);
+	note_elsewhere(n);
+	note_forwarded(n);
 	note_others(n);
 	if (n->rule->mode == PS_MODE_STEER)
 		note_steer(n);
@@ -341,6 +394,7 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 		.notes = notes, .report = report, .rules = rules, .count = count, .only_ask = true
 	};
 
+	n.filtered = has_steered(rules, count) && ps_netns_matches_sockets(report->netns);
 	note_rules(&n);
 	if (!n.any)
 		return 0;

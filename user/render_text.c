@@ -477,9 +477,10 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 		print_anchors(info);
 	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);
 	if (info->detached)
-		printf("detached:       %zu programs, by somebody else, so that rules do not work; run "
-		       "'portsteer load' to attach them again\n",
-		       info->detached);
+		printf("detached:       %zu program%s, by somebody else, so that rules do not work; run "
+		       "'portsteer load' to attach %s again\n",
+		       info->detached, info->detached == 1 ? "" : "s",
+		       info->detached == 1 ? "it" : "them");
 	if (info->leftovers)
 		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
 		       "the next change removes them\n",

@@ -224,7 +224,7 @@ static int read_target_address(struct reader *r, char **target)
 static int read_pairs(struct reader *r, char *rest, bool key)
 {
 	char *target = strchr(rest, ':');
-	int ret;
+	int ret, fronts, targets;
 
 	if (!target && !key)
 		return bad(r,
@@ -244,12 +244,14 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 	ret = read_ports(r, target, &r->rule.target, &r->target_last);
 	if (ret)
 		return ret;
-	if (r->rule.front_last - r->rule.front != r->target_last - r->rule.target)
+	fronts = r->rule.front_last - r->rule.front + 1;
+	targets = r->target_last - r->rule.target + 1;
+	if (fronts != targets)
 		return ps_fail(r->error, PS_EXIT_USAGE, EINVAL,
-			       "bad rule '%.127s': %d front ports but %d target ports; give ranges of "
+			       "bad rule '%.127s': %d front port%s but %d target port%s; give ranges of "
 			       "equal length",
-			       r->text, r->rule.front_last - r->rule.front + 1,
-			       r->target_last - r->rule.target + 1);
+			       r->text, fronts, fronts == 1 ? "" : "s", targets,
+			       targets == 1 ? "" : "s");
 	return 0;
 }
 
@@ -297,21 +299,38 @@ int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error 
 	return 0;
 }
 
+/* What comes after an address, whatever that says, if it can be told where it ends. */
+static char *skip_address(char *text)
+{
+	char *end = *text == '[' ? strchr(text, ']') : text + strcspn(text, ":/");
+
+	if (!end || (*text != '[' && !memchr(text, '.', (size_t)(end - text))))
+		return text;
+	end = strchr(end, ':');
+	return end ? end + 1 : text;
+}
+
 int ps_rule_parse_front(const char *text, struct ps_rule *rule)
 {
 	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
-	char copy[PS_RULE_TEXT], *rest = copy, *proto;
+	char copy[PS_RULE_TEXT], *rest = copy, *proto, *colon;
 	int ret;
 
 	if (strlen(text) >= sizeof(copy))
 		return -EINVAL;
 	strcpy(copy, text);
-	ret = read_address(&r, &rest);
-	if (ret)
-		return ret;
+	if (read_address(&r, &rest)) {
+		strcpy(copy, text);
+		rest = skip_address(copy);
+	}
+	colon = strchr(rest, ':');
+	if (strpbrk(rest, ",;") || (colon && strchr(colon + 1, ':')))
+		return -EINVAL;
 	proto = strchr(rest, '/');
-	if (proto && !strcmp(proto, "/udp"))
-		r.rule.proto = IPPROTO_UDP;
+	if (proto)
+		r.rule.proto = !strcmp(proto, "/udp") ? IPPROTO_UDP :
+			       !strcmp(proto, "/tcp") ? IPPROTO_TCP :
+							0;
 	rest[strcspn(rest, ":/")] = '\0';
 	ret = read_ports(&r, rest, &r.rule.front, &r.rule.front_last);
 	if (!ret)
@@ -319,26 +338,52 @@ int ps_rule_parse_front(const char *text, struct ps_rule *rule)
 	return ret;
 }
 
-int ps_rule_parse_front_ports(const char *text, struct ps_rule *rule)
+/* "80-89" of this length; also with the higher one first, or one that is too high. */
+static bool guess_ports(const char *text, size_t length, uint16_t *first, uint16_t *last)
 {
-	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
-	char copy[PS_RULE_TEXT], *colon, *front;
-	int ret;
+	char copy[16], *end;
+	unsigned long from, to;
 
-	if (strlen(text) >= sizeof(copy))
-		return -EINVAL;
-	strcpy(copy, text);
-	colon = strrchr(copy, ':');
-	if (!colon)
-		return -EINVAL;
-	if (strstr(colon, "/udp"))
-		r.rule.proto = IPPROTO_UDP;
-	*colon = '\0';
-	front = strrchr(copy, ':');
-	ret = read_ports(&r, front ? front + 1 : copy, &r.rule.front, &r.rule.front_last);
-	if (!ret)
-		*rule = r.rule;
-	return ret;
+	if (length >= sizeof(copy))
+		return false;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	from = to = strtoul(copy, &end, 10);
+	if (*end == '-')
+		to = strtoul(end + 1, &end, 10);
+	if (*end || (!from && !to))
+		return false;
+	if (from > to) {
+		unsigned long lower = to;
+
+		to = from;
+		from = lower;
+	}
+	*first = (uint16_t)(from ? from : 1);
+	*last = (uint16_t)(to < UINT16_MAX ? to : UINT16_MAX);
+	return from <= UINT16_MAX;
+}
+
+const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last)
+{
+	static const char digits[] = "0123456789";
+	static const char parts[] =
+		"0123456789-.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	for (size_t length; *text; text += length) {
+		size_t used = length = strspn(text, parts);
+
+		if (!length) {
+			length = 1;
+			continue;
+		}
+		/* "80->8080" */
+		while (used && (text[used - 1] == '-' || text[used - 1] == '.'))
+			used--;
+		if (used && strchr(digits, *text) && guess_ports(text, used, first, last))
+			return text + length;
+	}
+	return NULL;
 }
 
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)

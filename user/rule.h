@@ -77,12 +77,13 @@ int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error
  * targets are its front ports. */
 int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error);
 
-/* The front side alone of a text that may be no rule beyond it: address, ports and protocol.
- * -EINVAL if not even that can be read. */
+/* The front side alone of a text that may be no rule beyond it: address (any, if what stands there
+ * cannot be read), ports and protocol (0 if what stands there is none). -EINVAL if it cannot be told
+ * which ports they are. */
 int ps_rule_parse_front(const char *text, struct ps_rule *rule);
-/* The same of a rule whose address cannot be read: the ports alone, as they stand before the last
- * colon. */
-int ps_rule_parse_front_ports(const char *text, struct ps_rule *rule);
+/* Of a text that is no rule: the next port or range in it, which may be a front side's, for any
+ * address. What comes after it, or NULL if there is none. */
+const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last);
 
 /* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
  * (target is then 0). */

@@ -98,12 +98,16 @@ static int ask_manager(const char *unit, char answer[ANSWER])
 			       "--",
 			       unit,
 			       NULL };
+	/* One that does not answer is not asked again, as there may be many units. */
+	static bool silent;
 	_cleanup_close_ int from = -1, to = -1;
 	int ends[2], ret;
 	pid_t pid = 0;
 
 	if (!systemd_runs())
 		return -ESRCH;
+	if (silent)
+		return -ETIMEDOUT;
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	from = ends[0];
@@ -115,6 +119,7 @@ static int ask_manager(const char *unit, char answer[ANSWER])
 	ps_close(&to);
 	to = -1;
 	ret = read_answer(from, answer, ANSWER);
+	silent = ret == -ETIMEDOUT;
 	/* It has said all that is wanted. */
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)

@@ -267,10 +267,10 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 	if (ret)
 		return ps_fail_kernel(error, ret, "find the listeners");
 	return missed ? ps_fail(error, PS_EXIT_FAILED, EBUSY,
-				"cannot take over %zu listening sockets: no process that holds "
-				"them is to be seen from here; run it on the host, outside of PID "
+				"cannot take over %zu listening socket%s: no process that holds "
+				"%s is to be seen from here; run it on the host, outside of PID "
 				"namespaces (nothing was changed)",
-				missed) :
+				missed, missed == 1 ? "" : "s", missed == 1 ? "it" : "them") :
 			0;
 }
 

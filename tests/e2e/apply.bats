@@ -388,6 +388,41 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	answers other http://127.0.0.1:90/
 }
 
+# bats test_tags=kernel
+@test "--keep-going: what a misspelt key or a second from names is refused, too" {
+	config <<-END
+		[misspelt]
+		port = 127.0.0.2:80:8080
+		user = ps-web
+		[twice]
+		ports = 91:8080
+		from = $CG/a
+		from = $CG/b
+		user = ps-web
+		[web]
+		ports = 80:8080 91:8080
+		user = ps-web
+		[all]
+		from = /
+		ports = 91:8080
+		user = ps-web
+		[outside
+		127.0.0.3:80:8080
+	END
+	serve web 0.0.0.0 8080
+	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: from is there already" \
+		"$RULES:14: rule 91:8080/tcp would answer for 91/tcp" \
+		"$RULES:16: '\[outside' is no section" "$RULES:17: '127.0.0.3:80:8080': no key" \
+		"2 rules are in force, .* refused to 127.0.0.2:80/tcp 127.0.0.3:80/tcp 91/tcp; correct" \
+		-- apply --keep-going -f "$RULES"
+	answers web http://127.0.0.1/
+	refused http://127.0.0.2/
+	refused http://127.0.0.3/
+	from a refused http://127.0.0.1:91/
+	from b refused http://127.0.0.1:91/
+	refused http://127.0.0.1:91/
+}
+
 @test "--keep-going: other files count without one that cannot be read" {
 	local out
 	config "$RULES" <<-END

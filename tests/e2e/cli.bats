@@ -428,7 +428,7 @@ new_id()
 	assert_match "$(portsteer add 81:8081 --user ps-web --from "$CG/a")" \
 		"^added 81:8081/tcp for user ps-web, from cgroup /$CG/a: 1 listener$"
 	assert_match "$(portsteer add 53:5353/udp --any-user --from "$CG/a")" \
-		"^added 53:5353/udp for any user, from cgroup /$CG/a: as given, whoever is there$"
+		"^added 53:5353/udp for any user, from cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
 	assert_equal "$(portsteer del 81 --from "$CG/a")" "deleted 1 rule"
 	assert_equal "$(portsteer del 53/udp --from "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
 	assert_equal "$(portsteer del 80)" "deleted 1 rule"

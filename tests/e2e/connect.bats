@@ -913,6 +913,22 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 	from b ask_refused 127.0.0.1 53
 }
 
+@test "UDP: a target without an address is on the one that the client asks for: a note" {
+	serve dns 127.0.0.1 5353 --udp
+	assert_match "$(portsteer add 53:5353/udp --from "$CG/a" --any-user)" \
+		"note: rule 53:5353/udp leads to .*127.0.0.53.*, as in 53:127.0.0.1:5353/udp$"
+	from a ask_refused 127.0.0.53 53
+	portsteer -q flush
+	assert_match "$(portsteer add '[2001:db8::]/32:53-54:5353-5354/udp' --from "$CG/a" --any-user)" \
+		'as in \[2001:db8::\]/32:53-54:\[::1\]:5353-5354/udp$'
+	portsteer -q flush
+	# With an address, with one address only, for TCP, in bind mode: none.
+	assert_equal "$(portsteer add 53:127.0.0.1:5353/udp 127.0.0.2:55:5355/udp 56:5356/tcp \
+		--from "$CG/a" --any-user --json | jsonget notes.#)" 0
+	assert_equal "$(from a dial udp4 sendto=127.0.0.53:53 recvfrom)" "dns from 127.0.0.53 53"
+	assert_equal "$(portsteer add 57:5357/udp --user ps-web --json | jsonget notes.#)" 0
+}
+
 # bats test_tags=kernel
 @test "UDP: unconnected sockets, by every call there is" {
 	serve dns 127.0.0.1 5353 --udp

@@ -80,7 +80,8 @@ RUN=()
 
 @test "ranges of unequal length, or from high to low" {
 	bad 2 "11 front ports but 10 target ports" add 10-20:1000-1009 --user ps-web
-	bad 2 "2 front ports but 1 target port" add 90-91:9090 --user ps-web
+	bad 2 "1 front port but 2 target ports;" add 90:9090-9091 --user ps-web
+	bad 2 "2 front ports but 1 target port;" add 90-91:9090 --user ps-web
 	bad 2 "1 front ports? but 2 target" add 90:9090-9091 --user ps-web
 	bad 2 "'99-90:1000-1009'" add 99-90:1000-1009 --user ps-web
 	bad 2 "'1-2:65535-65536'" add 1-2:65535-65536 --user ps-web
@@ -287,6 +288,28 @@ in_cgroup_namespace()
 	first=$PS_TEST_DIR/cg2
 	cgroup_is "$PS_TEST_DIR/cg2/$CG/x" "/$CG/x"
 	umount "$PS_TEST_CGROUP2" "$PS_TEST_DIR/cg2"
+}
+
+@test "a manager that does not answer is asked once for all units" {
+	mkdir -p /run/systemd
+	mount -t tmpfs none /run/systemd
+	mkdir /run/systemd/system
+	printf '#!/bin/sh\necho "$@" >>%s\nexec sleep 100\n' "$PS_TEST_DIR/asked" >"$PS_TEST_DIR/systemctl"
+	chmod 0755 "$PS_TEST_DIR/systemctl"
+	mount --bind "$PS_TEST_DIR/systemctl" "$(readlink -f /bin/systemctl)"
+	portsteer apply -f - >"$PS_TEST_DIR/out" <<-END
+		[a]
+		ports = 90:9090
+		cgroup = unit:ps-a.service
+		[b]
+		ports = 91:9091
+		cgroup = unit:ps-b.service
+		from = unit:ps-c.service
+	END
+	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not answer"
+	assert_match "$(cat "$PS_TEST_DIR/asked")" "show -- ps-a.service"
+	assert_equal "$(wc -l <"$PS_TEST_DIR/asked")" 1
+	umount "$(readlink -f /bin/systemctl)" /run/systemd
 }
 
 @test "a user by number is that number, whatever the user database has" {

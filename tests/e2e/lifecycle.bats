@@ -474,7 +474,7 @@ lose_hook()
 	serve web 127.0.0.1 8080
 	serve -N client there 127.0.0.1 8080
 	placed "(detached)"
-	assert_match "$(portsteer status)" "detached: +1 programs.*run 'portsteer load'"
+	assert_match "$(portsteer status)" "detached: +1 program, by .*run 'portsteer load' to attach it again"
 	refused client http://$HERE4/
 	refused client http://127.0.0.1/
 }

@@ -285,7 +285,9 @@ static const struct {
 	  "[b]\nports = 80:8081\nfrom = /pod\nuser = x\n",
 	  "80:8080/tcp=connect,any,f/ 80/tcp=connect,nobody,f/pod",
 	  { "8: unknown user" } },
-	{ "[a]\nports = 80:8080\nfrom = a/..\nany-user = yes\n", "", { "3: bad cgroup" } },
+	{ "[a]\nports = 80:8080\nfrom = a/..\nany-user = yes\n",
+	  "80/tcp=connect,nobody,f/",
+	  { "3: bad cgroup" } },
 	/* Of two for the same front side, the earlier counts; if it has a mistake, none does. */
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 79-82:9079-9082\n" WWW,
 	  "79/tcp=steer,nobody 80:8080/tcp=steer,u33 81-82/tcp=steer,nobody",
@@ -303,20 +305,21 @@ static const struct {
 	  { "3: unknown user", "5: rule 80:8081/tcp overlaps", "8: rule 90:9090/tcp" } },
 	/* What can be read of rules that are none. */
 	{ "[a]\nports = 80:80a0 [2001:db8::]/32:443 0:1 x 81-82:9000/sctp # web\n" WWW,
-	  "80/tcp=steer,nobody 81-82/tcp=steer,nobody [2001:db8::]/32:443/tcp=steer,nobody",
+	  "1/tcp=steer,nobody 80/tcp=steer,nobody 81-82/tcp=steer,nobody "
+	  "[2001:db8::]/32:443/tcp=steer,nobody",
 	  { "2: '# web' is no comment", "2: bad rule '80:80a0'", "2: bad rule '[2001",
 	    "2: bad rule '0:1'" } },
 	{ "[a\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW,
 	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33",
 	  { "1: '[a' is no section" } },
 	{ "[a]\nports = 80:8080\nprots = 81:8081\n" WWW "[b]\nallow = 82\n" WWW,
-	  "80/tcp=steer,nobody 82/tcp=bind,u33",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=bind,u33",
 	  { "3: unknown key" } },
 	{ "[a]\nports = 80:8080\n" WWW "[a]\nports = 81:8081\n" WWW,
 	  "80:8080/tcp=steer,u33 81/tcp=steer,nobody",
 	  { "4: section [a] is there already" } },
 	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW,
-	  "81:8081/tcp=steer,u33",
+	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33 80/tcp=connect,nobody,f/",
 	  { "1: 'ports' is outside" } },
 	/* A block is no loop, and in nobody's way. */
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9090\nuser = x\n",
@@ -346,6 +349,114 @@ static const struct {
 	  "[c]\nports = 80:8080\n" WWW,
 	  "80:8080/tcp=steer,u33 80/tcp=connect,nobody,f/",
 	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: cgroup pid:7: a process's" } },
+	/* Who has a port that a client's own rule was to lead elsewhere would answer, too. */
+	{ "[a]\nports = 53:5300/udp\n" WWW
+	  "[b]\nports = 53:127.0.0.2:5300/udp\nfrom = /a/b\nuser = x\n",
+	  "",
+	  { "2: rule 53:5300/udp would answer for 53/udp", "7: unknown user" } },
+	/* A key that is none may be any of those that there are. */
+	{ "[a]\nport = 80:8080\n 443:8443\n" WWW "[b]\nports = 10.0.0.1:80:8081 81:8081\n" WWW,
+	  "10.0.0.1:80:8081/tcp=steer,u33 80/tcp=steer,nobody 81:8081/tcp=steer,u33 "
+	  "443/tcp=steer,nobody",
+	  { "2: unknown key 'port'" } },
+	{ "[a]\nPorts = 53:5300/udp 80:8080\n" WWW "[b]\nports = 53:5301/udp 80:8081\n" WWW,
+	  "80/tcp=steer,nobody",
+	  { "2: unknown key 'Ports'", "5: rule 53:5301/udp would answer" } },
+	{ "[a]\nalow = 80 443/udp\n" WWW, "80/tcp=steer,nobody", { "2: unknown key 'alow'" } },
+	{ "[a]\nrules = 80:8080\nfrom = /a\nany-user = yes\n",
+	  "80/tcp=connect,nobody,f/a",
+	  { "2: unknown key 'rules'" } },
+	{ "[a]\nports = 80:8080\nform = /a\nany-user = yes\n"
+	  "[b]\nports = 80:8081 81:8081\nfrom = /\nany-user = yes\n"
+	  "[c]\nports = 81:8082\nfrom = /a/b\nany-user = yes\n",
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
+	  "81:8082/tcp=connect,any,f/a/b",
+	  { "3: unknown key 'form'", "6: rule 80:8081/tcp would answer for 80/tcp" } },
+	{ "[a]\nports = 80:8080\nfrom = /a\nusr = www\n",
+	  "80/tcp=connect,nobody,f/a",
+	  { "4: unknown key 'usr'" } },
+	/* A key that is there twice: or is it another section's? */
+	{ "[a]\nports = 80:8080\nfrom = /a\nfrom = /b\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nfrom = /b\nany-user = yes\n[c]\nports = 80:8082\n" WWW,
+	  "80:8082/tcp=steer,u33 80/tcp=connect,nobody,f/ 80/tcp=connect,nobody,f/b",
+	  { "4: from is there already", "7: rule 80:8081/tcp would answer for 80/tcp" } },
+	{ "[a]\nports = 80:8080\nports =\n 81:8081\n 82:8082/udp\n" WWW
+	  "[b]\nports = 82:8083/udp\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "3: ports is there already", "8: rule 82:8083/udp would answer" } },
+	{ "[a]\nports = 80:8080\n" WWW "#[b]\nallow = 81\nfrom = /b\nuser = 7\n",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "6: from is for ports", "7: user is there already" } },
+	/* Lines that were not understood. */
+	{ "[a]\nports: 80:8080\nallow:81\nports 82:8082\n83:8083\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
+	  "80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ "
+	  "83/tcp=connect,nobody,f/",
+	  { "2: 'ports: 80:8080': no key", "3: 'allow:81'", "4: 'ports 82:8082'",
+	    "5: '83:8083'" } },
+	{ "[a]\n ports=80:8080\n" WWW " ports = 81:8081\n",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "2: 'ports=80:8080': a key begins", "4: user has one value" } },
+	{ "[a]\nports = 80:8080 \x01 81:8081\n" WWW "cgroup = a\n b\n",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "2: byte 17 of the line", "5: cgroup has one value" } },
+	{ "[a]\nports = 80:8080\n from = /a\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nfrom = /\nany-user = yes\n",
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "3: bad rule 'from'", "3: bad rule '='", "3: bad rule '/a'", "6: rule 80:8081/tcp" } },
+	/* The names of sections. */
+	{ "[a 80:8080\n" WWW,
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "1: '[a 80:8080' is no section", "2: 'user' is outside" } },
+	{ "[a]\nports = 79:8079\n" WWW "[b] ports = 80:8080\n" WWW,
+	  "79:8079/tcp=steer,u33 80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "4: '[b] ports = 80:8080' is no section" } },
+	{ "[a]\nuser = www\nports = 79:8079\n[2001:db8::]/32:443:8443\nfrom = /a\n",
+	  "79/tcp=steer,nobody [2001:db8::]/32:443/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
+	  "[2001:db8::]/32:443/tcp=connect,nobody,f/",
+	  { "4: '[2001:db8::]/32:443:8443' is no section" } },
+	{ "[a]\nports = 79:8079\n" WWW "b]\nports = 80:8080\nfrom = /b\nuser = 5\n",
+	  "79/tcp=steer,nobody 80/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
+	  "80/tcp=connect,nobody,f/",
+	  { "4: 'b]': no key and no section", "5: ports is there", "7: user is there" } },
+	{ "[a]\nports = 79:8079\n [b]\nfrom = /b\nany-user = yes\n",
+	  "79/tcp=steer,nobody 79/tcp=connect,nobody,f/ 79/tcp=connect,nobody,f/b",
+	  { "3: bad rule '[b]'" } },
+	/* Who is meant by a section whose keys contradict each other? */
+	{ "[a]\nports = 80:8080\nmode = connect\n" WWW,
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "2: rule 80:8080/tcp: whose" } },
+	{ "[a]\nports = 80:8080\nmode = bind\nfrom = /a\n" WWW,
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "2: rule 80:8080/tcp: from is" } },
+	{ "[a]\nallow = 80\nports = 81:8081\nfrom = /a\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "4: from is for ports" } },
+	/* Rules that are none: any port in them. */
+	{ "[a]\nports = \"80:8080 81:8081\" 82:8082,83\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
+	  "8080/tcp=steer,nobody 8082/tcp=steer,nobody",
+	  { "2: bad rule '\"80:8080'", "2: bad rule '81:8081\"'", "2: bad rule '82:8082,83'" } },
+	{ "[a]\nallow = 80,443 90-89 091 92->8092\n" WWW,
+	  "80/tcp=steer,nobody 89-90/tcp=steer,nobody 91/tcp=steer,nobody 92/tcp=steer,nobody "
+	  "443/tcp=steer,nobody 8092/tcp=steer,nobody",
+	  { "2: bad rule '80,443'", "2: bad rule '90-89'", "2: bad rule '091'",
+	    "2: bad rule '92->8092'" } },
+	{ "[a]\nports = 2001:db8::5:443:8443\n" WWW,
+	  "5/tcp=steer,nobody 443/tcp=steer,nobody 2001/tcp=steer,nobody 8443/tcp=steer,nobody",
+	  { "2: bad rule '2001:" } },
+	{ "[a]\nports = 53:5300/UDP\n" WWW "[b]\nports = 53:5301/udp 54:5302/udp\n" WWW
+	  "[c]\nports = 55:5303/udp\n" WWW,
+	  "53/tcp=steer,nobody 55:5303/udp=bind,u33",
+	  { "2: bad rule '53:5300/UDP'", "5: rule 53:5301/udp would answer" } },
+	{ "[a]\nports = 80:8080 # 81:8081\n" WWW,
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody",
+	  { "2: '# 81:8081' is no comment" } },
 };
 
 static void test_parts(void **state)
@@ -376,6 +487,49 @@ static void test_parts(void **state)
 		CHECK(n >= PS_ARRAY_SIZE(parts[i].mistakes) || !parts[i].mistakes[n]);
 		ps_config_clear(&config);
 	}
+}
+
+static void check_part(const char *text, size_t size, const char *wanted)
+{
+	struct ps_config config = { .list.resolver = &resolver, .keep_going = true };
+	char got[8192];
+
+	CHECK_EQ(parse(&config, "f", text, size), 0);
+	outcome(&config, got, sizeof(got));
+	CHECK_MSG(!strncmp(got, wanted, strlen(wanted)), "\"%.200s\"", got);
+	ps_config_clear(&config);
+}
+
+/* What no table can show: lines too long, words too long, no text at all. */
+static void test_odd_parts(void **state)
+{
+	static const char nul[] = "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081 \0 82:8082\n"
+				  "\0\0\n83:8083\n[c]\nfrom = /a\nallow = 84\n# \0 85";
+	static const char outside[] = "80:8080\n\0";
+	char text[20000];
+
+	(void)state;
+	ROW("a line too long");
+	memset(text, ' ', sizeof(text));
+	memcpy(text, "[a]\nports = 80:8080", 19);
+	strcpy(text + 10000, "443:8443\n" WWW "[b]\nports = 443:8444\n" WWW);
+	check_part(text, strlen(text),
+		   "80/tcp=steer,nobody 443/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+		   "443/tcp=connect,nobody,f/\nf:2: the line is longer than 8190 bytes");
+	ROW("a word too long");
+	strcpy(text, "[a]\nports = ");
+	for (int i = 1; i < 60; i++)
+		sprintf(text + strlen(text), "%d:8080,", i);
+	strcat(text, "\n" WWW);
+	check_part(text, strlen(text), "1/tcp=steer,nobody 2/tcp=steer,nobody 3/tcp=");
+	ROW("NUL");
+	check_part(nul, sizeof(nul) - 1,
+		   "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody "
+		   "83/tcp=steer,nobody 84/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+		   "81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ 83/tcp=connect,nobody,f/ "
+		   "84/tcp=connect,nobody,f/\nf:5: there is a NUL byte");
+	check_part(outside, sizeof(outside) - 1,
+		   "80/tcp=steer,nobody 80/tcp=connect,nobody,f/\nf:2: there is a NUL byte");
 }
 
 /* More mistakes than are told, and too many conflicts to go on. */
@@ -733,7 +887,7 @@ static void test_any_text(void **state)
 	(void)state;
 	unit_seed = 17;
 	for (int n = 0; n < 20000 / UNIT_SLOW; n++) {
-		struct ps_config config = { .list.resolver = &resolver };
+		struct ps_config config = { .list.resolver = &resolver, .keep_going = n & 1 };
 		struct ps_ruleset rules = {};
 		char buffer[1024], *text;
 		size_t size = sizeof(sample) - 1;
@@ -768,7 +922,7 @@ static void test_any_text(void **state)
 #if UNIT_CAN_FAIL
 static int read_sample(void *data)
 {
-	struct ps_config config = { .list.resolver = &resolver };
+	struct ps_config config = { .list.resolver = &resolver, .keep_going = true };
 	struct ps_ruleset rules = {};
 	const char *text = data;
 	int ret = parse(&config, "f", text, strlen(text));
@@ -818,6 +972,7 @@ int main(void)
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_odd_parts),
 		cmocka_unit_test(test_many_parts),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_lengths),
