@@ -71,10 +71,10 @@ static void test_fits(void **state)
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, rows[i].owner_cgroup);
 		struct ps_socket_facts facts = { .uid = rows[i].uid,
-					  .user = rows[i].user,
-					  .cgroup = rows[i].cgroup,
-					  .unit = rows[i].unit,
-					  .port = 8080 };
+						 .user = rows[i].user,
+						 .cgroup = rows[i].cgroup,
+						 .unit = rows[i].unit,
+						 .port = 8080 };
 		struct ps_who who;
 
 		ROW("%zu %s", i, rows[i].cgroup ? rows[i].cgroup : "-");
@@ -119,10 +119,10 @@ static void test_why(void **state)
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, web);
 		struct ps_socket_facts facts = { .uid = rows[i].uid,
-					  .cgroup = rows[i].cgroup,
-					  .port = 8080,
-					  .family = rows[i].family,
-					  .mptcp = rows[i].mptcp };
+						 .cgroup = rows[i].cgroup,
+						 .port = 8080,
+						 .family = rows[i].family,
+						 .mptcp = rows[i].mptcp };
 		struct ps_who who;
 
 		ROW("%zu", i);
@@ -157,9 +157,9 @@ static void test_why_bind(void **state)
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
 		struct ps_rule rule = owned_by(rows[i].flags, WWW, web);
 		struct ps_socket_facts facts = { .uid = rows[i].uid,
-					  .cgroup = rows[i].cgroup,
-					  .port = rows[i].port,
-					  .in_prefix = rows[i].in_prefix };
+						 .cgroup = rows[i].cgroup,
+						 .port = rows[i].port,
+						 .in_prefix = rows[i].in_prefix };
 		struct ps_who who;
 
 		ROW("%zu", i);
@@ -217,11 +217,11 @@ static void test_advice(void **state)
 {
 	struct ps_rule rule = owned_by(PS_OWNER_USER, WWW, NULL);
 	struct ps_socket_facts facts = { .uid = ROOT,
-				  .user = "root",
-				  .port = 8080,
-				  .became = true,
-				  .cgroup = "/system.slice/a\nb.service",
-				  .unit = NULL };
+					 .user = "root",
+					 .port = 8080,
+					 .became = true,
+					 .cgroup = "/system.slice/a\nb.service",
+					 .unit = NULL };
 	struct ps_who who;
 
 	(void)state;
