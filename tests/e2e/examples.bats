@@ -25,7 +25,7 @@ teardown() { teardown_test; }
 # A shell's commands, a line each, of the files that users read.
 shown_in_docs()
 {
-	cd "$REPO"
+	cd "$REPO" || return
 	sed -nE 's/^ {0,4}# (portsteer (add|allow|del|apply|save|list|stats|status|load|unload|upgrade|probe|check).*)/\1/p' \
 		README.md docs/*.md
 	sed -nE 's/^\.Dl # (portsteer .*)/\1/p' man/*.[58] | sed -e 's/\\-/-/g' -e 's/\\(dq/"/g'
