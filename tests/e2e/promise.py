@@ -732,7 +732,7 @@ class Test:
         """From one build to another; or choose the next that loads."""
         builds = [b for b in self.program.builds if b != self.program.current]
         build = self.random.choice(3 * builds + [self.program.current])
-        if not self.loaded:
+        if not os.path.exists(os.path.join(self.env.state, "host")):
             self.program.current = build
             self.note(f"the build is {os.path.basename(build)}")
         else:
