@@ -80,7 +80,7 @@ struct ps_instance {
 	__u64 active; /* the ruleset word in force */
 	__u64 pending; /* the word being prepared: listeners are admitted for it too */
 	__u64 cookie; /* the network namespace's cookie */
-	__u64 begun; /* generation of the last ruleset whose tables were begun to be written */
+	__u64 begun; /* generation of the ruleset that a command prepares, or cleans up behind; 0 */
 };
 
 /* What a steered port leads to. A target id is chunk << 20 | index. */

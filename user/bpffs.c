@@ -35,6 +35,11 @@ int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 			       "cannot %s: this kernel has no bpf(2); use one with "
 			       "CONFIG_BPF_SYSCALL",
 			       what);
+	if (err == EMFILE || err == ENFILE || err == ENOMEM) {
+		ps_why(err, &(struct ps_facts){}, &why);
+		return ps_fail(error, why.status, err, "cannot %s: %s (%s); %s", what, why.why,
+			       strerror(err), why.advice);
+	}
 	return ps_fail(error, PS_EXIT_FAILED, err,
 		       "cannot %s: %s; run 'portsteer status' to see "
 		       "what is loaded",

@@ -82,7 +82,7 @@ int ps_build_read(const char *folder, struct ps_build *build, struct ps_error *e
 	int ret = 0;
 
 	snprintf(path, sizeof(path), "%s/host", folder);
-	if (access(path, F_OK))
+	if (!ps_exists(path))
 		return -errno;
 	snprintf(path, sizeof(path), "%s/host/build", folder);
 	fd = ps_bpffs_open_map_of(path, BPF_MAP_TYPE_ARRAY, sizeof(zero), sizeof(read));

@@ -416,17 +416,6 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 	return apply(&a, &part, error);
 }
 
-/* A user's name, if it is that user's alone, and would not be read as a number: else the number
- * is saved. */
-static const char *saved_name(uint32_t uid)
-{
-	const char *name = ps_user_name(uid);
-	const struct passwd *entry = name ? getpwnam(name) : NULL;
-	bool number = name && strspn(name, "0123456789") == strlen(name);
-
-	return entry && entry->pw_uid == uid && !number ? name : NULL;
-}
-
 int ps_cmd_save(struct ps_cli *cli, struct ps_error *error)
 {
 	struct ps_ruleset rules;
@@ -436,7 +425,7 @@ int ps_cmd_save(struct ps_cli *cli, struct ps_error *error)
 
 	if (ret)
 		return ret;
-	ret = ps_config_write(&rules, saved_name, &text, &size);
+	ret = ps_config_write(&rules, ps_user_name, &text, &size);
 	ps_ruleset_clear(&rules);
 	if (ret == -E2BIG)
 		return ps_fail(error, PS_EXIT_FAILED, E2BIG,

@@ -121,7 +121,7 @@ static int check_links(enum ps_set set, char path[PS_PATH])
 {
 	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
 		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
-		if (access(path, F_OK))
+		if (!ps_exists(path))
 			return -errno;
 	}
 	return 0;

@@ -418,12 +418,11 @@ static int give_up_pending(struct ps_tables *t, uint64_t word)
 	return ret;
 }
 
-/* Has a command begun to prepare a ruleset that did not come into force? */
+/* Was a command killed that prepared another ruleset, or cleaned up behind this one? */
 static bool is_interrupted(const struct ps_tables *t)
 {
-	uint64_t word = ps_present_word(t->instance), begun = ps_fetch(&t->instance->begun);
-
-	return ps_fetch(&t->instance->pending) != word || (begun && begun != PS_WORD_GEN(word));
+	return ps_fetch(&t->instance->pending) != ps_present_word(t->instance) ||
+	       ps_fetch(&t->instance->begun);
 }
 
 /* Replace the ruleset in force by `rules`. */
@@ -434,6 +433,7 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	uint32_t begun = (uint32_t)ps_fetch(&t->instance->begun);
 	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules);
 	struct ps_plan plan = {};
+	bool interrupted = is_interrupted(t);
 	int ret;
 
 	/* A generation that a killed command has used is not used again: by its number, what that
@@ -443,7 +443,7 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	ret = ps_plan_build(rules, before, word, &plan, error);
 	if (ret)
 		return ret;
-	if (is_interrupted(t)) {
+	if (interrupted) {
 		ret = give_up_pending(t, word);
 		if (!ret)
 			ret = ps_tables_sweep(t, PS_WORD_GEN(word));
@@ -455,9 +455,11 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
 		narrow_ports(t, &plan);
-		ps_tables_retire(t, &plan.state, plan.wait ? 0 : before->retired_count);
+		ps_tables_retire(t, &plan.state,
+				 plan.wait || interrupted ? 0 : before->retired_count);
 		tidy(host, t, plan.state.generation, prefixes);
 		release_steer(t, &plan.state.rules);
+		ps_store(&t->instance->begun, 0);
 	} else {
 		give_up_pending(t, word);
 		tidy(host, t, PS_WORD_GEN(word), prefixes);
@@ -480,7 +482,6 @@ int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
 	if (!ret)
 		ret = store_plan(host, &tables, &plan, &before, error);
 	if (!ret) {
-		ps_store(&tables.instance->begun, plan.state.generation);
 		ps_store(&tables.instance->pending, plan.word);
 		ps_store(&tables.instance->active, plan.word);
 		widen_filters(host, &tables, &plan);
@@ -592,7 +593,7 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 	if (ret < 0)
 		return ps_fail_kernel(error, ret, "look at the listen hook");
 	ps_bpffs_path(mark, RENEWING);
-	if (!ret && access(mark, F_OK) && ps_listen_is_lost(state) <= 0)
+	if (!ret && !ps_exists(mark) && ps_listen_is_lost(state) <= 0)
 		return 0;
 	*revived = true;
 	return renew_all(host, error);

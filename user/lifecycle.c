@@ -90,7 +90,7 @@ bool ps_steer_is_detached(uint64_t cookie)
 	char path[PS_PATH];
 
 	ps_bpffs_path(path, FOLDER "/link", cookie);
-	return !access(path, F_OK) && ps_link_is_attached(path) == 0;
+	return ps_exists(path) && ps_link_is_attached(path) == 0;
 }
 
 int ps_steer_detach(uint64_t cookie)

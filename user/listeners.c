@@ -279,7 +279,7 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	if (!ret && dump_protocol(&dump, IPPROTO_UDPLITE))
 		ret = 0;
 	/* A kernel without IPv6 has no such sockets. */
-	if (ret == -ENOENT && access("/proc/net/if_inet6", F_OK))
+	if (ret == -ENOENT && !ps_exists("/proc/net/if_inet6"))
 		ret = 0;
 	if (ret)
 		return fail_dump(ret, error);

@@ -123,7 +123,7 @@ static int spec_path(const char *spec, char *path, size_t size, struct ps_error 
 		return 0;
 	}
 	snprintf(path, size, "/run/netns/%s", spec);
-	if (access(path, F_OK))
+	if (!ps_exists(path))
 		snprintf(path, size, "/var/run/netns/%s", spec);
 	return 0;
 }

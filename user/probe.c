@@ -76,7 +76,7 @@ static void try_files(struct ps_probe *probe)
 		lacks(f, PS_NO, "off: net.core.bpf_jit_enable is 0");
 	f = add(probe, "bpffs", "where everything is kept");
 	f->told = true;
-	if (!ps_bpffs_mounted() && access(PS_BPFFS, F_OK))
+	if (!ps_bpffs_mounted() && !ps_exists(PS_BPFFS))
 		lacks(f, PS_NO,
 		      probe->facts.sysfs ?
 			      "there is no " PS_BPFFS "; use a kernel with "

@@ -181,6 +181,22 @@ size_t ps_report_most_shown(const struct ps_report *report)
 	return share > EACH ? EACH : share + 1;
 }
 
+/* The name that leads to the user, and to no other: it is not read as a number, nor is it somebody
+ * else's, too. The caller's. */
+static char *find_user_name(uint32_t uid)
+{
+	const struct passwd *entry = getpwuid(uid);
+	char *name = entry ? strdup(entry->pw_name) : NULL;
+
+	if (!name)
+		return NULL;
+	entry = name[strspn(name, "0123456789")] ? getpwnam(name) : NULL;
+	if (entry && entry->pw_uid == uid)
+		return name;
+	free(name);
+	return NULL;
+}
+
 const char *ps_user_name(uint32_t uid)
 {
 	/* A look-up may ask a server far away: remember the last ones. */
@@ -190,14 +206,12 @@ const char *ps_user_name(uint32_t uid)
 		char *name;
 	} cache[256];
 	unsigned int slot = uid % PS_ARRAY_SIZE(cache);
-	const struct passwd *entry;
 
 	if (cache[slot].known && cache[slot].uid == uid)
 		return cache[slot].name;
-	entry = getpwuid(uid);
 	free(cache[slot].name);
 	cache[slot].known = true;
 	cache[slot].uid = uid;
-	cache[slot].name = entry ? strdup(entry->pw_name) : NULL;
+	cache[slot].name = find_user_name(uid);
 	return cache[slot].name;
 }

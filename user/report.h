@@ -55,7 +55,8 @@ size_t ps_report_each(const struct ps_report *report, const struct ps_rule *rule
  * lead to the same sockets by the thousand. */
 size_t ps_report_most_shown(const struct ps_report *report);
 
-/* A user's name, or NULL for a uid without one; remembered for the whole process. */
+/* The name by which --user takes the user, or NULL: there is none, it would be read as a number, or
+ * it is another user's, too. Remembered for the whole process. */
 const char *ps_user_name(uint32_t uid);
 
 #endif

@@ -36,7 +36,7 @@ static bool is_loaded(const struct service *service)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/sys/module/%s", service->module);
-	return !access(path, F_OK);
+	return ps_exists(path);
 }
 
 static bool leads_to(const struct ps_rule *rule, uint32_t port)

@@ -140,7 +140,7 @@ int ps_tables_open(const struct ps_host *host, uint64_t cookie, uint32_t index,
 	ret = open_pins(&t, path);
 	if (ret) {
 		ps_tables_close(&t);
-		if (ret == -EPERM || ret == -EACCES)
+		if (ret != -ENOENT && ret != -EPROTO && ret != -EBADMSG)
 			return ps_fail_kernel(error, ret, "open what is loaded");
 		return ps_fail(error, PS_EXIT_FAILED, -ret,
 			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -11,11 +13,15 @@
 #include <bpf/bpf.h>
 
 #include "bpffs.h"
+#include "cgroup.h"
 #include "hooks.h"
 #include "kmap.h"
 #include "link.h"
 #include "lifecycle.h"
+#include "listeners.h"
 #include "loaded.h"
+#include "netns.h"
+#include "places.h"
 #include "saved.h"
 #include "scan.h"
 #include "swap.h"
@@ -226,8 +232,103 @@ static int read_new_state(const struct ps_host *host, const struct ps_loaded_ins
 	return ret;
 }
 
+/* Those that are among the others, too: how many. Both are in order. */
+static size_t intersect(uint64_t *these, size_t count, const uint64_t *others, size_t other_count)
+{
+	size_t kept = 0, at = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		while (at < other_count && others[at] < these[i])
+			at++;
+		if (at < other_count && others[at] == these[i])
+			these[kept++] = these[i];
+	}
+	return kept;
+}
+
+static int open_namespace(uint64_t cookie, struct ps_netns *netns)
+{
+	struct ps_place place = {};
+	int ret = ps_netns_open(NULL, netns, NULL);
+
+	if (ret || netns->cookie == cookie)
+		return ret;
+	ps_netns_close(netns);
+	*netns = (struct ps_netns)PS_NETNS_NONE;
+	if (ps_is_dead(cookie, &place.inode))
+		return -ESRCH;
+	ps_places_find(&place, 1);
+	ret = *place.path ? ps_netns_open(place.path, netns, NULL) : -ENOENT;
+	/* By now the process may be another. */
+	return ret ?: netns->cookie == cookie ? 0 : -ENOENT;
+}
+
+static bool is_below(const char *path, const char *top)
+{
+	size_t length = strlen(top);
+
+	return length <= 1 || (!strncmp(path, top, length) && strchr("/", path[length]));
+}
+
+/* Would a scan admit the socket for the rule? Yes, if it cannot be told. */
+static bool is_owners(const struct ps_rule *rule, const struct ps_socket *socket)
+{
+	const struct ps_owner_spec *owner = &rule->owner;
+	char path[PS_CGROUP_PATH];
+
+	if (rule->mode == PS_MODE_BIND || rule->proto != IPPROTO_TCP ||
+	    socket->port < rule->target ||
+	    socket->port - rule->target > rule->front_last - rule->front)
+		return false;
+	if (owner->flags & PS_OWNER_USER && owner->uid != socket->uid)
+		return false;
+	if (!(owner->flags & PS_OWNER_CGROUP) || !socket->cgroup ||
+	    ps_cgroup_path(socket->cgroup, path, sizeof(path)))
+		return true;
+	return is_below(path, owner->cgroup);
+}
+
+static bool is_wanted(const struct ps_sockets *sockets, const struct ps_ruleset *rules,
+		      uint64_t cookie)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->items[i].cookie != cookie)
+			continue;
+		for (size_t j = 0; j < rules->count; j++) {
+			if (is_owners(&rules->rules[j], &sockets->items[i]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Of listeners that were not found, those that the rules lead to: a killed command may have left
+ * others in the old state, of rules that are deleted. All, if that cannot be told. */
+static size_t keep_wanted(uint64_t cookie, const struct ps_state *state, uint64_t *cookies,
+			  size_t count)
+{
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	struct ps_netns netns = PS_NETNS_NONE;
+	struct ps_sockets sockets = {};
+	size_t kept = count;
+
+	for (size_t i = 0; ports && i < state->target_count; i++)
+		ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port, state->targets[i].port);
+	if (ports && !open_namespace(cookie, &netns) &&
+	    !ps_sockets_read(&netns, ports, &sockets, NULL)) {
+		kept = 0;
+		for (size_t i = 0; i < count; i++) {
+			if (is_wanted(&sockets, &state->rules, cookies[i]))
+				cookies[kept++] = cookies[i];
+		}
+	}
+	ps_sockets_clear(&sockets);
+	ps_netns_close(&netns);
+	return kept;
+}
+
 /* How many listeners the old state has (and had a moment ago) which the new one lacks. */
-static int count_missed(uint64_t cookie, size_t *missed)
+static int count_missed(uint64_t cookie, const struct ps_state *state, size_t *missed)
 {
 	_cleanup_free_ uint64_t *before = NULL, *found = NULL, *now = NULL;
 	size_t before_count, found_count, now_count;
@@ -244,7 +345,9 @@ static int count_missed(uint64_t cookie, size_t *missed)
 	/* Some may have been closed meanwhile. */
 	ret = ps_loaded_listeners(PS_STATE, cookie, &now, &now_count);
 	if (!ret)
-		*missed = before_count - subtract(before, before_count, now, now_count);
+		before_count = intersect(before, before_count, now, now_count);
+	if (!ret && before_count)
+		*missed = keep_wanted(cookie, state, before, before_count);
 	return ret;
 }
 
@@ -262,7 +365,7 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 	if (!ret)
 		ret = ps_scan(host, NULL, instance->index, &state, NULL);
 	if (!ret && count)
-		ret = count_missed(instance->cookie, &missed);
+		ret = count_missed(instance->cookie, &state, &missed);
 	ps_state_clear(&state);
 	if (ret)
 		return ps_fail_kernel(error, ret, "find the listeners");

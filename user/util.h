@@ -3,9 +3,17 @@
 #ifndef PORTSTEER_UTIL_H
 #define PORTSTEER_UTIL_H
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* access(2) asks by the real user, who need not be root where the effective one is. */
+static inline bool ps_exists(const char *path)
+{
+	return !faccessat(AT_FDCWD, path, F_OK, AT_EACCESS);
+}
 
 static inline void ps_close(int *fd)
 {

@@ -370,8 +370,7 @@ static int read_info(uint64_t cookie, uint32_t index, void *data)
 	ps_is_dead(cookie, &i->netns_inode);
 	c->info->detached += i->netns_inode && ps_steer_is_detached(cookie);
 	if (ps_fetch(&c->host->instances[index].pending) != word ||
-	    (ps_fetch(&c->host->instances[index].begun) &&
-	     ps_fetch(&c->host->instances[index].begun) != PS_WORD_GEN(word)))
+	    ps_fetch(&c->host->instances[index].begun))
 		c->info->leftovers++;
 	c->info->instance_count++;
 	return 0;

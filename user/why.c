@@ -25,6 +25,24 @@ static bool is_old(const char *release)
 	       (major < 6 || (major == 6 && minor < 1));
 }
 
+/* Does this process lack something for the moment? libbpf says ESRCH of the kernel's types, for a
+ * lack of memory also. */
+static bool lacks_room(int err, const struct ps_facts *facts, struct ps_why *why)
+{
+	bool files = err == EMFILE || err == ENFILE;
+
+	if (!files && err != ENOMEM && !(err == ESRCH && facts->btf))
+		return false;
+	why->status = PS_EXIT_FAILED;
+	snprintf(why->why, sizeof(why->why), "there %s",
+		 files ? "are too few file descriptors" : "is too little memory");
+	snprintf(why->advice, sizeof(why->advice), "%s",
+		 files ? "raise the limit of open files ('ulimit -n 1024'), or close some" :
+			 "free some, or raise the limits of this process ('ulimit -v unlimited') and "
+			 "of its memory cgroup");
+	return true;
+}
+
 static bool no_rights(int err, const struct ps_facts *facts, struct ps_why *why)
 {
 	if (!is_refusal(err) || facts->root)
@@ -104,7 +122,7 @@ static bool is_kept(int err, const struct ps_facts *facts, struct ps_why *why)
 	if (!is_refusal(err))
 		return false;
 	why->status = PS_EXIT_NOT_PERMITTED;
-	if (facts->selinux || *facts->apparmor || facts->seccomp) {
+	if (facts->selinux || *facts->apparmor || (facts->seccomp && err == EPERM)) {
 		name_keepers(facts, why);
 		return true;
 	}
@@ -118,18 +136,23 @@ static bool is_kept(int err, const struct ps_facts *facts, struct ps_why *why)
 	return true;
 }
 
+static bool is_too_old(const struct ps_facts *facts, struct ps_why *why)
+{
+	if (!is_old(facts->release))
+		return false;
+	why->status = PS_EXIT_UNSUPPORTED;
+	snprintf(why->why, sizeof(why->why), "Linux %.60s is too old", facts->release);
+	snprintf(why->advice, sizeof(why->advice), "use Linux 6.1 or newer");
+	return true;
+}
+
 void ps_why(int err, const struct ps_facts *facts, struct ps_why *why)
 {
-	if (no_rights(err, facts, why) || no_types(err, facts, why) ||
-	    in_namespace(err, facts, why) || locked_down(err, facts, why) ||
-	    is_kept(err, facts, why))
+	if (lacks_room(err, facts, why) || no_rights(err, facts, why) || is_too_old(facts, why) ||
+	    no_types(err, facts, why) || in_namespace(err, facts, why) ||
+	    locked_down(err, facts, why) || is_kept(err, facts, why))
 		return;
 	why->status = PS_EXIT_UNSUPPORTED;
-	if (is_old(facts->release)) {
-		snprintf(why->why, sizeof(why->why), "Linux %.60s is too old", facts->release);
-		snprintf(why->advice, sizeof(why->advice), "use Linux 6.1 or newer");
-		return;
-	}
 	snprintf(why->why, sizeof(why->why),
 		 "Linux %.60s is new enough, but may have been built without a part of BPF",
 		 facts->release);

@@ -145,3 +145,28 @@ works()
 	[ ! -e $STATE ]
 	[ ! -e $STATE-upgrade ]
 }
+
+# Its socket is in the old state's tables still, and the new rules do not lead to it.
+@test "a deleted rule's listener, whose del was killed before it had cleaned up" {
+	local n out after=0
+	serve web 127.0.0.1 8080
+	for ((n = 8; ; n++)); do
+		# The same target is another's, too.
+		"$NEXT" -q add 81:8080 --user ps-db
+		"$NEXT" -q add 80:8080 --user ps-web
+		out=$("$KILLAT" $n "$NEXT" del 80)
+		[[ $out == killed* ]] || break
+		if [ "$("$NEXT" list --json | jsonget rules.0.rule)" = 81:8080/tcp ]; then
+			after=$((after + 1))
+			# Whatever is changed next cleans up, as does an upgrade.
+			if ((n % 2)); then
+				"$NEXT" -q add 82:8082 --user ps-web
+				assert_equal "$("$NEXT" status --json | jsonget leftovers)" 0
+			fi
+		fi
+		portsteer -q upgrade || fail_at $n "upgrade failed"
+		portsteer -q unload
+	done
+	[ "$after" -gt 1 ]
+	"$NEXT" -q unload
+}

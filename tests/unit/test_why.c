@@ -22,6 +22,17 @@ static const struct {
 	  PS_EXIT_NOT_PERMITTED,
 	  "more rights",
 	  "as root" },
+	{ EMFILE, { USUAL }, PS_EXIT_FAILED, "file descriptors", "ulimit -n" },
+	{ ENOMEM, { USUAL }, PS_EXIT_FAILED, "memory", "ulimit -v" },
+	/* libbpf's, where it could not read the kernel's types though they are there. */
+	{ ESRCH, { USUAL }, PS_EXIT_FAILED, "memory", "ulimit -v" },
+	/* The verifier's, in a unit that filters system calls. */
+	{ EACCES, { USUAL, .seccomp = true }, PS_EXIT_UNSUPPORTED, "new enough", "CONFIG_BPF" },
+	{ EACCES,
+	  { .root = true, .sysfs = true, .btf = true, .seccomp = true, .release = "5.15.0" },
+	  PS_EXIT_UNSUPPORTED,
+	  "Linux 5.15.0 is too old",
+	  "use Linux 6.1" },
 	{ EPERM, { USUAL }, PS_EXIT_NOT_PERMITTED, "security module", "/sys/kernel/security/lsm" },
 	{ EPERM,
 	  { USUAL, .user_namespace = true },
