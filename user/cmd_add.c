@@ -160,7 +160,7 @@ static int read_rules(struct adding *a, struct ps_error *error)
 	if (!ret && file)
 		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
 	/* A pipe whose other end has failed, for one. */
-	if (!ret && !a->list.count)
+	if (!ret && file && !a->list.count)
 		ret = ps_fail(error, PS_EXIT_USAGE, ENODATA,
 			      "%.200s has no rule in it, so that nothing is added; write one a line",
 			      strcmp(file, "-") ? file : "(standard input)");

@@ -189,8 +189,8 @@ for check in sys.argv[1:]:
 	portsteer list >"$PS_TEST_DIR/list"
 	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 2
 	grep -q 'py\\x1b\[31m\\x0ax' "$PS_TEST_DIR/list"
-	portsteer list --json | json 'd["rules"][0]["listeners"][0]["processes"][0]["name"] ==
-		"py\x1b[31m\nx"'
+	portsteer list --json | json \
+		'd["rules"][0]["listeners"][0]["processes"][0]["name"] == "py\x1b[31m\nx"'
 }
 
 serve_with()

@@ -431,11 +431,13 @@ without_slices()
 	assert_match "$(said)" "program late \(id [0-9]+\) on sock_ops of cgroup /system.slice, where ours"
 	# Where the slice is not to be seen it is not said that there is nobody.
 	portsteer load
-	assert_match "$(unshare --mount bash -c \
-		"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status")" "others: +not known"
-	assert_equal "$(unshare --mount bash -c \
-		"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status --json" |
-		"$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
+	blinded()
+	{
+		unshare --mount --pid --fork --mount-proc bash -c \
+			"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status $*"
+	}
+	assert_match "$(blinded)" "others: +not known"
+	assert_equal "$(blinded --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
 	portsteer -q flush
 	without_slices
 }

@@ -391,7 +391,7 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	portsteer list --json | json \
 		'd["rules"][0]["not_admitted"][0]["cgroup"] == r"'"$name"'"'
 	# So what is there can be given back.
-	portsteer -q add 83:8080 --cgroup "$(portsteer list --json | jsonget rules.2.owner.cgroup)"
+	portsteer -q add 83:8080 --cgroup "$(portsteer list --json | jsonget rules.1.owner.cgroup)"
 	portsteer list --json | json 'd["rules"][2]["owner"] == d["rules"][1]["owner"]'
 }
 
@@ -403,9 +403,9 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 		n=$((n + 1))
 	done
 	portsteer list --json >"$DIR/json"
-	json <"$DIR/json" '[re.sub(b"\xef\xbf\xbd(..)", lambda m: bytes.fromhex(m[1].decode()),
+	json <"$DIR/json" '([re.sub(b"\xef\xbf\xbd(..)", lambda m: bytes.fromhex(m[1].decode()),
 		r["owner"]["cgroup"].encode()).split(b"/")[-1] for r in d["rules"]] ==
-		[b"x\xff", b"x\xef\xbf\xbdff", rb"x\xff", "x\u00e4\u202e".encode()]'
+		[b"x\xff", b"x\xef\xbf\xbdff", rb"x\xff", "x\u00e4\u202e".encode()])'
 	# Nothing that turns the line round.
 	grep -Fq '\u202e' "$DIR/json"
 }
