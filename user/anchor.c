@@ -337,10 +337,27 @@ int ps_anchors_lost(void)
 	return ps_bpffs_each(host, is_lost, NULL);
 }
 
+/* Which of the cgroups that it can be attached to has this id? NULL if none has, or if that is not
+ * to be seen. This needs no right. */
+static const char *path_of(uint64_t id)
+{
+	static const char *const paths[] = { "/", "/system.slice", "/user.slice" };
+	char mount[256], whole[512];
+	struct stat st;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(paths) && !ps_cgroup2_mount(mount, NULL); i++) {
+		snprintf(whole, sizeof(whole), "%s%s", mount, paths[i]);
+		if (!stat(whole, &st) && st.st_ino == id)
+			return paths[i];
+	}
+	return NULL;
+}
+
 static int read_one(const char *name, void *data)
 {
 	struct ps_anchors *anchors = data;
-	char pin[PS_PATH], path[PS_CGROUP_PATH];
+	char pin[PS_PATH], text[32];
+	const char *path;
 	uint64_t id;
 	int ret;
 
@@ -352,10 +369,36 @@ static int read_one(const char *name, void *data)
 		return ret;
 	if (!id)
 		return append(anchors, "(detached)");
-	/* We are in a cgroup namespace, or have no right to open it by its id. */
-	if (ps_cgroup_path(id, path, sizeof(path)))
-		snprintf(path, sizeof(path), "(id %" PRIu64 ")", id);
-	return append(anchors, *path ? path : "/");
+	path = path_of(id);
+	snprintf(text, sizeof(text), "(id %" PRIu64 ")", id);
+	return append(anchors, path ? path : text);
+}
+
+/* -EXDEV: it cannot be told where it is. */
+static int add_others(const char *name, void *data)
+{
+	uint64_t id, linked;
+	char pin[PS_PATH];
+	const char *path;
+	int ret;
+
+	if (sscanf(name, LINK_PREFIX "%" SCNu64, &id) != 1)
+		return 0;
+	path = path_of(id);
+	if (path)
+		return ps_others_on_cgroup(path, BPF_CGROUP_SOCK_OPS, data);
+	ps_bpffs_path(pin, "host/%s", name);
+	ret = linked_cgroup(pin, &linked);
+	/* A cgroup that has gone has no programs. */
+	return ret || (!linked && !ps_cgroup2_mount((char[256]){}, NULL)) ? ret : -EXDEV;
+}
+
+int ps_anchors_others(struct ps_others *others)
+{
+	char host[PS_PATH];
+
+	ps_bpffs_path(host, "host");
+	return ps_bpffs_each(host, add_others, others);
 }
 
 int ps_anchors_read(struct ps_anchors *anchors)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "host.h"
+#include "others.h"
 #include "plan.h"
 
 /* A set of cgroups, none below another: paths below the cgroup2 root, the root
@@ -49,7 +50,12 @@ int ps_listen_is_lost(const struct ps_state *state);
 /* Is there a link of it that somebody has detached, or whose cgroup is gone: 1, 0 or -errno. */
 int ps_anchors_lost(void);
 
-/* Where it is attached now, "(detached)" for a link that is not. */
+/* Where it is attached now, "(detached)" for a link that is not, "(id 77)" for a cgroup that cannot
+ * be seen from here. */
 int ps_anchors_read(struct ps_anchors *anchors);
+
+/* Add others' programs where it is attached, or has been until somebody detached it. 0, -ENOMEM,
+ * -EPERM without the right to look, -EXDEV if a cgroup cannot be seen from here. */
+int ps_anchors_others(struct ps_others *others);
 
 #endif

@@ -159,6 +159,11 @@ static int read_rules(struct adding *a, struct ps_error *error)
 	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, a->grants, &cli->values, error);
 	if (!ret && file)
 		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
+	/* A pipe whose other end has failed, for one. */
+	if (!ret && file && !a->list.count)
+		ret = ps_fail(error, PS_EXIT_USAGE, ENODATA,
+			      "%.200s has no rule in it, so that nothing is added; write one a line",
+			      strcmp(file, "-") ? file : "(standard input)");
 	return ret ? ret : infer_owners(a, error);
 }
 
@@ -269,7 +274,7 @@ static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 							    .list.resolver = &ps_resolver };
 	int ret = read_rules(&a, error);
 
-	if (!ret && a.list.count)
+	if (!ret)
 		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);
 	return ret || (cli->quiet && !cli->json) ? ret : tell(&a, error);
 }

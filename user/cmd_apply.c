@@ -342,6 +342,20 @@ static void add_word(struct words *w, const char *word)
 	w->cut |= used + strlen(word) + 8 >= sizeof(w->text);
 }
 
+/* A section need not have a name that can be read. */
+static int tell_part(const struct words *sections, const struct words *refused, size_t count,
+		     enum ps_exit status, struct ps_error *error)
+{
+	bool named = *sections->text, blocks = *refused->text;
+
+	return ps_fail(error, status, EINVAL,
+		       "%zu rule%s in force, but %s%s%s%s%s%s; correct it and run 'portsteer apply'",
+		       count, count == 1 ? " is" : "s are",
+		       named || !blocks ? "what has a mistake is missing" : "", named ? ": " : "",
+		       sections->text, named && blocks ? ", " : "",
+		       blocks ? "connections are refused to " : "", refused->text);
+}
+
 /* Only sections without a mistake are in force: what is missing? */
 static int fail_part(const struct applying *a, const struct ps_ruleset *rules,
 		     struct ps_error *error)
@@ -364,12 +378,7 @@ static int fail_part(const struct applying *a, const struct ps_ruleset *rules,
 		add_word(&refused, text);
 		blocks++;
 	}
-	return ps_fail(error, status_of(config), EINVAL,
-		       "%zu rule%s in force, but what has a mistake is missing%s%s%s%s; correct it "
-		       "and run 'portsteer apply'",
-		       rules->count - blocks, rules->count - blocks == 1 ? " is" : "s are",
-		       *sections.text ? ": " : "", sections.text,
-		       blocks ? ", connections are refused to " : "", refused.text);
+	return tell_part(&sections, &refused, rules->count - blocks, status_of(config), error);
 }
 
 /* Apply what has been read. `part`: a copy of it, if it is only a part. */

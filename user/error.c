@@ -17,6 +17,6 @@ int ps_fail(struct ps_error *error, enum ps_exit status, int err, const char *fo
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	error->status = status;
-	ps_printable(text, error->message, sizeof(error->message));
+	ps_printable_message(text, error->message, sizeof(error->message));
 	return -err;
 }

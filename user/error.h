@@ -18,7 +18,8 @@ enum ps_exit {
 };
 
 /* An error: message is "what: why; what to do" on one line, without a newline.
- * Control characters of user input are escaped by ps_fail. */
+ * Control characters of user input are escaped by ps_fail; backslashes stay, so
+ * that what was escaped before is not escaped again. */
 struct ps_error {
 	enum ps_exit status;
 	char message[1024];

@@ -103,6 +103,7 @@ struct ps_host_info {
 	 * cgroups of what is loaded. */
 	struct ps_others others;
 	bool others_blind; /* they could not be looked for */
+	bool others_unseen; /* not all: the cgroup of a hook is not to be seen */
 };
 void ps_host_info_clear(struct ps_host_info *info);
 /* The loaded instances alone, by cookie; -ESRCH (PS_EXIT_NOT_LOADED) without the shared

@@ -510,6 +510,16 @@ bool ps_socket_in(const struct ps_socket *socket, const struct ps_prefix *prefix
 	return ps_prefix_has(prefix, socket->family, socket->addr);
 }
 
+bool ps_socket_meets(const struct ps_socket *socket, const struct ps_prefix *prefix)
+{
+	static const uint8_t any[16];
+
+	if (memcmp(socket->addr, any, socket->family == 4 ? 4 : 16))
+		return ps_socket_in(socket, prefix);
+	return !prefix->family || prefix->family == socket->family ||
+	       (socket->family == 6 && !socket->v6only);
+}
+
 bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule *rule)
 {
 	return rule->mode == PS_MODE_BIND && socket->is_bound && socket->proto == rule->proto &&

@@ -58,6 +58,10 @@ size_t ps_sockets_from(const struct ps_sockets *sockets, uint8_t proto, uint32_t
 /* The socket's address is in the prefix. */
 bool ps_socket_in(const struct ps_socket *socket, const struct ps_prefix *prefix);
 
+/* The same, or it has all addresses of which some are in the prefix: then it is what a client of
+ * these gets, and nobody else can bind one of them. */
+bool ps_socket_meets(const struct ps_socket *socket, const struct ps_prefix *prefix);
+
 /* Was it bound through this very rule? One that was deleted and made again is another. */
 bool ps_socket_is_bound_by(const struct ps_socket *socket, const struct ps_rule *rule);
 

@@ -102,12 +102,12 @@ int ps_mark_read(uint32_t program, struct ps_program_mark *mark, char name[16])
 	info.nr_map_ids = MAPS;
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
 		return errno == ENOENT ? 0 : -errno;
+	snprintf(name, 16, "%.15s", info.name);
 	/* Others can make such a map, but not load a program as root. */
 	if (info.created_by_uid || info.nr_map_ids > MAPS)
 		return 0;
 	/* It was given last. */
 	for (__u32 i = info.nr_map_ids; i-- && !ret;)
 		ret = read_map(maps[i], mark);
-	snprintf(name, 16, "%.15s", info.name);
 	return ret;
 }

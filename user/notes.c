@@ -28,7 +28,9 @@ void ps_notes_clear(struct ps_notes *notes)
 enum note {
 	NOTE_EARLY, /* bound to the target port before the rule came */
 	NOTE_IN_THE_WAY, /* has the front port that the owner is to bind */
-	NOTE_REPLACED, /* has served the front port until now */
+	NOTE_REPLACED, /* has served the front port until now, */
+	NOTE_STANDS_IN, /* and still does while there is no listener of the owner's */
+	NOTE_BLOCKED, /* and now nobody does */
 };
 
 /* A line of a rule's own. */
@@ -78,6 +80,18 @@ static char *line_of(enum note note, const char *who, const char *rule)
 		ret = asprintf(&line,
 			       "%s has the port of rule %s: new connections no longer reach it, but "
 			       "the owner's listener",
+			       who, rule);
+		break;
+	case NOTE_STANDS_IN:
+		ret = asprintf(&line,
+			       "%s has the port of rule %s: new connections reach it only while the "
+			       "owner has no listener there (on-miss pass)",
+			       who, rule);
+		break;
+	case NOTE_BLOCKED:
+		ret = asprintf(&line,
+			       "%s has port %s, whose section has a mistake: new connections are "
+			       "refused until that is corrected",
 			       who, rule);
 		break;
 	}
@@ -338,22 +352,18 @@ static void note_others(struct noting *n)
 	ps_report_each(n->report, n->rule, PS_OTHER, note_other, n);
 }
 
-static bool is_wildcard(const struct ps_socket *socket)
-{
-	static const uint8_t any[16];
-
-	return !memcmp(socket->addr, any, socket->family == 4 ? 4 : 16);
-}
-
 static void note_steer(struct noting *n)
 {
 	struct ps_range range = ps_report_fronts(n->report, n->rule);
+	enum note note = ps_rule_is_block(n->rule)	  ? NOTE_BLOCKED :
+			 n->rule->on_miss == PS_MISS_PASS ? NOTE_STANDS_IN :
+							    NOTE_REPLACED;
 
 	for (size_t i = range.first; i < range.end; i++) {
 		const struct ps_socket *socket = &n->report->sockets.items[i];
 
-		if (is_wildcard(socket) || ps_socket_in(socket, &n->rule->prefix))
-			add(n, NOTE_REPLACED, socket);
+		if (ps_socket_meets(socket, &n->rule->prefix))
+			add(n, note, socket);
 	}
 }
 

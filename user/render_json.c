@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include <json-c/json.h>
@@ -13,15 +14,20 @@ static void put(struct json_object *object, const char *key, struct json_object 
 	json_object_object_add(object, key, value);
 }
 
-/* Text of unknown origin, or null. JSON must be UTF-8; what is not is escaped as in
- * the text output. */
+/* Text of unknown origin, or null. JSON must be UTF-8; see ps_utf8 for what is not. */
+static struct json_object *text_json(const char *text)
+{
+	char utf8[PS_UTF8_GROWS * PATH_MAX];
+
+	if (!text)
+		return NULL;
+	ps_utf8(text, utf8, sizeof(utf8));
+	return json_object_new_string(utf8);
+}
+
 static void put_text(struct json_object *object, const char *key, const char *text)
 {
-	char safe[4 * PS_CGROUP_PATH];
-
-	if (text)
-		ps_printable(text, safe, sizeof(safe));
-	put(object, key, text ? json_object_new_string(safe) : NULL);
+	put(object, key, text_json(text));
 }
 
 static void put_number(struct json_object *object, const char *key, uint64_t value)
@@ -38,6 +44,25 @@ static void put_seconds(struct json_object *object, const char *key, double seco
 	put(object, key, seconds < 0 ? NULL : json_object_new_double_s(seconds, text));
 }
 
+/* What may not be shown on a terminal as it is: the library escapes the ASCII ones only. All of it
+ * is in strings. */
+static void write_text(const char *text)
+{
+	while (*text) {
+		size_t length = ps_printable_length(text);
+		uint32_t code;
+
+		if (length) {
+			fwrite(text, 1, length, stdout);
+			text += length;
+			continue;
+		}
+		length = ps_utf8_read(text, &code);
+		printf("\\u%04x", length ? code : 0xfffd);
+		text += length ? length : 1;
+	}
+}
+
 /* Write it, and free it. */
 static int write_json(struct json_object *object, struct ps_error *error)
 {
@@ -47,7 +72,7 @@ static int write_json(struct json_object *object, struct ps_error *error)
 	int ret = text ? 0 : -ENOMEM;
 
 	if (text)
-		fputs(text, stdout);
+		write_text(text);
 	json_object_put(object);
 	return ret ? ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some") : 0;
 }
@@ -372,18 +397,15 @@ static struct json_object *instance_json(const struct ps_instance_info *instance
 static struct json_object *strays_json(const struct ps_host_info *info)
 {
 	struct json_object *array = info->blind ? NULL : json_object_new_array();
-	char text[4 * sizeof(info->strays.items->mount)];
 
 	for (size_t i = 0; i < info->strays.count; i++) {
 		const struct ps_stray *stray = &info->strays.items[i];
 		struct json_object *object = json_object_new_object();
 
 		put_number(object, "program", stray->program);
-		ps_printable(stray->name, text, sizeof(text));
-		put_text(object, "name", text);
+		put_text(object, "name", stray->name);
 		put_text(object, "where", ps_stray_word(stray->where));
-		ps_printable(stray->mount, text, sizeof(text));
-		put_text(object, "mount", *text ? text : NULL);
+		put_text(object, "mount", *stray->mount ? stray->mount : NULL);
 		put(object, "pid", stray->pid ? json_object_new_int(stray->pid) : NULL);
 		put(object, "here", json_object_new_boolean(stray->here));
 		json_object_array_add(array, object);
@@ -394,19 +416,17 @@ static struct json_object *strays_json(const struct ps_host_info *info)
 /* null where they could not be looked for. */
 static struct json_object *others_json(const struct ps_host_info *info)
 {
-	struct json_object *array = info->others_blind ? NULL : json_object_new_array();
-	char text[4 * PS_CGROUP_PATH];
+	bool told = !info->others_blind && !info->others_unseen;
+	struct json_object *array = told ? json_object_new_array() : NULL;
 
 	for (size_t i = 0; array && i < info->others.count; i++) {
 		const struct ps_other *other = &info->others.items[i];
 		struct json_object *object = json_object_new_object();
 
 		put_number(object, "program", other->program);
-		ps_printable(other->name, text, sizeof(text));
-		put_text(object, "name", *text ? text : NULL);
+		put_text(object, "name", *other->name ? other->name : NULL);
 		put_text(object, "hook", ps_hook_name(other->type));
-		ps_printable(other->cgroup, text, sizeof(text));
-		put_text(object, "cgroup", *text ? text : NULL);
+		put_text(object, "cgroup", *other->cgroup ? other->cgroup : NULL);
 		put_text(object, "runs", ps_order_word(other->order));
 		json_object_array_add(array, object);
 	}
@@ -418,7 +438,6 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	struct json_object *object = json_object_new_object();
 	struct json_object *anchors = json_object_new_array();
 	struct json_object *instances = json_object_new_array();
-	char path[4 * PS_CGROUP_PATH];
 
 	put(object, "loaded", json_object_new_boolean(info->loaded));
 	put_number(object, "abi", PORTSTEER_ABI);
@@ -426,10 +445,8 @@ int ps_json_status(const struct ps_host_info *info, struct ps_error *error)
 	put(object, "outdated", json_object_new_boolean(info->outdated));
 	put_text(object, "bpffs", *info->bpffs ? info->bpffs : NULL);
 	put_text(object, "cgroup2", *info->cgroup2 ? info->cgroup2 : NULL);
-	for (size_t i = 0; i < info->anchor_count; i++) {
-		ps_printable(info->anchors[i], path, sizeof(path));
-		json_object_array_add(anchors, json_object_new_string(path));
-	}
+	for (size_t i = 0; i < info->anchor_count; i++)
+		json_object_array_add(anchors, text_json(info->anchors[i]));
 	put(object, "sock_ops", anchors);
 	put(object, "bind_hooks", json_object_new_boolean(info->bind_hooks));
 	put(object, "connect_hooks", json_object_new_boolean(info->connect_hooks));
@@ -534,12 +551,9 @@ int ps_json_checked(const struct ps_config *config, const struct ps_ruleset *rul
 		    struct ps_error *error)
 {
 	struct json_object *object = json_object_new_object(), *array = json_object_new_array();
-	char safe[4 * 1024];
 
-	for (size_t i = 0; i < config->file_count; i++) {
-		ps_printable(config->files[i], safe, sizeof(safe));
-		json_object_array_add(array, json_object_new_string(safe));
-	}
+	for (size_t i = 0; i < config->file_count; i++)
+		json_object_array_add(array, text_json(config->files[i]));
 	put(object, "files", array);
 	put_number(object, "rules", rules->count);
 	array = json_object_new_array();

@@ -428,7 +428,7 @@ static void print_strays(const struct ps_host_info *info)
 		if (before)
 			continue;
 		ps_stray_explain(&strays->items[i], text, sizeof(text));
-		ps_printable(text, printable, sizeof(printable));
+		ps_printable_message(text, printable, sizeof(printable));
 		printf("strays:         %zu program%s in force (%s, id %u%s): %s\n", count,
 		       count == 1 ? "" : "s", strays->items[i].name, strays->items[i].program,
 		       count == 1 ? "" : ", ...", printable);
@@ -441,6 +441,8 @@ static void print_others(const struct ps_host_info *info)
 
 	if (info->others_blind)
 		puts("others:         cannot be looked for without CAP_SYS_ADMIN and CAP_NET_ADMIN");
+	if (info->others_unseen)
+		puts("others:         not known: the cgroup of the listen hook is not to be seen here");
 	for (size_t i = 0; i < info->others.count; i++) {
 		const struct ps_other *other = &info->others.items[i];
 		const char *order = ps_order_word(other->order);

@@ -131,7 +131,7 @@ static enum ps_relation relation_to_bind(const struct ps_report *report, const s
 		return PS_UNRELATED;
 	if (ps_socket_is_bound_by(socket, rule))
 		return PS_SERVES;
-	return front && !ps_socket_in(socket, &rule->prefix) ? PS_UNRELATED : PS_OTHER;
+	return front && !ps_socket_meets(socket, &rule->prefix) ? PS_UNRELATED : PS_OTHER;
 }
 
 enum ps_relation ps_report_relation(const struct ps_report *report, const struct ps_rule *rule,

@@ -456,16 +456,13 @@ static int read_others(const struct ps_netns *netns, const struct ps_hooks *hook
 {
 	int ret = ps_others_on_netns(netns, &info->others);
 
-	for (size_t i = 0; i < info->anchor_count && !ret; i++) {
-		const char *path = info->anchors[i];
-
-		ret = ps_others_on_cgroup(*path == '/' ? path : "/", BPF_CGROUP_SOCK_OPS,
-					  &info->others);
-	}
 	if (!ret)
 		ret = ps_hooks_others(hooks, &info->others);
+	if (!ret)
+		ret = ps_anchors_others(&info->others);
 	info->others_blind = ret == -EPERM;
-	return info->others_blind ? 0 : ret;
+	info->others_unseen = ret == -EXDEV;
+	return ret == -EPERM || ret == -EXDEV ? 0 : ret;
 }
 
 /* Without the rights to look, the rest is shown all the same. */

@@ -197,6 +197,22 @@ static bool is_scope(const char *cgroup)
 	return strstr(cgroup, ".scope/") || ps_unit_is(cgroup, ".scope");
 }
 
+/* Has it no more levels than an owner's cgroup may have? With `unit`, which is one of them: down to
+ * that. */
+static bool is_in_reach(const char *cgroup, const char *unit)
+{
+	size_t depth = 0, size;
+
+	while (*(cgroup += strspn(cgroup, "/"))) {
+		size = strcspn(cgroup, "/");
+		depth++;
+		if (unit && strlen(unit) == size && !strncmp(cgroup, unit, size))
+			break;
+		cgroup += size;
+	}
+	return depth <= PS_CGROUP_DEPTH;
+}
+
 static bool fits_user(const struct ps_socket_facts *facts, char *to, size_t size)
 {
 	char number[16];
@@ -212,12 +228,17 @@ void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts
 		 size_t size)
 {
 	bool by_user = facts->uid && !(rule->owner.flags & PS_OWNER_CGROUP);
+	const struct program *program = program_of(facts->program);
 
 	*to = '\0';
-	if (facts->unit && put_option(to, size, "--cgroup unit:", facts->unit))
+	/* What never answers is no server. */
+	if (program && program->holds)
+		return;
+	if (facts->unit && is_in_reach(facts->cgroup, facts->unit) &&
+	    put_option(to, size, "--cgroup unit:", facts->unit))
 		return;
 	if (says_who(facts->cgroup) && (!by_user || is_scope(facts->cgroup)) &&
-	    put_option(to, size, "--cgroup ", facts->cgroup))
+	    is_in_reach(facts->cgroup, NULL) && put_option(to, size, "--cgroup ", facts->cgroup))
 		return;
 	fits_user(facts, to, size);
 }
@@ -242,6 +263,12 @@ static void advise_root(const struct ps_socket_facts *facts, char *to, size_t si
 		snprintf(to, size,
 			 "root made it, in a cgroup that is gone, or that cannot be told without "
 			 "CAP_DAC_READ_SEARCH");
+	else if (!is_in_reach(facts->cgroup, NULL))
+		snprintf(to, size,
+			 "root made it, in a cgroup that is more than %d levels deep: if it is the "
+			 "server, name one further up that has nothing else in it, or run it as an "
+			 "ordinary user",
+			 PS_CGROUP_DEPTH);
 	else if (says_who(facts->cgroup))
 		snprintf(to, size,
 			 "root made it, in a cgroup whose name is not for copying: if it is the server, "
@@ -257,8 +284,6 @@ static void advise_owner(const struct ps_rule *rule, const struct ps_socket_fact
 {
 	const struct program *program = program_of(facts->program);
 
-	if (program && program->holds)
-		who->fits[0] = '\0';
 	if (program)
 		advise_program(program, who->advice, sizeof(who->advice));
 	else if (!*who->fits && !facts->uid)

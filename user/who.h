@@ -58,7 +58,8 @@ void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts
 void ps_who_program(const char *name, char *to, size_t size);
 
 /* "--cgroup unit:NAME", or another owner that has this socket and as few others as can be. "" if
- * only all of root's would do, or if no shell should be given the name. */
+ * only all of root's would do, if no shell should be given the name, if `add` would refuse the
+ * cgroup, or if the program never answers. */
 void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
 		 size_t size);
 

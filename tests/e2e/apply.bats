@@ -221,6 +221,13 @@ fails()
 	assert_equal "$n lines" "${#patterns[@]} lines"
 }
 
+@test "what is missing is named by what can be read of it" {
+	printf '[web\nports = 80:8080\nuser = ps-web\n[x]\nports = 81:8081\nuser = ps-web\n' >"$RULES"
+	fails 1 "$RULES:1: " \
+		"1 rule is in force, but connections are refused to 80/tcp; correct it" \
+		-- apply --keep-going -f "$RULES"
+}
+
 @test "a file of nothing deletes nothing, unless that is asked for" {
 	local text before
 	config <<-END

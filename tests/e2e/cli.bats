@@ -176,7 +176,9 @@ for check in sys.argv[1:]:
 	portsteer list >"$PS_TEST_DIR/list"
 	[ "$(wc -l <"$PS_TEST_DIR/list")" = 2 ]
 	grep -Fq 'odd \xff\xc2\x9b' "$PS_TEST_DIR/list"
-	portsteer list --json | json 'd["rules"][0]["from"].endswith("\\xff\\xc2\\x9b \"")'
+	portsteer list --json | json 'd["rules"][0]["from"].endswith("/odd \ufffdff\u009b \"")'
+	portsteer list --json >"$PS_TEST_DIR/list"
+	grep -Fq 'ff\u009b ' "$PS_TEST_DIR/list"
 	portsteer -q del 80 --from "$CG/$name"
 }
 
@@ -187,7 +189,8 @@ for check in sys.argv[1:]:
 	portsteer list >"$PS_TEST_DIR/list"
 	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 2
 	grep -q 'py\\x1b\[31m\\x0ax' "$PS_TEST_DIR/list"
-	portsteer list --json | json 'd["rules"][0]["listeners"][0]["processes"][0]["name"]'
+	portsteer list --json | json \
+		'd["rules"][0]["listeners"][0]["processes"][0]["name"] == "py\x1b[31m\nx"'
 }
 
 serve_with()
@@ -391,8 +394,8 @@ new_id()
 	is_container "$n-1" "/lxc.payload.$n-1"
 	is_container "db_$n" "/lxc/db_$n"
 	is_container "M$n" "/machine.slice/machine-M$n.scope"
-	is_container "my-$n" "/machine.slice/machine-my\\x5cx2d$n.scope" # as shown
-	is_container "deb-$n" "/machine.slice/systemd-nspawn@deb\\x5cx2d$n.service"
+	is_container "my-$n" "/machine.slice/machine-my\\x2d$n.scope"
+	is_container "deb-$n" "/machine.slice/systemd-nspawn@deb\\x2d$n.service"
 	is_container abcdefabcdef /lxc.payload.abcdefabcdef # a name like an id
 	no_container "$n"
 	no_container "m$n"

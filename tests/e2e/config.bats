@@ -363,8 +363,8 @@ $R/portsteer.conf.d/run.conf"
 @test "bytes that are no text" {
 	printf '[a\xff]\n[b]\nports = 80:8080\nname = \x1b[31m\nuser = ps-web\n\xc3\x28 = 1\n' |
 		config $MAIN
-	bad "$MAIN:1: byte 3 of the line, .x5cxff, is no printable text" \
-		"$MAIN:4: byte 8 of the line, .x5cx1b" "$MAIN:6: byte 1 of the line, .x5cxc3"
+	bad "$MAIN:1: byte 3 of the line, \\\\xff, is no printable text" \
+		"$MAIN:4: byte 8 of the line, \\\\x1b," "$MAIN:6: byte 1 of the line, \\\\xc3,"
 	printf '[a]\nports = 80:8080\nuser = ps-web\n# x\0y\n' | config $MAIN
 	bad "$MAIN:4: there is a NUL byte: it is no text file; remove it"
 	head -c 4096 "$PORTSTEER" | config $MAIN
@@ -374,7 +374,7 @@ $R/portsteer.conf.d/run.conf"
 	# Not in quotes, where it is written by its number.
 	printf '[a]\nports = 80:8080\ncgroup = "x/\\xff"\n' | config $MAIN
 	portsteer -q apply
-	assert_equal "$(portsteer list --json | jsonget 'rules|0|owner|cgroup')" '/x/\xff'
+	assert_equal "$(portsteer list --json | jsonget 'rules|0|owner|cgroup')" $'/x/\xef\xbf\xbdff'
 }
 
 @test "quotes" {

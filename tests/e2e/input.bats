@@ -169,8 +169,8 @@ RUN=()
 	local unit path text
 	while read -r unit path; do
 		text=$(portsteer add 90:9090 --cgroup "unit:$unit")
-		assert_match "$text" "^added 90:9090/tcp for cgroup ${path//\\/.x5c}: no listener yet"
-		assert_match "$text" "note: unit:${unit//\\/.x5c} is assumed to have the cgroup .*: systemd "
+		assert_match "$text" "^added 90:9090/tcp for cgroup ${path//\\/\\\\}: no listener yet"
+		assert_match "$text" "note: unit:${unit//\\/\\\\} is assumed to have the cgroup .*: systemd "
 		portsteer -q del 90
 	done <<-'END'
 		ps-none.service /system.slice/ps-none.service
@@ -739,6 +739,9 @@ in_cgroup_namespace()
 	printf '90:9090 --user ps-web\n91:9\00091 --user ps-web\n' >"$file"
 	bad 2 "$file" add -f "$file"
 	bad 1 "/nowhere/rules" add -f /nowhere/rules
+	printf '# no rule\n\n' >"$file"
+	bad 2 "$file has no rule in it, so that nothing is added" add -f "$file" --user ps-web
+	bad 2 "\(standard input\) has no rule in it" add -f - --user ps-web # nothing to read
 	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
 }
 

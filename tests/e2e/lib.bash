@@ -135,7 +135,7 @@ kill_servers()
 	remove_host_cgroups
 	kill_cgroup "$PS_TEST_CGROUP"
 	until_true 5 cgroup_empty
-	while read -r d; do
+	while IFS= read -r d; do
 		[ "$d" = "$PS_TEST_CGROUP" ] || rmdir "$d"
 	done < <(find "$PS_TEST_CGROUP" -depth -type d)
 }

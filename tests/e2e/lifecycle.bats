@@ -412,6 +412,36 @@ without_slices()
 	without_slices
 }
 
+# bats test_tags=kernel
+@test "sock_ops: without the right to open cgroups by their number, status knows the slice and who is on it" {
+	local other=$REPO/build/tools/other_prog
+	with_slices
+	portsteer -q add 80:8080 --cgroup /system.slice/ps-test.service
+	said()
+	{
+		limited $ADMIN "$other" cgroup late "$PS_TEST_CGROUP2/system.slice" sock_ops multi -- \
+			"$PORTSTEER" status "$@"
+	}
+	assert_match "$(said)" "listen hook: +cgroup /system.slice"
+	assert_match "$(said)" "program late \(id [0-9]+\) on sock_ops of cgroup /system.slice, runs after"
+	assert_equal "$(said --json | jsonget others.0.name others.0.cgroup sock_ops.0)" \
+		$'late\n/system.slice\n/system.slice'
+	# Nor is it forgotten where it was before somebody detached ours.
+	bpftool link detach pinned "$(echo $STATE/host/listen-*)"
+	assert_match "$(said)" "program late \(id [0-9]+\) on sock_ops of cgroup /system.slice, where ours"
+	# Where the slice is not to be seen it is not said that there is nobody.
+	portsteer load
+	blinded()
+	{
+		unshare --mount --pid --fork --mount-proc bash -c \
+			"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status $*"
+	}
+	assert_match "$(blinded)" "others: +not known"
+	assert_equal "$(blinded --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
+	portsteer -q flush
+	without_slices
+}
+
 @test "sock_ops: while it moves, no listener is missed" {
 	with_slices
 	mkdir -p "$PS_TEST_CGROUP2/system.slice/ps-test.service"

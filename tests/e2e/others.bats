@@ -108,6 +108,22 @@ detach $PS_TEST_CGROUP2 $1 id [0-9]+'"
 	[ "$id" -gt 0 ]
 }
 
+# bats test_tags=kernel
+@test "a program that another user than root has loaded has its name, too" {
+	portsteer -q add 80:8080 --user ps-web
+	install -m 0755 "$OTHER" "$PS_TEST_DIR/other_prog"
+	mkfifo -m 0666 "$PS_TEST_DIR/up" "$PS_TEST_DIR/end"
+	setpriv --reuid $DB --clear-groups --inh-caps=+sys_admin,+net_admin,+bpf,+perfmon \
+		--ambient-caps=+sys_admin,+net_admin,+bpf,+perfmon -- \
+		"$PS_TEST_DIR/other_prog" lookup theirs pass -- \
+		bash -c 'echo >"$0/up"; read <"$0/end"; true' "$PS_TEST_DIR" 3>&- &
+	read -r -t 20 <"$PS_TEST_DIR/up" || true
+	portsteer status --json >"$PS_TEST_DIR/status"
+	echo >"$PS_TEST_DIR/end"
+	wait $!
+	assert_equal "$(jsonget others.0.name <"$PS_TEST_DIR/status")" theirs
+}
+
 # taking NAME HOW COMMAND...: with a program that gives port 80 to a socket of its own.
 taking()
 {

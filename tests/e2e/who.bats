@@ -19,7 +19,7 @@ NGINX=/system.slice/nginx.service
 json()
 {
 	"$PYTHON" -c '
-import json, sys
+import json, re, sys
 d = json.load(sys.stdin)
 for check in sys.argv[1:]:
     if not eval(check):
@@ -302,4 +302,110 @@ cannot be told without CAP_DAC_READ_SEARCH$"
 	# The owner's has only to be restarted.
 	assert_match "$(portsteer add 55:5301/tcp --mode bind --cgroup "$CG/named")" \
 		"127.0.0.1:5301 ps-web .* was bound before rule 55:5301/tcp came"
+}
+
+@test "root has the front port: what it still gets is said as it is" {
+	local out
+	serve -u root other 0.0.0.0 80
+	out=$(portsteer add 80:8080 --user ps-web --on-miss pass)
+	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has the port of rule 80:8080/tcp: new \
+connections reach it only while the owner has no listener there"
+	[[ $out != *"no longer"* ]]
+	answers other http://127.0.0.1/
+	portsteer -q del 80
+	assert_match "$(portsteer add 80:8080 --user ps-web)" \
+		"of rule 80:8080/tcp: new connections no longer reach it, but the owner's listener"
+	refused http://127.0.0.1/
+	portsteer -q flush
+	# A section with a mistake has no owner.
+	printf '[web]\nports = 80:8080\nuser = nosuchuser\n[x]\nports = 81:8081\nuser = ps-web\n' \
+		>"$DIR/conf"
+	out=$(portsteer apply --keep-going -f "$DIR/conf" 2>"$DIR/err" || true)
+	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has port 80/tcp, whose section has a \
+mistake: new connections are refused until that is corrected"
+	[[ $out != *"owner's listener"* ]]
+	refused http://127.0.0.1/
+}
+
+# A socket of all addresses is in the way of each.
+in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address, which fails
+{
+	serve -u root other "$1" 80 "${@:2}"
+	assert_match "$(portsteer allow 10.1.2.3:80 --user ps-web)" \
+		"note: .*:80 root .* has the port of rule 10.1.2.3:80/tcp: its owner can bind that only"
+	assert_match "$(portsteer list)" "not bound through this rule, and in the way"
+	start -u $WEB "$PYTHON" -c 'import socket; socket.socket().bind(("10.1.2.3", 80))'
+	until_true 10 grep -q "Address already in use" "$LOG"
+	kill_servers
+	portsteer -q flush
+}
+
+@test "a grant of one address: a socket of all of them is in the way" {
+	in_the_way 0.0.0.0
+	in_the_way :: --dual
+	# Not one of the other family, nor of another address.
+	serve -u root six :: 80 --v6only
+	serve -u root four 10.1.9.9 80
+	assert_equal "$(portsteer allow 10.1.2.3:80 --user ps-web | grep -c note:)" 0
+	assert_match "$(portsteer allow '[2001:db8:aa::1]:80' --user ps-web)" \
+		"note: \[::\]:80 root .* has the port of rule"
+}
+
+@test "what never answers is not offered as an owner, named or not" {
+	local out
+	called conmon -u root -g some/pod 127.0.0.1 8080
+	out=$(portsteer add 80:8080 2>&1)
+	assert_match "$out" "the owner of rule 80:8080/tcp is all that root runs; if it is Podman's conmon"
+	[[ $out != *"would do"* ]]
+	out=$(portsteer add 81:8080 --user ps-web)
+	assert_match "$out" "gets nothing of rule 81:8080/tcp: .* Podman's conmon"
+	[[ $out != *fits* ]]
+}
+
+@test "a stranger in a cgroup deeper than an owner's can be: nothing is offered that add refuses" {
+	local out deep fits
+	deep=$(printf '/%d' {1..22})
+	called server -u root -g "deep$deep" 127.0.0.1 8080
+	out=$(portsteer add 80:8080 --user ps-web)
+	assert_match "$out" "gets nothing of rule .*; root made it, in a cgroup that is more than 16 levels"
+	[[ $out != *fits* ]]
+	# As deep as it may be.
+	deep=$(printf '/%d' {1..14})
+	called server -u root -g "deep$deep" 127.0.0.1 8081
+	out=$(portsteer add 81:8081 --user ps-web)
+	assert_match "$out" "this owner fits: --cgroup /$CG/deep$deep$"
+	fits=${out##*fits: }
+	portsteer -q del 81
+	eval "portsteer -q add 81:8081 $fits"
+}
+
+@test "a cgroup with a backslash: as it is, to be copied" {
+	local name='/system.slice/ps-a\x2db.service' out
+	host_cgroup "$name"
+	called server -u root -g "$name" 127.0.0.1 8080
+	portsteer -q add 82:8080 --cgroup "$name"
+	assert_match "$(portsteer list)" "cgroup /system.slice/ps-a\\\\x2db.service "
+	portsteer list --json | json 'd["rules"][0]["owner"]["cgroup"] == r"'"$name"'"'
+	out=$(portsteer add 80:8080 --user ps-web)
+	[[ $out != *x5c* ]]
+	portsteer list --json | json \
+		'd["rules"][0]["not_admitted"][0]["cgroup"] == r"'"$name"'"'
+	# So what is there can be given back.
+	portsteer -q add 83:8080 --cgroup "$(portsteer list --json | jsonget rules.1.owner.cgroup)"
+	portsteer list --json | json 'd["rules"][2]["owner"] == d["rules"][1]["owner"]'
+}
+
+# A U+FFFD in JSON is a byte, always: what the name was can be told.
+@test "JSON: names that are no UTF-8 can be told from those that look like it" {
+	local name n=80
+	for name in $'x\xff' $'x\xef\xbf\xbdff' 'x\xff' $'x\xc3\xa4\xe2\x80\xae'; do
+		portsteer -q add "$n:8080" --cgroup "$CG/$name"
+		n=$((n + 1))
+	done
+	portsteer list --json >"$DIR/json"
+	json <"$DIR/json" '([re.sub(b"\xef\xbf\xbd(..)", lambda m: bytes.fromhex(m[1].decode()),
+		r["owner"]["cgroup"].encode()).split(b"/")[-1] for r in d["rules"]] ==
+		[b"x\xff", b"x\xef\xbf\xbdff", rb"x\xff", "x\u00e4\u202e".encode()])'
+	# Nothing that turns the line round.
+	grep -Fq '\u202e' "$DIR/json"
 }

@@ -213,12 +213,12 @@ static const struct {
 	{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: a value that begins with a quote" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n", { "4: a value that begins with" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n", { "4: '\\x5cn\"' is no escape" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n", { "4: '\\x5cx00\"' is no escape" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n", { "4: '\\x5cx9\"' is no escape" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \xff\n", { "4: byte 8 of the line, \\x5cxff," } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n", { "4: byte 8 of the line, \\x5cx1b," } },
-	{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x5cx0d," } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n", { "4: '\\n\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n", { "4: '\\x00\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n", { "4: '\\x9\"' is no escape" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \xff\n", { "4: byte 8 of the line, \\xff," } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n", { "4: byte 8 of the line, \\x1b," } },
+	{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x0d," } },
 	{ "[a\xff]\nports = 80:8080\n" WWW,
 	  { "1: byte 3 of the line", "2: 'ports' is outside", "3: 'user' is outside" } },
 	/* Together. */
@@ -586,8 +586,8 @@ static void test_files(void **state)
 	CHECK_EQ(parse(&config, "three", three, strlen(three)), 0);
 	outcome(&config, text, sizeof(text));
 	CHECK_STR(text,
-		  "two:2: section [a] is there already, at /etc/\\x5cx1b one:1; give it another name\n"
-		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x5cx1b one:2; delete one of "
+		  "two:2: section [a] is there already, at /etc/\\x1b one:1; give it another name\n"
+		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x1b one:2; delete one of "
 		  "them\n"
 		  "three:2: rule 79-90:7079-7090/tcp (steer, user 1) overlaps rule 80:8080/tcp "
 		  "(steer, user 1): both answer for the same address and port; delete one or change its ports (rule 80:8080/tcp is at "

@@ -65,6 +65,18 @@ static void test_fits(void **state)
 		{ PS_OWNER_USER, NULL, ROOT, "root", "/a'b", NULL, "" },
 		{ PS_OWNER_USER, NULL, ROOT, "root", "/a\nb", NULL, "" },
 		{ PS_OWNER_CGROUP, other, ALICE, "alice", "/$(reboot)", NULL, "--user alice" },
+		/* Nothing that `add` refuses: 16 levels are what it takes. */
+		{ PS_OWNER_CGROUP, other, ROOT, "root", "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g", NULL,
+		  "--cgroup /1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g" },
+		{ PS_OWNER_CGROUP, other, ROOT, "root", "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h", NULL,
+		  "" },
+		{ PS_OWNER_CGROUP, other, ALICE, "alice", "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h",
+		  NULL, "--user alice" },
+		{ PS_OWNER_CGROUP, other, ROOT, "root",
+		  "/system.slice/a.service/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h", "a.service",
+		  "--cgroup unit:a.service" },
+		{ PS_OWNER_CGROUP, other, ROOT, "root",
+		  "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/a.service", "a.service", "" },
 	};
 
 	(void)state;
@@ -228,6 +240,13 @@ static void test_advice(void **state)
 	ps_who_tell(&rule, &facts, &who);
 	CHECK_MSG(!strcmp(who.place, "cgroup /system.slice/a\\x0ab.service"), "%s", who.place);
 	CHECK_MSG(strstr(who.advice, "not for copying"), "%s", who.advice);
+	/* As it is, where all of it is text: it may be copied from there. */
+	facts.cgroup = "/system.slice/a\\x2db c";
+	ps_who_tell(&rule, &facts, &who);
+	CHECK_MSG(!strcmp(who.place, "cgroup /system.slice/a\\x2db c"), "%s", who.place);
+	facts.cgroup = "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h";
+	ps_who_tell(&rule, &facts, &who);
+	CHECK_MSG(strstr(who.advice, "more than 16 levels deep"), "%s", who.advice);
 	facts.cgroup = "/user.slice/user-0.slice";
 	ps_who_tell(&rule, &facts, &who);
 	CHECK_MSG(strstr(who.advice, "root made it, and not in a cgroup"), "%s", who.advice);
