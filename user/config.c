@@ -500,9 +500,13 @@ static void note_word(struct parser *p, const struct word *word, struct ps_error
 	size_t used = strlen(error->message);
 
 	if (p->config->keep_going) {
+		int ret = ps_config_word(p->config, p->section.bytes + word->at, place_of(p, 0),
+					 &nobody);
+
 		count_unknown(p);
-		if (ps_config_word(p->config, p->section.bytes + word->at, place_of(p, 0),
-				   &nobody) == -EINVAL)
+		if (ret == -ENOMEM)
+			p->ret = ret;
+		if (ret == -EINVAL)
 			snprintf(error->message + used, sizeof(error->message) - used,
 				 "; its front side cannot be read, so that nothing refuses for it");
 	}
@@ -553,9 +557,13 @@ static bool has_riddle(struct parser *p)
 
 	for (size_t i = 0; i < s->word_count; i++) {
 		const char *word = s->bytes + s->words[i].at;
+		int ret = -ENOENT;
 
-		if (s->words[i].kind != WORD_OTHER && strpbrk(word, "=[") &&
-		    ps_config_word(p->config, word, place_of(p, 0), &nobody) == -EINVAL)
+		if (s->words[i].kind != WORD_OTHER && strpbrk(word, "=["))
+			ret = ps_config_word(p->config, word, place_of(p, 0), &nobody);
+		if (ret == -ENOMEM)
+			p->ret = ret;
+		if (ret == -EINVAL)
 			return true;
 	}
 	return false;
@@ -652,6 +660,7 @@ static void garble(struct parser *p)
 	p->after_key = p->bad_key = true;
 	p->stray = WORD_OTHER;
 	p->section.garbled = p->section.mixed = true;
+	p->outside |= !p->section.open;
 	add_strays(p, WORD_OTHER, p->raw, p->raw_length);
 }
 
@@ -661,6 +670,7 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 	const char *end = memchr(line, ']', length);
 	size_t size = end ? (size_t)(end - line) - 1 : 0;
 	bool outside = p->outside;
+	const char *rest = "";
 	struct ps_rule ignored;
 
 	/* "[2001:db8::]:80:8080": what comes next may belong to this section. */
@@ -685,8 +695,8 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 		mistake(p, p->line, "a section's name has 1 to %d bytes, not %zu; %s it",
 			PS_CONFIG_NAME, size, size ? "shorten" : "write");
 	if (p->section.faulty) {
-		line = end ? end + 1 : line + strcspn(line, " \t");
-		add_strays(p, WORD_OTHER, line, strlen(line));
+		rest = end ? end + 1 : line + strcspn(line, " \t");
+		add_strays(p, WORD_OTHER, rest, strlen(rest));
 		size = 0;
 	}
 	memcpy(p->section.name, line + 1, size);
@@ -701,7 +711,7 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 		mistake(p, p->line,
 			"what stands above the first section may belong to it; move it below its name, "
 			"or delete it");
-	p->section.mixed = p->no_text || outside;
+	p->section.mixed = p->no_text || outside || *rest;
 	p->outside = false;
 	return size;
 }
@@ -752,6 +762,7 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	p->continued = false;
 	if (!*first || *first == '#' || *first == ';')
 		return false;
+	p->outside |= !p->section.open && *line != '[';
 	if (length > PS_CONFIG_LINE) {
 		mistake(p, p->line,
 			"the line is longer than %d bytes; go on in further lines, which begin with "
@@ -772,7 +783,6 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	}
 	if (*line == '[')
 		return begin_section(p, line, length);
-	p->outside |= !p->section.open;
 	return is_key(p, first, first > line);
 }
 
