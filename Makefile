@@ -66,7 +66,7 @@ PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 
 # The core does no I/O and is tested alone, also under the sanitisers.
 CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state \
-	config config_part config_write unit_name who why
+	config config_part config_write fronts unit_name who why
 USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
 LIBRARY := $(filter-out main cmd_%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))

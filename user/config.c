@@ -41,12 +41,12 @@ const struct ps_config_key ps_config_keys[] = {
 };
 const size_t ps_config_key_count = KEYS;
 
-/* A rule or a port of the section in hand; or a word of it that was not understood, and may be
- * one. */
+/* A rule or a port of the section in hand; or a word that was not understood, of a list or of
+ * anything else. */
 struct word {
 	size_t at; /* in the section's bytes */
 	uint32_t line;
-	enum { WORD_RULE, WORD_GRANT, WORD_STRAY, WORD_ASIDE } kind; /* in a comment, the last */
+	enum { WORD_RULE, WORD_GRANT, WORD_LIST, WORD_OTHER } kind;
 };
 
 /* A key of it. */
@@ -84,7 +84,9 @@ struct parser {
 	bool after_key; /* an indented line would go on with a key */
 	bool continued; /* the line in hand does */
 	bool bad_key; /* what goes on with it is passed over */
-	bool stray; /* but may be rules */
+	int stray; /* but its words are of this kind */
+	bool outside; /* something stands above the first section */
+	bool excess; /* too much is not understood: it is over, too */
 	bool no_text; /* it has a NUL byte: none of its rules count */
 	int ret; /* -ENOMEM: it is over */
 };
@@ -187,7 +189,7 @@ static struct ps_place place_of(const struct parser *p, uint32_t line)
 /* After a hundred mistakes the reading ends, but not if it is to keep going. */
 static bool is_over(const struct parser *p)
 {
-	return p->ret || (p->config->more && !p->config->keep_going);
+	return p->ret || p->excess || (p->config->more && !p->config->keep_going);
 }
 
 static void note(struct parser *p, uint32_t line, const struct ps_error *error)
@@ -358,32 +360,39 @@ static void add_word(struct parser *p, int kind, const char *text, size_t length
 	s->bytes[s->used++] = '\0';
 }
 
-/* Where does the next word of a line that was not understood begin? After what looks like a key,
- * as in "ports:80:8080". */
-static const char *skip_to_stray(const char *text, const char *end)
+/* Of this, too, it is not known what it means. */
+static void count_unknown(struct parser *p)
 {
-	const char *key;
-
-	while (text < end && ((unsigned char)*text <= ' ' || *text == '='))
-		text++;
-	key = text;
-	while (text < end && ((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z'))
-		text++;
-	return text == end || text == key || *text != ':' ? key : text + 1;
+	if (++p->config->unknown > PS_CONFIG_UNKNOWN)
+		p->excess = true;
 }
 
-/* Keep the words of what was not understood, which may be rules. */
+/* Without what looks like a key before it, as in "ports:80:8080". */
+static const char *skip_key(const char *word, const char *end)
+{
+	const char *c = word;
+
+	while (c < end && (*c | 0x20) >= 'a' && (*c | 0x20) <= 'z')
+		c++;
+	return c > word && c < end && *c == ':' ? c + 1 : word;
+}
+
+/* Keep the words of what was not understood, up to a comment. */
 static void add_strays(struct parser *p, int kind, const char *text, size_t length)
 {
 	const char *end = text + length, *word;
 
 	/* Only to keep going are they looked at. */
-	while (p->config->keep_going && text < end && !p->ret) {
-		word = text = skip_to_stray(text, end);
+	while (p->config->keep_going && !is_over(p)) {
+		while (text < end && ((unsigned char)*text <= ' ' || *text == '='))
+			text++;
+		if (text == end || *text == '#' || *text == ';')
+			return;
+		word = text = skip_key(text, end);
 		while (text < end && (unsigned char)*text > ' ' && *text != '=')
 			text++;
-		if (text > word)
-			add_word(p, kind, word, (size_t)(text - word));
+		count_unknown(p);
+		add_word(p, kind, word, (size_t)(text - word));
 	}
 }
 
@@ -397,7 +406,6 @@ static void add_words(struct parser *p, int kind, const char *value)
 			mistake(p, p->line,
 				"'%.60s' is no comment behind a value; give it a line of its own",
 				value);
-			add_strays(p, WORD_ASIDE, value, strlen(value));
 			return;
 		}
 		add_word(p, kind, value, length);
@@ -439,7 +447,7 @@ static void check_section(struct parser *p)
 {
 	static const enum key only_ports[] = { KEY_FROM, KEY_MODE, KEY_ON_MISS };
 	struct section *s = &p->section;
-	bool given[WORD_ASIDE + 1] = {};
+	bool given[WORD_OTHER + 1] = {};
 
 	for (size_t i = 0; i < s->word_count; i++)
 		given[s->words[i].kind] = true;
@@ -485,6 +493,26 @@ static void judge_rule(struct parser *p, uint32_t line)
 	}
 }
 
+/* A word is no rule. */
+static void note_word(struct parser *p, const struct word *word, struct ps_error *error)
+{
+	static const struct ps_config_meant nobody = {};
+	size_t used = strlen(error->message);
+
+	if (p->config->keep_going) {
+		int ret = ps_config_word(p->config, p->section.bytes + word->at, place_of(p, 0),
+					 &nobody);
+
+		count_unknown(p);
+		if (ret == -ENOMEM)
+			p->ret = ret;
+		if (ret == -EINVAL)
+			snprintf(error->message + used, sizeof(error->message) - used,
+				 "; its front side cannot be read, so that nothing refuses for it");
+	}
+	note(p, word->line, error);
+}
+
 /* The rules of a section with a mistake are only looked at. */
 static void add_rules(struct parser *p)
 {
@@ -515,13 +543,13 @@ static void add_rules(struct parser *p)
 		if (bad == -ENOMEM)
 			p->ret = bad;
 		else if (bad)
-			note(p, word->line, &error);
+			note_word(p, word, &error);
 		else if (!faulty)
 			judge_rule(p, word->line);
 	}
 }
 
-/* Is a word of the section no front side, but may be what says whose its rules are? */
+/* Did a list go on with what may be a key or a section's name, as in " from = a" or " [b]"? */
 static bool has_riddle(struct parser *p)
 {
 	static const struct ps_config_meant nobody = {};
@@ -529,13 +557,13 @@ static bool has_riddle(struct parser *p)
 
 	for (size_t i = 0; i < s->word_count; i++) {
 		const char *word = s->bytes + s->words[i].at;
+		int ret = -ENOENT;
 
-		if (s->words[i].kind == WORD_ASIDE ||
-		    ps_config_word(p->config, word, place_of(p, 0), &nobody) != -EINVAL)
-			continue;
-		/* "ports = 80:8080", " from = a" or " [b]", "from = b". */
-		if (s->words[i].kind == WORD_STRAY ? !s->of[KEY_FROM].line :
-						     strpbrk(word, "=[/") != NULL)
+		if (s->words[i].kind != WORD_OTHER && strpbrk(word, "=["))
+			ret = ps_config_word(p->config, word, place_of(p, 0), &nobody);
+		if (ret == -ENOMEM)
+			p->ret = ret;
+		if (ret == -EINVAL)
 			return true;
 	}
 	return false;
@@ -575,8 +603,11 @@ static void keep_fronts(struct parser *p)
 		meant.vague = true;
 	free(note);
 	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
-		int ret = ps_config_word(p->config, s->bytes + s->words[i].at,
-					 place_of(p, s->words[i].line), &meant);
+		const struct word *word = &s->words[i];
+		int ret = (word->kind == WORD_OTHER ?
+				   ps_config_whole_word :
+				   ps_config_word)(p->config, s->bytes + word->at,
+						   place_of(p, word->line), &meant);
 
 		if (ret != -EINVAL)
 			p->ret = ret;
@@ -588,12 +619,12 @@ static void finish_section(struct parser *p)
 {
 	const struct section *s = &p->section;
 
-	if (s->open && !p->ret) {
+	if (s->open && !is_over(p)) {
 		if (*s->name)
 			check_section(p);
 		add_rules(p);
 	}
-	if (!p->ret && p->config->keep_going && (s->faulty || !s->open))
+	if (!is_over(p) && p->config->keep_going && (s->faulty || !s->open))
 		keep_fronts(p);
 	end_of(&p->section);
 }
@@ -626,19 +657,11 @@ static int number_section(struct parser *p)
 /* The line is not understood, nor is what goes on with it. */
 static void garble(struct parser *p)
 {
-	p->after_key = p->bad_key = p->stray = true;
+	p->after_key = p->bad_key = true;
+	p->stray = WORD_OTHER;
 	p->section.garbled = p->section.mixed = true;
-	add_strays(p, WORD_STRAY, p->raw, p->raw_length);
-}
-
-/* "[2001:db8::]:80:8080": rather a rule than "[web]" with a mistake? */
-static bool is_rule_alone(struct parser *p, const char *line)
-{
-	static const struct ps_config_meant nobody = {};
-	const char *end = strchr(line, ']');
-
-	return !(end && (!end[1] || strchr(" \t;#", end[1]))) &&
-	       ps_config_word(p->config, line, place_of(p, 0), &nobody) != -EINVAL;
+	p->outside |= !p->section.open;
+	add_strays(p, WORD_OTHER, p->raw, p->raw_length);
 }
 
 /* "[web]": is it one? */
@@ -646,9 +669,12 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 {
 	const char *end = memchr(line, ']', length);
 	size_t size = end ? (size_t)(end - line) - 1 : 0;
+	bool outside = p->outside;
+	const char *rest = "";
+	struct ps_rule ignored;
 
-	/* Then what comes next may belong to this section. */
-	if (is_rule_alone(p, line)) {
+	/* "[2001:db8::]:80:8080": what comes next may belong to this section. */
+	if (!ps_rule_parse(line, &ignored, NULL)) {
 		mistake(p, p->line, "'%.100s' is no section; write [NAME] on a line of its own",
 			line);
 		garble(p);
@@ -669,18 +695,24 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 		mistake(p, p->line, "a section's name has 1 to %d bytes, not %zu; %s it",
 			PS_CONFIG_NAME, size, size ? "shorten" : "write");
 	if (p->section.faulty) {
-		line = end ? end + 1 : line + strcspn(line, " \t");
-		add_strays(p, WORD_STRAY, line, strlen(line));
+		rest = end ? end + 1 : line + strcspn(line, " \t");
+		add_strays(p, WORD_OTHER, rest, strlen(rest));
 		size = 0;
 	}
 	memcpy(p->section.name, line + 1, size);
 	p->section.name[size] = '\0';
 	if (size)
 		note_section(p);
-	if (p->no_text) {
+	if (p->no_text)
 		mistake(p, p->line, "it is in a file that is no text");
-		p->section.mixed = true;
-	}
+	/* Without --keep-going nothing counts anyway. */
+	outside = outside && p->config->keep_going;
+	if (outside)
+		mistake(p, p->line,
+			"what stands above the first section may belong to it; move it below its name, "
+			"or delete it");
+	p->section.mixed = p->no_text || outside || *rest;
+	p->outside = false;
 	return size;
 }
 
@@ -714,7 +746,7 @@ static bool is_key(struct parser *p, const char *line, bool indented)
 					     NULL;
 
 	p->after_key = true;
-	p->bad_key = p->stray = false;
+	p->bad_key = false;
 	if (why) {
 		mistake(p, p->line, "'%.100s': %s", line, why);
 		garble(p);
@@ -730,6 +762,7 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	p->continued = false;
 	if (!*first || *first == '#' || *first == ';')
 		return false;
+	p->outside |= !p->section.open && *line != '[';
 	if (length > PS_CONFIG_LINE) {
 		mistake(p, p->line,
 			"the line is longer than %d bytes; go on in further lines, which begin with "
@@ -744,13 +777,13 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	}
 	if (first > line && p->after_key) {
 		p->continued = true;
-		if (p->bad_key && p->stray)
-			add_strays(p, WORD_STRAY, p->raw, p->raw_length);
+		if (p->bad_key)
+			add_strays(p, p->stray, p->raw, p->raw_length);
 		return !p->bad_key;
 	}
-	if (*line != '[')
-		return is_key(p, first, first > line);
-	return begin_section(p, line, length);
+	if (*line == '[')
+		return begin_section(p, line, length);
+	return is_key(p, first, first > line);
 }
 
 /* Take the next line off the text, into `to`: its length. A line that is too long is cut,
@@ -804,6 +837,45 @@ static int find_key(const char *name)
 	return -1;
 }
 
+/* Do at most `most` letters that are added, left out, exchanged or swapped make one word of the
+ * other? */
+static bool is_near(const char *a, const char *b, unsigned int most)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	if (!*a && !*b)
+		return true;
+	if (!most)
+		return false;
+	return (*a && is_near(a + 1, b, most - 1)) || (*b && is_near(a, b + 1, most - 1)) ||
+	       (*a && *b && is_near(a + 1, b + 1, most - 1)) ||
+	       (*a && a[1] && *a == b[1] && a[1] == *b && is_near(a + 2, b + 2, most - 1));
+}
+
+/* Is an unknown key rather ports or allow than another? Of short words two letters are too much. */
+static bool is_nearly_list(const char *name)
+{
+	static const char *const lists[] = { "ports", "port", "allow", "rules", "rule" };
+	char lower[16] = "";
+	unsigned int most = strlen(name) > 4 ? 2 : 1;
+
+	for (size_t i = 0; name[i] && i + 1 < sizeof(lower); i++)
+		lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+	for (unsigned int far = 0; far <= most; far++) {
+		for (size_t i = 0; i < PS_ARRAY_SIZE(lists); i++) {
+			if (is_near(lower, lists[i], far))
+				return true;
+		}
+		for (size_t i = KEY_USER; i < KEYS; i++) {
+			if (is_near(lower, ps_config_keys[i].name, far))
+				return false;
+		}
+	}
+	return false;
+}
+
 /* A line begins with this key. */
 static void begin_key(struct parser *p, const char *name)
 {
@@ -811,7 +883,8 @@ static void begin_key(struct parser *p, const char *name)
 	int key = find_key(name);
 
 	p->bad_key = true;
-	p->stray = key < 0 || is_list((enum key)key);
+	p->stray = (key < 0 ? is_nearly_list(name) : is_list((enum key)key)) ? WORD_LIST :
+									       WORD_OTHER;
 	if (!s->open) {
 		mistake(p, p->line, "'%.100s' is outside of a section; write [NAME] above it",
 			name);
@@ -843,8 +916,8 @@ static int take(void *user, const char *section, const char *name, const char *v
 	(void)section;
 	if (!p->continued) {
 		begin_key(p, name);
-		if (p->bad_key && p->stray)
-			add_strays(p, WORD_STRAY, value, strlen(value));
+		if (p->bad_key)
+			add_strays(p, p->stray, value, strlen(value));
 	}
 	if (p->bad_key || p->ret)
 		return 1;
@@ -856,7 +929,7 @@ static int take(void *user, const char *section, const char *name, const char *v
 			"of its line",
 			ps_config_keys[p->key].name);
 		p->section.mixed = true;
-		add_strays(p, WORD_STRAY, value, strlen(value));
+		add_strays(p, WORD_OTHER, value, strlen(value));
 	} else {
 		set_value(p, p->key, value);
 	}
@@ -892,9 +965,45 @@ static bool has_nul(struct parser *p)
 	return true;
 }
 
+/* How much there was before a file. */
+struct mark {
+	size_t rules, sections, mistakes, begun, fronts, unknown;
+	bool more;
+};
+
+static struct mark mark(const struct ps_config *c)
+{
+	return (struct mark){ c->list.count,  c->section_count, c->mistake_count, c->begun,
+			      c->front_count, c->unknown,	c->more };
+}
+
+/* Nothing of the file counts. */
+static void go_back(struct parser *p, struct mark to)
+{
+	struct ps_config *c = p->config;
+
+	while (c->list.count > to.rules)
+		ps_rule_clear(&c->list.rules[--c->list.count]);
+	while (c->front_count > to.fronts)
+		ps_rule_clear(&c->fronts[--c->front_count].rule);
+	while (c->section_count > to.sections)
+		free(c->sections[--c->section_count].name);
+	c->mistake_count = to.mistakes;
+	c->begun = to.begun;
+	c->unknown = to.unknown;
+	c->more = to.more;
+	end_of(&p->section);
+	p->no_text = false;
+	mistake(p, 0,
+		"the file has too much that is not understood, more than %d words with what is before "
+		"it: none of it counts; is it a configuration?",
+		PS_CONFIG_UNKNOWN);
+}
+
 int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, size_t size)
 {
 	struct parser p = { .config = config, .file = file, .text = text, .end = text + size };
+	const struct mark before = mark(config);
 	int ret;
 
 	if (size && (!has_nul(&p) || config->keep_going)) {
@@ -905,6 +1014,8 @@ int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, s
 		else if (ret && !p.ret)
 			mistake(&p, (uint32_t)ret, "the line is not understood; write KEY = VALUE");
 		finish_section(&p);
+		if (p.excess && !p.ret)
+			go_back(&p, before);
 	}
 	end_of(&p.section);
 	free(p.section.bytes);

@@ -46,8 +46,9 @@ struct ps_config_front {
 	bool vague; /* it is not known for which clients: the rule has the cgroup of all */
 };
 
-/* At most this many mistakes are kept. */
-enum { PS_CONFIG_MISTAKES = 100 };
+/* At most this many mistakes are kept; and, to keep going, at most so many words of which it is not
+ * known what they mean: a file with more is no configuration. */
+enum { PS_CONFIG_MISTAKES = 100, PS_CONFIG_UNKNOWN = 4096 };
 
 struct ps_config {
 	struct ps_rule_list list; /* .resolver is set by the caller */
@@ -65,6 +66,7 @@ struct ps_config {
 	size_t begun, broken_room; /* sections that have begun */
 	struct ps_config_front *fronts; /* what broken sections name; if it is to keep going */
 	size_t front_count, front_room;
+	size_t unknown; /* words that were not understood; if it is to keep going */
 	bool hopeless; /* the rules cannot be told apart: too many, or too many conflicts */
 	bool partial; /* the rules are those of the sections without a mistake, and blocks */
 };
@@ -101,10 +103,14 @@ struct ps_config_meant {
 	char *scope; /* NULL: of none that is known */
 	bool vague;
 };
-/* Note the front sides that a word of such a section may name. 0, -ENOMEM, or -EINVAL if it names
- * none. */
+/* Note the front sides that a word of `ports` or `allow` may name. 0, -ENOMEM, or -EINVAL if it
+ * names none. */
 int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
 		   const struct ps_config_meant *meant);
+/* Note that of a word from elsewhere, if it is a whole rule, or a grant with a protocol; 0, -ENOMEM
+ * or -EINVAL. */
+int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_place place,
+			 const struct ps_config_meant *meant);
 /* Move the rules of sections without a mistake to *rules, and blocks for the others. 0, -ENOMEM,
  * or -E2BIG if that could not be in force. */
 int ps_config_part(struct ps_config *config, struct ps_ruleset *rules);

@@ -18,7 +18,11 @@
 
 #include "bpf_types.h"
 #include "conflicts.h"
+#include "fronts.h"
 #include "util.h"
+
+/* Each rule may be of two protocols and for two kinds of clients; beyond this nothing is in force. */
+enum { MOST_FRONTS = 4 * PS_MAX_RULES };
 
 int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
 		    bool vague)
@@ -37,6 +41,8 @@ int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct
 		.origin = { config->files[place.file], place.line },
 	};
 
+	if (config->front_count > MOST_FRONTS)
+		return 0;
 	if (config->front_count == config->front_room) {
 		front = reallocarray(config->fronts, room, sizeof(*front));
 		if (!front)
@@ -89,20 +95,49 @@ static int add_side(struct ps_config *config, const struct ps_rule *side, struct
 	return ret;
 }
 
+/* What becomes of the front sides of a word. */
+struct word {
+	struct ps_config *config;
+	struct ps_place place;
+	const struct ps_config_meant *meant;
+};
+
+static int add_guess(const struct ps_rule *side, void *data)
+{
+	const struct word *word = data;
+
+	return add_side(word->config, side, word->place, word->meant);
+}
+
+int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_place place,
+			 const struct ps_config_meant *meant)
+{
+	const char *slash = strrchr(word, '/');
+	struct ps_rule side;
+
+	if (ps_rule_parse(word, &side, NULL) &&
+	    (!slash || strchr(slash, ':') || ps_rule_parse_grant(word, &side, NULL)))
+		return -EINVAL;
+	return add_side(config, &side, place, meant);
+}
+
 int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
 		   const struct ps_config_meant *meant)
 {
-	struct ps_rule side = {};
-	int ret = -EINVAL;
+	static const char separators[] = ",;\"'";
+	_cleanup_free_ char *parts = strdup(word);
+	struct word of = { config, place, meant };
+	char *save, *part = parts ? strtok_r(parts, separators, &save) : NULL;
+	int ret = parts ? -EINVAL : -ENOMEM;
 
-	if (!ps_rule_parse(word, &side, NULL) || !ps_rule_parse_grant(word, &side, NULL) ||
-	    !ps_rule_parse_front(word, &side))
-		return add_side(config, &side, place, meant);
-	side = (struct ps_rule){};
-	while ((word = ps_rule_next_ports(word, &side.front, &side.front_last))) {
-		ret = add_side(config, &side, place, meant);
-		if (ret)
-			return ret;
+	for (; part && ret != -ENOMEM; part = strtok_r(NULL, separators, &save)) {
+		struct ps_rule side;
+		int one = ps_rule_parse(part, &side, NULL) &&
+					  ps_rule_parse_grant(part, &side, NULL) ?
+				  ps_rule_guess(part, add_guess, &of) :
+				  add_side(config, &side, place, meant);
+
+		ret = one == -EINVAL ? ret : one;
 	}
 	return ret;
 }
@@ -132,55 +167,45 @@ static int part(struct ps_config *config)
 	return ret;
 }
 
-static bool is_below(const char *path, const char *top)
-{
-	size_t length = strlen(top);
-
-	return length == 1 ||
-	       (!strncmp(path, top, length) && (path[length] == '\0' || path[length] == '/'));
-}
-
 /* Can there be a block for it? */
-static bool can_block(const struct ps_config_front *front)
+static bool can_block(const struct ps_rule *front)
 {
-	return front->rule.proto == IPPROTO_TCP;
+	return front->proto == IPPROTO_TCP;
 }
 
-static bool has_ports_of(const struct ps_rule *a, const struct ps_rule *b)
+static int compare_fronts(const void *left, const void *right)
 {
-	return a->proto == b->proto && a->front <= b->front_last && b->front <= a->front_last;
+	const struct ps_config_front *a = left, *b = right;
+	int order = ps_rule_compare_match(&a->rule, &b->rule);
+
+	if (order)
+		return order;
+	if (a->rule.front_last != b->rule.front_last)
+		return a->rule.front_last > b->rule.front_last ? -1 : 1;
+	if (a->vague != b->vague)
+		return a->vague ? -1 : 1;
+	return ps_place_compare(&a->place, &b->place);
 }
 
-/* Would the rule answer for the front side, block or not? */
-static bool takes_over(const struct ps_rule *rule, const struct ps_config_front *front)
+/* Sort the fronts; of those that say the same, the earliest stays. */
+static void sort_fronts(struct ps_config *config)
 {
-	const struct ps_rule *lost = &front->rule;
+	struct ps_config_front *fronts = config->fronts;
+	size_t kept = 0;
 
-	if (!ps_prefix_meets(&rule->prefix, &lost->prefix))
-		return false;
-	/* A client in an unknown cgroup may have a rule for its own, or for one around it. */
-	if (front->vague && rule->scope)
-		return true;
-	if (can_block(front))
-		return false;
-	/* A client for which no rule is left meets who has the port. */
-	return !rule->scope || (lost->scope && is_below(lost->scope, rule->scope));
-}
+	if (config->front_count)
+		qsort(fronts, config->front_count, sizeof(*fronts), compare_fronts);
+	for (size_t i = 0; i < config->front_count; i++) {
+		const struct ps_config_front *last = kept ? &fronts[kept - 1] : NULL;
 
-/* What is wrong with a rule beside a broken section's front side? NULL: nothing. */
-static const char *fault_of(const struct ps_rule *rule, const struct ps_place *place,
-			    const struct ps_config_front *front)
-{
-	if (!has_ports_of(rule, &front->rule))
-		return NULL;
-	if (takes_over(rule, front))
-		return "would answer for";
-	if (!can_block(front))
-		return NULL;
-	/* Of two rules for the same, the later is the mistake. */
-	return ps_rule_overlaps(rule, &front->rule) && ps_place_compare(&front->place, place) < 0 ?
-		       "overlaps" :
-		       NULL;
+		if (last && last->vague == fronts[i].vague &&
+		    last->rule.front_last == fronts[i].rule.front_last &&
+		    !ps_rule_compare_match(&last->rule, &fronts[i].rule))
+			ps_rule_clear(&fronts[i].rule);
+		else
+			fronts[kept++] = fronts[i];
+	}
+	config->front_count = kept;
 }
 
 static int refuse(struct ps_config *config, size_t rule, const char *fault,
@@ -197,126 +222,230 @@ static int refuse(struct ps_config *config, size_t rule, const char *fault,
 	return ps_config_mistake(config, config->places[rule], &error);
 }
 
-/* Which ports the fronts name, for each protocol. */
-enum { PORTS = 65536 };
-static void mark_fronts(const struct ps_config *config, unsigned char *named)
+/* The rules by match, which do not overlap each other. */
+static int compare_rules(const void *left, const void *right)
 {
-	memset(named, 0, 2 * (size_t)PORTS);
-	for (size_t i = 0; i < config->front_count; i++) {
-		const struct ps_rule *rule = &config->fronts[i].rule;
-
-		memset(named + (rule->proto == IPPROTO_UDP ? PORTS : 0) + rule->front, 1,
-		       (size_t)(rule->front_last - rule->front) + 1);
-	}
+	return ps_rule_compare_match(*(const struct ps_rule *const *)left,
+				     *(const struct ps_rule *const *)right);
 }
 
-/* The front side that the rule must not be beside, or NULL. */
-static const struct ps_config_front *find_fault(const struct ps_config *config, size_t rule,
-						const unsigned char *named, const char **fault)
+static const struct ps_rule **sorted(const struct ps_rule *rules, size_t count)
 {
-	const struct ps_rule *r = &config->list.rules[rule];
+	const struct ps_rule **by_match = calloc(count + 1, sizeof(*by_match));
 
-	if (!memchr(named + (r->proto == IPPROTO_UDP ? PORTS : 0) + r->front, 1,
-		    (size_t)(r->front_last - r->front) + 1))
-		return NULL;
-	for (size_t i = 0; i < config->front_count; i++) {
-		*fault = fault_of(r, &config->places[rule], &config->fronts[i]);
-		if (*fault)
-			return &config->fronts[i];
+	for (size_t i = 0; i < count && by_match; i++)
+		by_match[i] = &rules[i];
+	if (by_match)
+		qsort(by_match, count, sizeof(const struct ps_rule *), compare_rules);
+	return by_match;
+}
+
+/* The first of the sorted rules that overlaps the side, if any does. */
+static size_t first_beside(const struct ps_rule *const *rules, size_t count,
+			   const struct ps_rule *side)
+{
+	size_t from = 0, to = count;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (ps_rule_compare_match(rules[middle], side) < 0)
+			from = middle + 1;
+		else
+			to = middle;
 	}
-	return NULL;
+	return from && ps_rule_overlaps(rules[from - 1], side) ? from - 1 : from;
+}
+
+static int compare_places(const void *left, const void *right)
+{
+	const struct ps_config_front *a = *(const struct ps_config_front *const *)left;
+	const struct ps_config_front *b = *(const struct ps_config_front *const *)right;
+
+	return ps_place_compare(&a->place, &b->place);
+}
+
+/* For each rule: the front side beside which it cannot be, and why. */
+struct fault {
+	const struct ps_config_front *front;
+	const char *why;
+};
+
+/* Of two for the same, the later is the mistake: which rules are later than a front side that can
+ * be blocked? Each rule gets the earliest, and is then skipped. */
+static int find_overlaps(const struct ps_config *config, struct fault *faults)
+{
+	size_t count = config->list.count, fronts = config->front_count;
+	_cleanup_free_ const struct ps_rule **rules = sorted(config->list.rules, count);
+	_cleanup_free_ const struct ps_config_front **early = calloc(fronts + 1, sizeof(*early));
+	_cleanup_free_ size_t *skip = calloc(count + 1, sizeof(*skip));
+
+	if (!rules || !early || !skip)
+		return -ENOMEM;
+	for (size_t i = 0; i < fronts; i++)
+		early[i] = &config->fronts[i];
+	qsort(early, fronts, sizeof(const struct ps_config_front *), compare_places);
+	for (size_t i = 0; i < fronts; i++) {
+		size_t at = first_beside(rules, count, &early[i]->rule), next;
+
+		if (!can_block(&early[i]->rule))
+			continue;
+		for (; at < count && ps_rule_overlaps(rules[at], &early[i]->rule); at = next) {
+			size_t rule = (size_t)(rules[at] - config->list.rules);
+
+			next = skip[at] ? skip[at] : at + 1;
+			while (skip[next]) {
+				skip[next] = skip[skip[next]] ? skip[skip[next]] : skip[next];
+				next = skip[next];
+			}
+			if (!skip[at] &&
+			    ps_place_compare(&early[i]->place, &config->places[rule]) < 0)
+				faults[rule] = (struct fault){ early[i], "overlaps" };
+			skip[at] = next;
+		}
+	}
+	return 0;
+}
+
+/* Which rules would answer for a front side, block or not? A client in an unknown cgroup may have a
+ * rule for its own, or for one around it. And where there can be no block, a client for which no
+ * rule is left meets who has the port. */
+static int find_takers(const struct ps_config *config, struct fault *faults)
+{
+	__attribute__((cleanup(ps_front_tree_clear))) struct ps_front_tree tree = {};
+	_cleanup_free_ struct ps_config_front *lost =
+		calloc(config->front_count + 1, sizeof(*lost));
+	size_t count = 0;
+
+	if (!lost)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->front_count; i++) {
+		if (config->fronts[i].vague || !can_block(&config->fronts[i].rule))
+			lost[count++] = config->fronts[i];
+	}
+	if (ps_front_tree_build(&tree, lost, count))
+		return -ENOMEM;
+	for (size_t i = 0; i < config->list.count; i++) {
+		const struct ps_rule *rule = &config->list.rules[i];
+		const struct ps_config_front *front =
+			rule->scope || !can_block(rule) ? ps_front_tree_find(&tree, rule) : NULL;
+
+		/* It is named from where it stays. */
+		if (front)
+			faults[i] = (struct fault){
+				bsearch(front, config->fronts, config->front_count, sizeof(*front),
+					compare_fronts),
+				"would answer for",
+			};
+	}
+	return 0;
 }
 
 /* Find sections that cannot be in force beside those that have a mistake: 1 if there are. */
-static int find_faults(struct ps_config *config, unsigned char *named)
+static int find_faults(struct ps_config *config)
 {
-	int found = 0;
-
-	mark_fronts(config, named);
-	for (size_t i = 0; i < config->list.count; i++) {
-		const struct ps_config_front *front;
-		const char *fault;
-
-		/* One mistake for each section will do. */
-		front = is_broken(config, i) ? NULL : find_fault(config, i, named, &fault);
-		if (!front)
-			continue;
-		if (refuse(config, i, fault, front))
-			return -ENOMEM;
-		found = 1;
-	}
-	return found;
-}
-
-/* Which ports of the block does a rule have already, for the very same side? */
-static void take_ports(const struct ps_rule *block, const struct ps_rule *rule,
-		       unsigned char *taken)
-{
-	uint16_t first = rule->front > block->front ? rule->front : block->front;
-	uint16_t last = rule->front_last < block->front_last ? rule->front_last : block->front_last;
-
-	if (ps_rule_overlaps(block, rule))
-		memset(taken + first, 1, (size_t)(last - first) + 1);
-}
-
-/* Add a block for each run of ports that no rule of the set has. */
-static int add_block(const struct ps_rule *block, struct ps_ruleset *set, unsigned char *taken)
-{
-	uint32_t first = block->front, end;
+	_cleanup_free_ struct fault *faults = calloc(config->list.count + 1, sizeof(*faults));
 	int ret = 0;
 
-	memset(taken + block->front, 0, (size_t)(block->front_last - block->front) + 1);
-	for (size_t i = 0; i < set->count; i++)
-		take_ports(block, &set->rules[i], taken);
-	for (; first <= block->front_last && !ret; first = end) {
-		struct ps_rule piece = *block;
-
-		for (end = first; end <= block->front_last && !taken[end];)
-			end++;
-		piece.front = piece.target = (uint16_t)first;
-		piece.front_last = (uint16_t)(end - 1);
-		if (end > first)
-			ret = ps_ruleset_append(set, &piece);
-		else
-			end++;
+	if (!faults || find_overlaps(config, faults) || find_takers(config, faults))
+		return -ENOMEM;
+	for (size_t i = 0; i < config->list.count; i++) {
+		/* One mistake for each section will do. */
+		if (!faults[i].front || is_broken(config, i))
+			continue;
+		if (refuse(config, i, faults[i].why, faults[i].front))
+			return -ENOMEM;
+		ret = 1;
 	}
 	return ret;
 }
 
-/* All of the fronts that can be blocked, behind the rules that are there already. */
-static int add_blocks(const struct ps_config *config, struct ps_ruleset *set, unsigned char *taken)
+static int add_piece(struct ps_ruleset *set, const struct ps_rule *block, uint32_t first,
+		     uint32_t last)
 {
+	struct ps_rule piece = *block;
+
+	piece.front = piece.target = (uint16_t)first;
+	piece.front_last = (uint16_t)last;
+	return first > last ? 0 : ps_ruleset_append(set, &piece);
+}
+
+/* Add a block for each run of ports from `first` on that none of the sorted rules has. */
+static int add_block(const struct ps_rule *block, uint32_t first,
+		     const struct ps_rule *const *rules, size_t count, struct ps_ruleset *set)
+{
+	struct ps_rule rest = *block;
+	size_t at;
 	int ret = 0;
 
-	for (size_t i = 0; i < config->front_count && !ret; i++) {
-		if (can_block(&config->fronts[i]))
-			ret = add_block(&config->fronts[i].rule, set, taken);
-		if (set->count > PS_MAX_RULES)
-			return -E2BIG;
+	if (first > block->front_last)
+		return 0;
+	rest.front = (uint16_t)first;
+	at = first_beside(rules, count, &rest);
+	for (; at < count && !ret && ps_rule_overlaps(rules[at], &rest); at++) {
+		if (rules[at]->front > first)
+			ret = add_piece(set, block, first, rules[at]->front - 1U);
+		first = rules[at]->front_last + 1U;
 	}
+	return ret ? ret : add_piece(set, block, first, block->front_last);
+}
+
+/* All of the fronts that can be blocked, but for what a rule or a block has already. */
+static int add_blocks(const struct ps_config *config, struct ps_ruleset *set)
+{
+	_cleanup_free_ const struct ps_rule **rules = NULL;
+	const struct ps_rule *before = NULL;
+	struct ps_ruleset blocks = {};
+	uint32_t next = 0; /* port, for what is at the address of the one before */
+	int ret = 0;
+
+	rules = sorted(config->list.rules, config->list.count);
+	if (!rules)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->front_count && !ret; i++) {
+		const struct ps_rule *front = &config->fronts[i].rule;
+
+		if (!can_block(front))
+			continue;
+		if (!before || !ps_rule_same_side(before, front))
+			next = 0;
+		ret = add_block(front, next > front->front ? next : front->front, rules,
+				config->list.count, &blocks);
+		if (next <= front->front_last)
+			next = front->front_last + 1U;
+		before = front;
+		if (blocks.count > PS_MAX_RULES)
+			ret = -E2BIG;
+	}
+	*set = blocks;
 	return ret;
 }
 
 int ps_config_part(struct ps_config *config, struct ps_ruleset *rules)
 {
-	_cleanup_free_ unsigned char *ports = malloc(2 * (size_t)PORTS);
+	__attribute__((cleanup(ps_ruleset_clear))) struct ps_ruleset blocks = {};
+	struct ps_rule_list *list = &config->list;
 	const struct ps_ruleset none = {};
 	struct ps_ruleset set;
-	int ret;
+	int ret = 1;
 
-	if (!ports)
-		return -ENOMEM;
-	do {
+	/* What is left out may have consequences for others; but there is an end to it. */
+	for (int round = 0; round < PS_CONFIG_MISTAKES && ret > 0; round++) {
 		ret = part(config);
-		if (!ret)
-			ret = find_faults(config, ports);
-	} while (ret > 0);
+		if (ret || config->front_count > MOST_FRONTS)
+			return ret ? ret : -E2BIG;
+		sort_fronts(config);
+		ret = find_faults(config);
+	}
+	if (!ret)
+		ret = add_blocks(config, &blocks);
 	if (ret)
-		return ret;
-	set = (struct ps_ruleset){ config->list.rules, config->list.count, config->list.room };
-	config->list.rules = NULL;
-	config->list.count = config->list.room = 0;
-	ret = add_blocks(config, &set, ports);
+		return ret == -ENOMEM ? ret : -E2BIG;
+	set = (struct ps_ruleset){ list->rules, list->count, list->room };
+	list->rules = NULL;
+	list->count = list->room = 0;
+	for (size_t i = 0; i < blocks.count && !ret; i++)
+		ret = ps_ruleset_append(&set, &blocks.rules[i]);
 	if (!ret)
 		ret = ps_conflicts_check(&none, set.rules, set.count, NULL, NULL);
 	if (ret) {

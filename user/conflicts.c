@@ -158,25 +158,10 @@ static void blame(const struct merged *m, const struct ps_rule *one, const struc
 		*m->clash = (struct ps_clash){ index_of(m, one), index_of(m, other) };
 }
 
-/* By match, so that overlapping rules are neighbours: scope, protocol, address, port. */
 static int compare_match(const void *left, const void *right)
 {
-	const struct ps_rule *a = *(const struct ps_rule *const *)left;
-	const struct ps_rule *b = *(const struct ps_rule *const *)right;
-	int order = memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr));
-	int scope = strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "");
-
-	if (scope)
-		return scope;
-	if (a->proto != b->proto)
-		return a->proto < b->proto ? -1 : 1;
-	if (a->prefix.family != b->prefix.family)
-		return a->prefix.family < b->prefix.family ? -1 : 1;
-	if (a->prefix.len != b->prefix.len)
-		return a->prefix.len < b->prefix.len ? -1 : 1;
-	if (order)
-		return order;
-	return (a->front > b->front) - (a->front < b->front);
+	return ps_rule_compare_match(*(const struct ps_rule *const *)left,
+				     *(const struct ps_rule *const *)right);
 }
 
 static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const struct ps_rule *b)

@@ -310,34 +310,6 @@ static char *skip_address(char *text)
 	return end ? end + 1 : text;
 }
 
-int ps_rule_parse_front(const char *text, struct ps_rule *rule)
-{
-	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
-	char copy[PS_RULE_TEXT], *rest = copy, *proto, *colon;
-	int ret;
-
-	if (strlen(text) >= sizeof(copy))
-		return -EINVAL;
-	strcpy(copy, text);
-	if (read_address(&r, &rest)) {
-		strcpy(copy, text);
-		rest = skip_address(copy);
-	}
-	colon = strchr(rest, ':');
-	if (strpbrk(rest, ",;") || (colon && strchr(colon + 1, ':')))
-		return -EINVAL;
-	proto = strchr(rest, '/');
-	if (proto)
-		r.rule.proto = !strcmp(proto, "/udp") ? IPPROTO_UDP :
-			       !strcmp(proto, "/tcp") ? IPPROTO_TCP :
-							0;
-	rest[strcspn(rest, ":/")] = '\0';
-	ret = read_ports(&r, rest, &r.rule.front, &r.rule.front_last);
-	if (!ret)
-		*rule = r.rule;
-	return ret;
-}
-
 /* "80-89" of this length; also with the higher one first, or one that is too high. */
 static bool guess_ports(const char *text, size_t length, uint16_t *first, uint16_t *last)
 {
@@ -364,7 +336,8 @@ static bool guess_ports(const char *text, size_t length, uint16_t *first, uint16
 	return from <= UINT16_MAX;
 }
 
-const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last)
+/* The next port or range in a text: what comes after it, or NULL if there is none. */
+static const char *next_ports(const char *text, uint16_t *first, uint16_t *last)
 {
 	static const char digits[] = "0123456789";
 	static const char parts[] =
@@ -384,6 +357,42 @@ const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last
 			return text + length;
 	}
 	return NULL;
+}
+
+int ps_rule_guess(const char *text, ps_rule_side_fn *each, void *data)
+{
+	struct reader r = { .text = text, .rule.proto = IPPROTO_TCP };
+	char copy[PS_RULE_TEXT], *rest = copy, *end;
+	const char *next;
+	int ret = -EINVAL;
+
+	if (strlen(text) >= sizeof(copy))
+		return -EINVAL;
+	strcpy(copy, text);
+	if (read_address(&r, &rest)) {
+		strcpy(copy, text);
+		rest = skip_address(copy);
+	}
+	end = strchr(rest, '/');
+	if (end) {
+		r.rule.proto = !strcmp(end, "/udp") ? IPPROTO_UDP :
+			       !strcmp(end, "/tcp") ? IPPROTO_TCP :
+						      0;
+		*end = '\0';
+	}
+	end = strrchr(rest, ':');
+	if (end)
+		*end = '\0';
+	for (next = rest; (next = next_ports(next, &r.rule.front, &r.rule.front_last));) {
+		ret = each(&r.rule, data);
+		if (ret)
+			return ret;
+	}
+	if (!ret || !r.rule.prefix.family)
+		return ret;
+	r.rule.front = 1;
+	r.rule.front_last = UINT16_MAX;
+	return each(&r.rule, data);
 }
 
 int ps_rule_parse_key(const char *text, struct ps_rule *rule, struct ps_error *error)
@@ -680,11 +689,33 @@ bool ps_origin_equal(const struct ps_origin *a, const struct ps_origin *b)
 	return text_equal(a->file, b->file) && a->line == b->line;
 }
 
-bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b)
+bool ps_rule_same_side(const struct ps_rule *a, const struct ps_rule *b)
 {
 	return a->proto == b->proto && text_equal(a->scope, b->scope) &&
-	       ps_prefix_equal(&a->prefix, &b->prefix) && a->front <= b->front_last &&
-	       b->front <= a->front_last;
+	       ps_prefix_equal(&a->prefix, &b->prefix);
+}
+
+bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b)
+{
+	return ps_rule_same_side(a, b) && a->front <= b->front_last && b->front <= a->front_last;
+}
+
+int ps_rule_compare_match(const struct ps_rule *a, const struct ps_rule *b)
+{
+	int order = memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr));
+	int scope = strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "");
+
+	if (scope)
+		return scope;
+	if (a->proto != b->proto)
+		return a->proto < b->proto ? -1 : 1;
+	if (a->prefix.family != b->prefix.family)
+		return a->prefix.family < b->prefix.family ? -1 : 1;
+	if (a->prefix.len != b->prefix.len)
+		return a->prefix.len < b->prefix.len ? -1 : 1;
+	if (order)
+		return order;
+	return (a->front > b->front) - (a->front < b->front);
 }
 
 int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b)

@@ -77,13 +77,12 @@ int ps_rule_parse(const char *text, struct ps_rule *rule, struct ps_error *error
  * targets are its front ports. */
 int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error *error);
 
-/* The front side alone of a text that may be no rule beyond it: address (any, if what stands there
- * cannot be read), ports and protocol (0 if what stands there is none). -EINVAL if it cannot be told
- * which ports they are. */
-int ps_rule_parse_front(const char *text, struct ps_rule *rule);
-/* Of a text that is no rule: the next port or range in it, which may be a front side's, for any
- * address. What comes after it, or NULL if there is none. */
-const char *ps_rule_next_ports(const char *text, uint16_t *first, uint16_t *last);
+/* Of a text that is no rule: call `each` for every front side that it may name. These are the ports
+ * in it, but not behind its last colon, where the target is; all ports, if there is an address and
+ * none can be read. An address that cannot be read is any; proto is 0 if what stands there is no
+ * protocol. -EINVAL if it names none, else what `each` returns, which ends it unless it is 0. */
+typedef int ps_rule_side_fn(const struct ps_rule *side, void *data);
+int ps_rule_guess(const char *text, ps_rule_side_fn *each, void *data);
 
 /* Parse what `del` takes: as ps_rule_parse, but ":TARGET" may be left out
  * (target is then 0). */
@@ -147,8 +146,12 @@ bool ps_rule_is_block(const struct ps_rule *rule);
 /* Same match, target, mode, miss policy, owner and name; the id and the origin do not count. */
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
 bool ps_origin_equal(const struct ps_origin *a, const struct ps_origin *b);
-/* Same scope or none, address, protocol and an overlap of the front ports. */
+/* Same scope or none, address and protocol. */
+bool ps_rule_same_side(const struct ps_rule *a, const struct ps_rule *b);
+/* And an overlap of the front ports. */
 bool ps_rule_overlaps(const struct ps_rule *a, const struct ps_rule *b);
+/* By match, so that rules that overlap are neighbours: scope, protocol, address, front port. */
+int ps_rule_compare_match(const struct ps_rule *a, const struct ps_rule *b);
 /* Order for output: no scope first, by scope, protocol, front port, longest prefix first,
  * address. */
 int ps_rule_compare(const struct ps_rule *a, const struct ps_rule *b);

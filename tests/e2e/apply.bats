@@ -430,6 +430,61 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	refused http://127.0.0.1:91/
 }
 
+# bats test_tags=kernel
+@test "--keep-going: a number is a port only where ports are" {
+	config <<-END
+		from = $CG/a
+		[below]
+		ports = 94:8080
+		user = ps-web
+		[web]
+		ports = 80:8080 443:8080
+		user = ps-web
+		[described]
+		ports = 91:8080
+		description = ticket 80 of 2026-11-26, see https://wiki/443
+		usr = 443
+		user = ps-web
+		[unread]
+		ports = 0x50:8080 "92:80" 127.0.0.2:*:443
+		user = ps-web
+		[all]
+		from = /
+		ports = 94:8080
+		user = ps-web
+	END
+	serve web 0.0.0.0 8080
+	fails 1 "$RULES:1: 'from' is outside of a section" "$RULES:2: what stands above the first" \
+		"$RULES:10: unknown key 'description'" "$RULES:11: unknown key 'usr'" \
+		"$RULES:14: bad rule '0x50:8080': .*; its front side cannot be read, so that nothing refuses for it" \
+		"$RULES:14: bad rule '\"92:80\"'" "$RULES:14: bad rule '127.0.0.2:\*:443'" \
+		"$RULES:18: rule 94:8080/tcp would answer for 94/tcp" \
+		"2 rules are in force, .* \[below\] .* refused to .*; correct" \
+		-- apply --keep-going -f "$RULES"
+	answers web http://127.0.0.1/
+	answers web http://127.0.0.1:443/
+	refused http://127.0.0.1:91/
+	refused http://127.0.0.1:92/
+	refused http://127.0.0.1:94/
+	from a refused http://127.0.0.1:94/
+	refused http://127.0.0.2/
+	refused http://127.0.0.2:443/
+}
+
+@test "--keep-going: a log gives neither rules nor refusals, and takes no time" {
+	{
+		printf '[log]\nports = 79:8080\nuser = ps-web\n'
+		seq -f 'Nov 26 12:34:56 host app[%.0f]: 10.0.0.1:80:8080 is 443/tcp' 50000
+	} >"$RULES"
+	# Of the processor's time, as others use it, too.
+	(
+		ulimit -t 20
+		fails 1 "$RULES: the file has too much that is not understood" \
+			"0 rules are in force, but" -- apply --keep-going -f "$RULES"
+	)
+	assert_equal "$(rules)" "not loaded"
+}
+
 @test "--keep-going: other files count without one that cannot be read" {
 	local out
 	config "$RULES" <<-END

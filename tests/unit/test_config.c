@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* From the configuration's text to rules and back: user/config.c, user/config_write.c. */
 #define UNIT_FAULTS
+#include <sys/time.h>
+
 #include "unit.h"
 
 #include "config.h"
+#include "fronts.h"
 
 /* --- What names mean here --- */
 
@@ -293,7 +296,7 @@ static const struct {
 	  "79/tcp=steer,nobody 80:8080/tcp=steer,u33 81-82/tcp=steer,nobody",
 	  { "5: rule 79-82:9079-9082/tcp (steer, user 33) overlaps rule 80:8080/tcp" } },
 	{ "[a]\nports = 80:8080\nuser = x\n[b]\nports = 79-82:9079-9082 90:9090\n" WWW,
-	  "79/tcp=steer,nobody 80/tcp=steer,nobody 81-82/tcp=steer,nobody 90/tcp=steer,nobody",
+	  "79-82/tcp=steer,nobody 90/tcp=steer,nobody",
 	  { "3: unknown user", "5: rule 79-82:9079-9082/tcp overlaps 80/tcp of a section that" } },
 	{ "[a]\nports = 79-82:9079-9082\n" WWW "[b]\nports = 80:8080 90:9090\nuser = x\n",
 	  "79-82:9079-9082/tcp=steer,u33 90/tcp=steer,nobody",
@@ -305,7 +308,7 @@ static const struct {
 	  { "3: unknown user", "5: rule 80:8081/tcp overlaps", "8: rule 90:9090/tcp" } },
 	/* What can be read of rules that are none. */
 	{ "[a]\nports = 80:80a0 [2001:db8::]/32:443 0:1 x 81-82:9000/sctp # web\n" WWW,
-	  "1/tcp=steer,nobody 80/tcp=steer,nobody 81-82/tcp=steer,nobody "
+	  "80/tcp=steer,nobody 81-82/tcp=steer,nobody "
 	  "[2001:db8::]/32:443/tcp=steer,nobody",
 	  { "2: '# web' is no comment", "2: bad rule '80:80a0'", "2: bad rule '[2001",
 	    "2: bad rule '0:1'" } },
@@ -319,8 +322,20 @@ static const struct {
 	  "80:8080/tcp=steer,u33 81/tcp=steer,nobody",
 	  { "4: section [a] is there already" } },
 	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW,
-	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33 80/tcp=connect,nobody,f/",
-	  { "1: 'ports' is outside" } },
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "81/tcp=connect,nobody,f/",
+	  { "1: 'ports' is outside", "2: what stands above the first section" } },
+	/* It may say whose the rules below are. */
+	{ "from = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 82:8082\n" WWW,
+	  "81/tcp=steer,nobody 82:8082/tcp=steer,u33 81/tcp=connect,nobody,f/",
+	  { "1: 'from' is outside", "2: what stands above the first section" } },
+	{ "from = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 81:8082\nany-user = yes\n"
+	  "from = /a\n",
+	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/a",
+	  { "1: 'from' is outside", "2: what stands", "6: rule 81:8082/tcp would answer" } },
+	{ "from: /a\n\n# c\n[b]\nports = 81:8081\n" WWW,
+	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/",
+	  { "1: 'from: /a'", "4: what stands above the first section" } },
 	/* A block is no loop, and in nobody's way. */
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9090\nuser = x\n",
 	  "80:8080/tcp=steer,u33 8080/tcp=steer,nobody",
@@ -369,9 +384,25 @@ static const struct {
 	{ "[a]\nports = 80:8080\nform = /a\nany-user = yes\n"
 	  "[b]\nports = 80:8081 81:8081\nfrom = /\nany-user = yes\n"
 	  "[c]\nports = 81:8082\nfrom = /a/b\nany-user = yes\n",
-	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
+	  "80/tcp=steer,nobody 80:8081/tcp=connect,any,f/ 81:8081/tcp=connect,any,f/ "
 	  "81:8082/tcp=connect,any,f/a/b",
-	  { "3: unknown key 'form'", "6: rule 80:8081/tcp would answer for 80/tcp" } },
+	  { "3: unknown key 'form'" } },
+	/* What is near to ports or allow is read as they are, other keys are not. */
+	{ "[a]\nports = 80:8080\ndescription = ticket 22 of 2026-11-26, see https://wiki/8443\n"
+	  "usr = 47101\nform = /443\nhost = 10.1.2.3\n",
+	  "80/tcp=steer,nobody",
+	  { "3: unknown key 'description'", "4: unknown key 'usr'", "5: unknown key 'form'",
+	    "6: unknown key 'host'" } },
+	{ "[a]\nprot = 443 x\nPROTS = 81:9090x\nrule = 82\nalows = 83-\n" WWW,
+	  "81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody 443/tcp=steer,nobody",
+	  { "2: unknown key 'prot'", "3: unknown key 'PROTS'", "4: unknown key 'rule'",
+	    "5: unknown key 'alows'" } },
+	{ "[a]\nports = 80:8080\nforward = 81:8081 [::1]:82:8082/tcp 443/tcp 444 # 83:8083\n" WWW
+	  " 84:8084 85\n",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody [::1]:82/tcp=steer,nobody 84/tcp=steer,nobody "
+	  "443/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
+	  "[::1]:82/tcp=connect,nobody,f/ 84/tcp=connect,nobody,f/ 443/tcp=connect,nobody,f/",
+	  { "3: unknown key 'forward'", "5: user has one value" } },
 	{ "[a]\nports = 80:8080\nfrom = /a\nusr = www\n",
 	  "80/tcp=connect,nobody,f/a",
 	  { "4: unknown key 'usr'" } },
@@ -391,9 +422,8 @@ static const struct {
 	  { "6: from is for ports", "7: user is there already" } },
 	/* Lines that were not understood. */
 	{ "[a]\nports: 80:8080\nallow:81\nports 82:8082\n83:8083\n" WWW,
-	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
-	  "80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ "
-	  "83/tcp=connect,nobody,f/",
+	  "80/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
+	  "80/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ 83/tcp=connect,nobody,f/",
 	  { "2: 'ports: 80:8080': no key", "3: 'allow:81'", "4: 'ports 82:8082'",
 	    "5: '83:8083'" } },
 	{ "[a]\n ports=80:8080\n" WWW " ports = 81:8081\n",
@@ -411,7 +441,7 @@ static const struct {
 	/* The names of sections. */
 	{ "[a 80:8080\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "1: '[a 80:8080' is no section", "2: 'user' is outside" } },
+	  { "1: '[a 80:8080' is no section" } },
 	{ "[a]\nports = 79:8079\n" WWW "[b] ports = 80:8080\n" WWW,
 	  "79:8079/tcp=steer,u33 80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "4: '[b] ports = 80:8080' is no section" } },
@@ -439,8 +469,7 @@ static const struct {
 	  { "4: from is for ports" } },
 	/* Rules that are none: any port in them. */
 	{ "[a]\nports = \"80:8080 81:8081\" 82:8082,83\n" WWW,
-	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
-	  "8080/tcp=steer,nobody 8082/tcp=steer,nobody",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody",
 	  { "2: bad rule '\"80:8080'", "2: bad rule '81:8081\"'", "2: bad rule '82:8082,83'" } },
 	{ "[a]\nallow = 80,443 90-89 091 92->8092\n" WWW,
 	  "80/tcp=steer,nobody 89-90/tcp=steer,nobody 91/tcp=steer,nobody 92/tcp=steer,nobody "
@@ -448,15 +477,26 @@ static const struct {
 	  { "2: bad rule '80,443'", "2: bad rule '90-89'", "2: bad rule '091'",
 	    "2: bad rule '92->8092'" } },
 	{ "[a]\nports = 2001:db8::5:443:8443\n" WWW,
-	  "5/tcp=steer,nobody 443/tcp=steer,nobody 2001/tcp=steer,nobody 8443/tcp=steer,nobody",
+	  "5/tcp=steer,nobody 443/tcp=steer,nobody 2001/tcp=steer,nobody",
 	  { "2: bad rule '2001:" } },
 	{ "[a]\nports = 53:5300/UDP\n" WWW "[b]\nports = 53:5301/udp 54:5302/udp\n" WWW
 	  "[c]\nports = 55:5303/udp\n" WWW,
 	  "53/tcp=steer,nobody 55:5303/udp=bind,u33",
 	  { "2: bad rule '53:5300/UDP'", "5: rule 53:5301/udp would answer" } },
 	{ "[a]\nports = 80:8080 # 81:8081\n" WWW,
-	  "80/tcp=steer,nobody 81/tcp=steer,nobody",
+	  "80/tcp=steer,nobody",
 	  { "2: '# 81:8081' is no comment" } },
+	/* Of an address all ports, if none can be read. */
+	{ "[a]\nports = 10.1.2.3:*:8080 10.1.2.4:80-:8080- 90-:8090-\n" WWW,
+	  "10.1.2.3:1-65535/tcp=steer,nobody 10.1.2.4:80/tcp=steer,nobody 90/tcp=steer,nobody",
+	  { "2: bad rule '10.1.2.3:*:8080': '*' is not a port; use a number from 1 to 65535",
+	    "2: bad rule '10.1.2.4:80-:8080-'", "2: bad rule '90-:8090-'" } },
+	{ "[a]\nports = 0x50:8080 http:8080 80:8080 \\\n443:8443\n" WWW,
+	  "80/tcp=steer,nobody 443/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
+	  "443/tcp=connect,nobody,f/",
+	  { "2: bad rule '0x50:8080': '0x50' is not a port; use a number from 1 to 65535; its front "
+	    "side cannot be read, so that nothing refuses for it",
+	    "2: bad rule 'http:8080'", "2: bad rule '\\x5c'", "3: '443:8443': no key" } },
 };
 
 static void test_parts(void **state)
@@ -568,6 +608,158 @@ static void test_many_parts(void **state)
 	CHECK(!config.partial && !rules.count);
 	ps_config_clear(&config);
 	free(text);
+}
+
+/* A text so many times, with a number for each @, and half an address for each ^. */
+static char *times(size_t count, const char *format, const char *end)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	for (uint32_t i = 0; i < count; i++) {
+		for (const char *c = format; *c; c++) {
+			if (*c == '@')
+				fprintf(out, "%u", i + 1);
+			else if (*c == '^')
+				fprintf(out, "%u.%u", i >> 8 & 255, i & 255);
+			else
+				fputc(*c, out);
+		}
+	}
+	fputs(end, out);
+	fclose(out);
+	return text;
+}
+
+/* It must not take long. It is the time of the processor that counts, as others use it, too. */
+static void check_large(char *text, const char *wanted, size_t rules)
+{
+	struct ps_config config = { .list.resolver = &resolver, .keep_going = true };
+	static const struct itimerval most = { .it_value.tv_sec = 20 * UNIT_SLOW }, none = {};
+	static const char good[] = "[good]\nports = 1:8080\n" WWW;
+	struct ps_ruleset set = {};
+	char got[1500];
+
+	setitimer(ITIMER_VIRTUAL, &most, NULL);
+	CHECK_EQ(parse(&config, "good", good, strlen(good)), 0);
+	CHECK_EQ(parse(&config, "f", text, strlen(text)), 0);
+	CHECK_EQ(ps_config_finish(&config, &set), -EINVAL);
+	setitimer(ITIMER_VIRTUAL, &none, NULL);
+	ps_mistake_text(&config, config.mistakes, got, sizeof(got));
+	CHECK_MSG(!strncmp(got, wanted, strlen(wanted)), "\"%s\"", got);
+	CHECK(config.partial);
+	CHECK_EQ(set.count, rules);
+	ps_ruleset_clear(&set);
+	ps_config_clear(&config);
+	free(text);
+}
+
+/* What is no configuration at all, and very many front sides. */
+static void test_large_parts(void **state)
+{
+	static const char much[] = "f: the file has too much that is not understood";
+	static const char list[] = "[s@]\nports = 10.0.^:80-:x\n" WWW;
+
+	(void)state;
+	ROW("a log");
+	check_large(times(50000, "Nov 26 12:34:56 host app[@]: 10.0.^:80:8080 is 443/tcp\n", ""),
+		    much, 1);
+	ROW("a log as a list");
+	check_large(times(50000, " @ 10.0.^:1-65535:x\n", "[a]\nports = 2:8080\n" WWW), much, 1);
+	ROW("lists");
+	check_large(times(50000, list, ""), much, 1);
+	ROW("no more than are kept");
+	check_large(times(PS_CONFIG_UNKNOWN, list, ""), "f:2: bad", 1 + PS_CONFIG_UNKNOWN);
+	ROW("one more");
+	check_large(times(PS_CONFIG_UNKNOWN + 1, list, ""), much, 1);
+	ROW("sections with and without a mistake");
+	check_large(times(25000,
+			  "[s@]\nports = 10.0.^:443:8443\nuser = x\n"
+			  "[t@]\nports = 10.1.^:443:8443\nuser = 5\n",
+			  ""),
+		    "f:3: unknown user", 1 + 50000);
+	ROW("UDP, for the clients of a cgroup each");
+	check_large(times(25000,
+			  "[s@]\nports = 1-60000:127.0.0.1:1-60000/udp\nfrom = /a/^\nuser = x\n"
+			  "[t@]\nports = 10.1.^:@:127.0.0.1:5353/udp\nfrom = /b\nany-user = yes\n",
+			  ""),
+		    "f:4: unknown user", 1 + 25000);
+	ROW("clients that are not known");
+	check_large(times(25000,
+			  "[s@]\nports = 10.0.^:@:8080\nmode = connect\nuser = x\n"
+			  "[t@]\nports = 10.1.^:@:8080\nfrom = /b\nuser = 5\n",
+			  ""),
+		    "f:4: unknown user", 1 + 75000);
+}
+
+static struct ps_rule random_side(void)
+{
+	static const char *const prefixes[] = { "",	     "10.0.0.0/8:", "10.1.0.0/16:",
+						"10.1.2.3:", "0.0.0.0/0:",  "[2001:db8::]/32:",
+						"[::]/0:" };
+	static const char *const scopes[] = {
+		NULL, "/", "/a", "/a/b", "/a-b", "/ab", "/b", "/a/b/c"
+	};
+	char text[64];
+	struct ps_rule side;
+
+	snprintf(text, sizeof(text), "%s1/%s", prefixes[rnd(PS_ARRAY_SIZE(prefixes))],
+		 rnd(2) ? "tcp" : "udp");
+	CHECK_EQ(ps_rule_parse_grant(text, &side, NULL), 0);
+	side.front = (uint16_t)(1 + rnd(40));
+	side.front_last = (uint16_t)(side.front + rnd(3));
+	side.scope = (char *)scopes[rnd(PS_ARRAY_SIZE(scopes))];
+	return side;
+}
+
+/* One by one. */
+static bool would_answer(const struct ps_rule *rule, const struct ps_config_front *front)
+{
+	const struct ps_rule *lost = &front->rule;
+	size_t length = rule->scope ? strlen(rule->scope) : 0;
+
+	if (rule->proto != lost->proto || rule->front > lost->front_last ||
+	    lost->front > rule->front_last || !ps_prefix_meets(&rule->prefix, &lost->prefix))
+		return false;
+	if (!rule->scope || front->vague)
+		return true;
+	return lost->scope && (length == 1 || (!strncmp(lost->scope, rule->scope, length) &&
+					       strchr("/", lost->scope[length])));
+}
+
+static void test_front_tree(void **state)
+{
+	size_t found = 0, missing = 0;
+
+	(void)state;
+	unit_seed = 23;
+	for (int n = 0; n < 4000 / UNIT_SLOW; n++) {
+		struct ps_config_front fronts[40] = {};
+		struct ps_front_tree tree = {};
+		size_t count = rnd(PS_ARRAY_SIZE(fronts));
+
+		ROW("round %d", n);
+		for (size_t i = 0; i < count; i++) {
+			fronts[i].rule = random_side();
+			fronts[i].vague = fronts[i].rule.scope && !fronts[i].rule.scope[1];
+		}
+		CHECK_EQ(ps_front_tree_build(&tree, fronts, count), 0);
+		for (int i = 0; i < 20; i++) {
+			struct ps_rule rule = random_side();
+			const struct ps_config_front *front = ps_front_tree_find(&tree, &rule);
+			bool any = false;
+
+			for (size_t k = 0; k < count; k++)
+				any |= would_answer(&rule, &fronts[k]);
+			CHECK_EQ(front != NULL, any);
+			CHECK(!front || would_answer(&rule, front));
+			found += any;
+			missing += !any;
+		}
+		ps_front_tree_clear(&tree);
+	}
+	CHECK(found > 1000 / UNIT_SLOW && missing > 1000 / UNIT_SLOW);
 }
 
 /* In several files: both are named, whichever comes first. */
@@ -974,6 +1166,8 @@ int main(void)
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_odd_parts),
 		cmocka_unit_test(test_many_parts),
+		cmocka_unit_test(test_large_parts),
+		cmocka_unit_test(test_front_tree),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_written),

@@ -21,7 +21,7 @@ static void must_block(struct ps_ruleset *set, const char *text, const char *sco
 {
 	struct ps_rule rule;
 
-	CHECK_EQ(ps_rule_parse_front(text, &rule), 0);
+	CHECK_EQ(ps_rule_parse_grant(text, &rule, NULL), 0);
 	rule.target = rule.front;
 	rule.owner.flags = PS_OWNER_NOBODY;
 	rule.mode = scope ? PS_MODE_CONNECT : PS_MODE_STEER;
