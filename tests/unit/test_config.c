@@ -496,7 +496,7 @@ static const struct {
 	  "443/tcp=connect,nobody,f/",
 	  { "2: bad rule '0x50:8080': '0x50' is not a port; use a number from 1 to 65535; its front "
 	    "side cannot be read, so that nothing refuses for it",
-	    "2: bad rule 'http:8080'", "2: bad rule '\\x5c'", "3: '443:8443': no key" } },
+	    "2: bad rule 'http:8080'", "2: bad rule '\\'", "3: '443:8443': no key" } },
 };
 
 static void test_parts(void **state)
