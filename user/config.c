@@ -851,7 +851,7 @@ static bool is_near(const char *a, const char *b, unsigned int most)
 		return false;
 	return (*a && is_near(a + 1, b, most - 1)) || (*b && is_near(a, b + 1, most - 1)) ||
 	       (*a && *b && is_near(a + 1, b + 1, most - 1)) ||
-	       (*a && a[1] && *a == b[1] && a[1] == *b && is_near(a + 2, b + 2, most - 1));
+	       (*a && *b && a[1] && *a == b[1] && a[1] == *b && is_near(a + 2, b + 2, most - 1));
 }
 
 /* Is an unknown key rather ports or allow than another? Of short words two letters are too much. */
