@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From the configuration's text to rules and back: user/config.c, user/config_write.c. */
+/* From the configuration's text to rules and back: user/config/config.c, config_write.c. */
 #define UNIT_FAULTS
 #include "unit.h"
 
-#include "config.h"
+#include "config/config.h"
 
 /* --- What names mean here --- */
 

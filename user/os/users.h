@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which user a name or a number means. */
+#ifndef PORTSTEER_USERS_H
+#define PORTSTEER_USERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/error.h"
+
+/* A user's number: what the text says if that is a number, else what the user database says of
+ * the name. *note is allocated, or NULL: see ps_user_note. 0; -EINVAL (PS_EXIT_USAGE). */
+int ps_user_resolve(const char *text, uint32_t *uid, char **note, struct ps_error *error);
+
+/* What to know about an owner who is only for a time that user: systemd gives these numbers out
+ * anew. Allocated; NULL if there is nothing to say (or no memory for it). */
+char *ps_user_note(uint32_t uid);
+
+#endif
