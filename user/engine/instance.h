@@ -11,15 +11,8 @@
 
 #include "compile/plan.h"
 #include "kernel/others.h"
+#include "os/netns.h"
 #include "engine/strays.h"
-
-/* Which instance: a network namespace, opened by user/os/netns.c. */
-struct ps_netns {
-	int fd; /* -1: the caller's own */
-	uint64_t cookie;
-	uint32_t unprivileged; /* the first port that anybody may bind in there */
-	char label[256]; /* how to call it in messages and output */
-};
 
 /* Counters of one rule, summed over CPUs; see bpf/abi.h for the meanings.
  * refused = missed + family + device if the rule refuses on a miss, else 0. Of a bind rule only

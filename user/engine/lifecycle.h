@@ -12,7 +12,8 @@
 #define PORTSTEER_LIFECYCLE_H
 
 #include "kernel/host.h"
-#include "engine/instance.h"
+#include "os/netns.h"
+#include "rule/ruleset.h"
 
 /* Remove what interrupted commands and ended namespaces left. */
 int ps_clean(const struct ps_host *host);

@@ -15,7 +15,7 @@
 #include "kernel/bpffs.h"
 #include "os/cgroup.h"
 #include "kernel/host.h"
-#include "engine/instance.h"
+#include "os/netns.h"
 #include "kernel/mark.h"
 #include "util/util.h"
 #include "kernel/world.h"

@@ -9,7 +9,7 @@
 
 #include "kernel/bpffs.h"
 #include "os/cgroup.h"
-#include "engine/instance.h"
+#include "os/netns.h"
 #include "kernel/mark.h"
 #include "util/text.h"
 #include "util/util.h"

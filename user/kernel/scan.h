@@ -4,7 +4,8 @@
 #define PORTSTEER_SCAN_H
 
 #include "kernel/host.h"
-#include "engine/instance.h"
+#include "compile/plan.h"
+#include "os/netns.h"
 
 /*
  * Let the kernel admit the sockets that listen already to the new targets of the

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "compile/plan.h"
 #include "kernel/hooks.h"
 #include "os/netns.h"
 #include "util/util.h"

@@ -7,7 +7,8 @@
 #include <sys/types.h>
 
 #include "util/bpf_types.h"
-#include "engine/instance.h"
+#include "os/netns.h"
+#include "rule/rule.h"
 
 enum { PS_COMM = 64 }; /* bytes of a process name as /proc gives it, with NUL */
 

@@ -3,8 +3,17 @@
 #ifndef PORTSTEER_NETNS_H
 #define PORTSTEER_NETNS_H
 
-#include "engine/instance.h"
+#include <stdint.h>
 
+#include "util/error.h"
+
+/* A network namespace. */
+struct ps_netns {
+	int fd; /* -1: the caller's own */
+	uint64_t cookie;
+	uint32_t unprivileged; /* the first port that anybody may bind in there */
+	char label[256]; /* how to call it in messages and output */
+};
 #define PS_NETNS_NONE                                                                              \
 	{                                                                                          \
 		.fd = -1                                                                           \

@@ -3,6 +3,8 @@
 #ifndef PORTSTEER_SOCKET_MATCH_H
 #define PORTSTEER_SOCKET_MATCH_H
 
+#include <stdbool.h>
+
 #include "os/netns.h"
 
 /* Does the namespace pass packets on, and is a filter in force in it that asks which socket a
