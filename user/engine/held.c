@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "engine/held.h"
 
+#include "kernel/bound.h"
 #include "util/util.h"
 
 enum { PROCESSES = 8 };
@@ -51,6 +52,7 @@ void ps_held_read(const struct ps_netns *netns, const struct ps_ruleset *before,
 	}
 	if (!any || ps_sockets_read(netns, ports, held, NULL))
 		return;
+	ps_sockets_find_bound(held);
 	pick_held(held, before, after);
 	ps_sockets_find_processes(held, PROCESSES);
 }

@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "kernel/bound.h"
 #include "os/cgroup.h"
 #include "util/util.h"
 
@@ -44,6 +45,8 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	add_ports(ports, rules ? rules : &read.view.state.rules, rules);
 	rules = rules ? rules : &read.view.state.rules;
 	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, &why) : 0;
+	if (!ret)
+		ps_sockets_find_bound(&read.sockets);
 	if (ret && why.status == PS_EXIT_UNSUPPORTED) {
 		read.blind = "unknown; try 'modprobe -a tcp_diag udp_diag'";
 		ret = 0;

@@ -87,14 +87,4 @@ int ps_hooks_remove(struct ps_hooks *hooks, enum ps_set set);
 /* Remove what a killed load or removal left. */
 int ps_hooks_clean(void);
 
-/* The marks of all sockets on the host that were bound through rules, by cookie. */
-struct ps_marks {
-	struct ps_mark *items; /* owned */
-	size_t count;
-};
-/* 0, with none if bind mode is not loaded. */
-int ps_marks_read(struct ps_marks *marks);
-void ps_marks_clear(struct ps_marks *marks);
-const struct ps_bound *ps_marks_find(const struct ps_marks *marks, uint64_t cookie);
-
 #endif

@@ -17,7 +17,6 @@
 #include <sys/syscall.h>
 
 #include "compile/plan.h"
-#include "kernel/hooks.h"
 #include "os/netns.h"
 #include "util/util.h"
 
@@ -244,26 +243,6 @@ static int dump_protocol(struct dump *dump, uint8_t proto)
 	return ret ? ret : dump_family(dump, AF_INET6);
 }
 
-/* Which of the sockets were bound through rules. They have cookies from the dump on. */
-static void find_marks(struct ps_sockets *sockets)
-{
-	struct ps_marks marks;
-
-	/* Without the marks, sockets are shown as not bound through a rule. */
-	if (!sockets->count || ps_marks_read(&marks))
-		return;
-	for (size_t i = 0; i < sockets->count; i++) {
-		struct ps_socket *socket = &sockets->items[i];
-		const struct ps_bound *mark = ps_marks_find(&marks, socket->cookie);
-
-		/* A bind that failed leaves its mark, too: it is about its port only. */
-		socket->is_bound = mark && mark->front == socket->port;
-		if (socket->is_bound)
-			socket->mark = *mark;
-	}
-	ps_marks_clear(&marks);
-}
-
 int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 		    struct ps_sockets *sockets, struct ps_error *error)
 {
@@ -284,7 +263,6 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 		ret = 0;
 	if (ret)
 		return fail_dump(ret, error);
-	find_marks(&dump.sockets);
 	if (dump.sockets.count)
 		qsort(dump.sockets.items, dump.sockets.count, sizeof(*dump.sockets.items),
 		      compare_sockets);

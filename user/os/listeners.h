@@ -28,7 +28,7 @@ struct ps_socket {
 	uint8_t family; /* 4 or 6 */
 	bool v6only;
 	bool mptcp; /* the kernel may refuse to steer to it */
-	bool is_bound; /* through a bind rule, see mark */
+	bool is_bound; /* through a bind rule, see mark; false until ps_sockets_find_bound */
 	struct ps_bound mark;
 	uint8_t addr[16]; /* network byte order; IPv4 in the first four bytes */
 	struct ps_process *processes; /* by pid; NULL until ps_sockets_find_processes */
