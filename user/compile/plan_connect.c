@@ -40,32 +40,6 @@ void ps_flow_ports(const struct ps_rule *rule, uint32_t filter[65536 / 32])
 		set_bit(filter, rule->front + n);
 }
 
-/* Without an address, destinations are the loopback addresses; of both families, if the
- * rule says nothing of where to. */
-static size_t prefixes_of(const struct ps_rule *rule, struct ps_prefix prefixes[2])
-{
-	static const struct ps_prefix loopback4 = { 4, 8, { 127 } };
-	static const struct ps_prefix loopback6 = { 6, 128, { [15] = 1 } };
-	size_t count = 0;
-
-	if (rule->prefix.family) {
-		prefixes[0] = rule->prefix;
-		return 1;
-	}
-	if (rule->to.family != 6)
-		prefixes[count++] = loopback4;
-	if (rule->to.family != 4)
-		prefixes[count++] = loopback6;
-	return count;
-}
-
-unsigned int ps_rule_hops(const struct ps_rule *rule)
-{
-	struct ps_prefix prefixes[2];
-
-	return (unsigned int)prefixes_of(rule, prefixes);
-}
-
 /* --- scopes --- */
 
 /* A path of the scopes, with its number. */
@@ -228,7 +202,7 @@ static int draft_hops(const struct ps_plan *plan, const struct ps_targets *targe
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct ps_rule *rule = &rules->rules[i];
-		size_t families = is_connect(rule) ? prefixes_of(rule, prefixes) : 0;
+		size_t families = is_connect(rule) ? ps_rule_prefixes(rule, prefixes) : 0;
 
 		for (size_t f = 0; f < families; f++) {
 			for (uint32_t n = 0; n < ports_of(rule); n++)

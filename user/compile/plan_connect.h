@@ -16,7 +16,4 @@ void ps_connect_ports(const struct ps_rule *rule, uint32_t filter[65536 / 32]);
 /* Set those of its front ports, if its clients' connections are noted as flows. */
 void ps_flow_ports(const struct ps_rule *rule, uint32_t filter[65536 / 32]);
 
-/* How many hops a connect rule has for each of its front ports. */
-unsigned int ps_rule_hops(const struct ps_rule *rule);
-
 #endif

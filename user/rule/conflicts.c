@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "util/bpf_types.h"
-#include "compile/plan_connect.h"
 #include "rule/targets.h"
 #include "util/util.h"
 

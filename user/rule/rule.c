@@ -665,6 +665,30 @@ bool ps_rule_has_targets(const struct ps_rule *rule)
 	return rule->mode == PS_MODE_STEER || ps_rule_has_flows(rule);
 }
 
+size_t ps_rule_prefixes(const struct ps_rule *rule, struct ps_prefix prefixes[2])
+{
+	static const struct ps_prefix loopback4 = { 4, 8, { 127 } };
+	static const struct ps_prefix loopback6 = { 6, 128, { [15] = 1 } };
+	size_t count = 0;
+
+	if (rule->prefix.family) {
+		prefixes[0] = rule->prefix;
+		return 1;
+	}
+	if (rule->to.family != 6)
+		prefixes[count++] = loopback4;
+	if (rule->to.family != 4)
+		prefixes[count++] = loopback6;
+	return count;
+}
+
+unsigned int ps_rule_hops(const struct ps_rule *rule)
+{
+	struct ps_prefix prefixes[2];
+
+	return (unsigned int)ps_rule_prefixes(rule, prefixes);
+}
+
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)
 {
 	return ps_prefix_equal(&a->prefix, &b->prefix) && a->proto == b->proto &&

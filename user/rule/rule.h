@@ -113,6 +113,12 @@ bool ps_rule_turns_clients(const struct ps_rule *rule);
 /* Does the rule lead to admitted listeners? */
 bool ps_rule_has_targets(const struct ps_rule *rule);
 
+/* The destinations of a connect rule's clients: without an address those are the loopback
+ * addresses; of both families, if the rule says nothing of where to. How many prefixes. */
+size_t ps_rule_prefixes(const struct ps_rule *rule, struct ps_prefix prefixes[2]);
+/* How many hops a connect rule has for each of its front ports. */
+unsigned int ps_rule_hops(const struct ps_rule *rule);
+
 /* Only the address and the front ports: "80", "10.0.0.0/8:1-9". */
 void ps_rule_format_front(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
 
