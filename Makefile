@@ -68,7 +68,7 @@ PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 # tested alone, also under the sanitisers.
 USER := $(patsubst user/%.c,%,$(wildcard user/*/*.c))
 CORE := $(filter util/% rule/% compile/% config/%,$(USER)) os/unit_name os/why engine/who
-LIBRARY := $(filter-out cli/main cli/cmd_%,$(USER))
+LIBRARY := $(filter-out cli/%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
 TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c))

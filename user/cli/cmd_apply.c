@@ -10,6 +10,7 @@
 #include "engine/held.h"
 #include "engine/notes.h"
 #include "cli/render.h"
+#include "os/users.h"
 #include "cli/rules_file.h"
 #include "util/util.h"
 

@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "rule/conflicts.h"
 #include "os/netns.h"
+#include "os/users.h"
 #include "cli/render.h"
 #include "cli/rules_file.h"
 #include "engine/strays.h"

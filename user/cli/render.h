@@ -23,10 +23,6 @@ void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe);
 enum { PS_OWNER_TEXT = 2400 };
 void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT]);
 
-/* "127.0.0.1:8080 www-data nginx[77,78]" */
-enum { PS_SOCKET_TEXT = 1024 };
-void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT]);
-
 /* What `add` and `allow` did, and what to know about it. */
 struct ps_added {
 	const struct ps_rule *rules;

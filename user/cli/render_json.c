@@ -7,6 +7,7 @@
 
 #include "engine/maker.h"
 #include "cli/render.h"
+#include "os/users.h"
 
 static void put(struct json_object *object, const char *key, struct json_object *value)
 {

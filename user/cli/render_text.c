@@ -5,20 +5,11 @@
 #include "engine/maker.h"
 #include "cli/render.h"
 #include "cli/table.h"
-
-static void name_user(uint32_t uid, char text[256])
-{
-	const char *name = ps_user_name(uid);
-
-	if (name)
-		ps_printable(name, text, 256);
-	else
-		snprintf(text, 256, "%u", uid);
-}
+#include "os/users.h"
 
 void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 {
-	char user[256], cgroup[PS_OWNER_TEXT - 300];
+	char user[PS_USER_TEXT], cgroup[PS_OWNER_TEXT - 300];
 
 	if (owner->flags & (PS_OWNER_ANY | PS_OWNER_NOBODY)) {
 		strcpy(text, owner->flags & PS_OWNER_ANY ? "any user" : "nobody");
@@ -26,7 +17,7 @@ void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 	}
 	text[0] = '\0';
 	if (owner->flags & PS_OWNER_USER) {
-		name_user(owner->uid, user);
+		ps_user_text(owner->uid, user);
 		snprintf(text, PS_OWNER_TEXT, "user %s%s", user,
 			 owner->flags & PS_OWNER_CGROUP ? " in " : "");
 	}
@@ -35,27 +26,6 @@ void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 
 		ps_printable(owner->cgroup, cgroup, sizeof(cgroup));
 		snprintf(text + used, PS_OWNER_TEXT - used, "cgroup %s", cgroup);
-	}
-}
-
-void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT])
-{
-	char address[PS_ADDRESS_TEXT], user[256], name[4 * PS_COMM + 1];
-	size_t used;
-
-	ps_socket_address(socket, address);
-	name_user(socket->uid, user);
-	used = (size_t)snprintf(text, 1024, socket->family == 6 ? "[%s]:%u %s" : "%s:%u %s",
-				address, socket->port, user);
-	for (uint32_t i = 0; i < socket->process_count && used < 900; i++) {
-		const struct ps_process *p = &socket->processes[i];
-		bool same = i && !strcmp(p->name, socket->processes[i - 1].name);
-
-		ps_printable(p->name, name, sizeof(name));
-		if (same)
-			used += (size_t)snprintf(text + used - 1, 1024 - used, ",%d]", p->pid) - 1;
-		else
-			used += (size_t)snprintf(text + used, 1024 - used, " %s[%d]", name, p->pid);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "os/cgroup.h"
 #include "engine/report.h"
 #include "os/unit_name.h"
+#include "os/users.h"
 #include "util/util.h"
 
 /* A cgroup, and the unit that it is of. */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "engine/maker.h"
-#include "cli/render.h"
 #include "os/socket_match.h"
 #include "util/util.h"
 

@@ -2,7 +2,6 @@
 #include "engine/report.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "kernel/bound.h"
@@ -182,25 +181,4 @@ size_t ps_report_most_shown(const struct ps_report *report)
 	size_t share = IN_ALL / (report->view.state.rules.count + 1);
 
 	return share > EACH ? EACH : share + 1;
-}
-
-const char *ps_user_name(uint32_t uid)
-{
-	/* A look-up may ask a server far away: remember the last ones. */
-	static struct {
-		bool known;
-		uint32_t uid;
-		char *name;
-	} cache[256];
-	unsigned int slot = uid % PS_ARRAY_SIZE(cache);
-	const struct passwd *entry;
-
-	if (cache[slot].known && cache[slot].uid == uid)
-		return cache[slot].name;
-	entry = getpwuid(uid);
-	free(cache[slot].name);
-	cache[slot].known = true;
-	cache[slot].uid = uid;
-	cache[slot].name = entry ? strdup(entry->pw_name) : NULL;
-	return cache[slot].name;
 }

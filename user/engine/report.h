@@ -56,7 +56,4 @@ size_t ps_report_each(const struct ps_report *report, const struct ps_rule *rule
  * lead to the same sockets by the thousand. */
 size_t ps_report_most_shown(const struct ps_report *report);
 
-/* A user's name, or NULL for a uid without one; remembered for the whole process. */
-const char *ps_user_name(uint32_t uid);
-
 #endif

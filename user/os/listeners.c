@@ -18,6 +18,8 @@
 
 #include "compile/plan.h"
 #include "os/netns.h"
+#include "os/users.h"
+#include "util/text.h"
 #include "util/util.h"
 
 /* A bound for the search in /proc: files looked at in all. */
@@ -509,4 +511,25 @@ const char *ps_socket_family(const struct ps_socket *socket)
 void ps_socket_address(const struct ps_socket *socket, char text[PS_ADDRESS_TEXT])
 {
 	inet_ntop(socket->family == 4 ? AF_INET : AF_INET6, socket->addr, text, PS_ADDRESS_TEXT);
+}
+
+void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT])
+{
+	char address[PS_ADDRESS_TEXT], user[PS_USER_TEXT], name[4 * PS_COMM + 1];
+	size_t used;
+
+	ps_socket_address(socket, address);
+	ps_user_text(socket->uid, user);
+	used = (size_t)snprintf(text, 1024, socket->family == 6 ? "[%s]:%u %s" : "%s:%u %s",
+				address, socket->port, user);
+	for (uint32_t i = 0; i < socket->process_count && used < 900; i++) {
+		const struct ps_process *p = &socket->processes[i];
+		bool same = i && !strcmp(p->name, socket->processes[i - 1].name);
+
+		ps_printable(p->name, name, sizeof(name));
+		if (same)
+			used += (size_t)snprintf(text + used - 1, 1024 - used, ",%d]", p->pid) - 1;
+		else
+			used += (size_t)snprintf(text + used, 1024 - used, " %s[%d]", name, p->pid);
+	}
 }

@@ -77,4 +77,8 @@ const char *ps_socket_family(const struct ps_socket *socket);
 enum { PS_ADDRESS_TEXT = 48 };
 void ps_socket_address(const struct ps_socket *socket, char text[PS_ADDRESS_TEXT]);
 
+/* "127.0.0.1:8080 www-data nginx[77,78]" */
+enum { PS_SOCKET_TEXT = 1024 };
+void ps_socket_text(const struct ps_socket *socket, char text[PS_SOCKET_TEXT]);
+
 #endif

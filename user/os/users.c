@@ -9,6 +9,8 @@
 
 #include "os/systemd.h"
 #include "os/unit_name.h"
+#include "util/text.h"
+#include "util/util.h"
 
 /* The users of units with DynamicUser=, as systemd is built by default. */
 enum { DYNAMIC_FIRST = 61184, DYNAMIC_LAST = 65519 };
@@ -79,4 +81,35 @@ int ps_user_resolve(const char *text, uint32_t *uid, char **note, struct ps_erro
 	}
 	*note = ps_user_note(*uid);
 	return 0;
+}
+
+const char *ps_user_name(uint32_t uid)
+{
+	/* A look-up may ask a server far away: remember the last ones. */
+	static struct {
+		bool known;
+		uint32_t uid;
+		char *name;
+	} cache[256];
+	unsigned int slot = uid % PS_ARRAY_SIZE(cache);
+	const struct passwd *entry;
+
+	if (cache[slot].known && cache[slot].uid == uid)
+		return cache[slot].name;
+	entry = getpwuid(uid);
+	free(cache[slot].name);
+	cache[slot].known = true;
+	cache[slot].uid = uid;
+	cache[slot].name = entry ? strdup(entry->pw_name) : NULL;
+	return cache[slot].name;
+}
+
+void ps_user_text(uint32_t uid, char text[PS_USER_TEXT])
+{
+	const char *name = ps_user_name(uid);
+
+	if (name)
+		ps_printable(name, text, PS_USER_TEXT);
+	else
+		snprintf(text, PS_USER_TEXT, "%u", uid);
 }

@@ -16,4 +16,10 @@ int ps_user_resolve(const char *text, uint32_t *uid, char **note, struct ps_erro
  * anew. Allocated; NULL if there is nothing to say (or no memory for it). */
 char *ps_user_note(uint32_t uid);
 
+/* A user's name, or NULL for a uid without one; remembered for the whole process. */
+const char *ps_user_name(uint32_t uid);
+/* The same to be shown: without control characters, the number if there is no name. */
+enum { PS_USER_TEXT = 256 };
+void ps_user_text(uint32_t uid, char text[PS_USER_TEXT]);
+
 #endif
