@@ -7,7 +7,7 @@
 #ifndef PORTSTEER_REPORT_H
 #define PORTSTEER_REPORT_H
 
-#include "engine/instance.h"
+#include "engine/view.h"
 #include "os/listeners.h"
 #include "util/text.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What commands show, read without the lock. */
+#include "engine/view.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -12,7 +13,6 @@
 #include "kernel/bpffs.h"
 #include "kernel/build.h"
 #include "os/cgroup.h"
-#include "engine/instance.h"
 #include "kernel/kmap.h"
 #include "engine/lifecycle.h"
 #include "kernel/memory.h"
