@@ -72,67 +72,6 @@ static void remove_if_unused(struct writer *w)
 		ps_drop_host_if_unused(&w->host);
 }
 
-/* Is this failure to open the shared state one that stays: a part is missing, or is
- * another version's? Not so a lack of memory, descriptors or permission. */
-static bool is_beyond_repair(int ret)
-{
-	return ret == -ESRCH || ret == -ENOENT || ret == -EPROTO || ret == -EBADMSG;
-}
-
-/* Leftovers, a broken state or another version's: nothing of it can be kept, and
- * `unload` is the command that is told to remove it. */
-static int remove_all(bool *changed, int why, struct ps_error *error)
-{
-	int ret = ps_host_remove();
-
-	*changed = why != -ESRCH;
-	return ret ? ps_fail_kernel(error, ret, "remove " PS_STATE) : 0;
-}
-
-int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_error *error)
-{
-	_cleanup_writer_ struct writer w = WRITER_NONE;
-	int index, ret;
-
-	*changed = false;
-	if (!ps_bpffs_has_state())
-		return 0;
-	ret = begin_writer(&w, false, error);
-	if (ret && w.lock >= 0 && !w.host.instances && is_beyond_repair(ret))
-		return remove_all(changed, ret, error);
-	if (ret)
-		return ret;
-	index = ps_find_loaded(&w.host, netns->cookie);
-	if (index == -ESRCH) {
-		remove_if_unused(&w);
-		return 0;
-	}
-	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
-	if (!ret && w.host.instances)
-		ret = ps_release_unneeded(&w.host);
-	if (ret)
-		return ps_fail_kernel(error, ret, "unload");
-	*changed = true;
-	return 0;
-}
-
-int ps_instance_unload_all(bool *changed, struct ps_error *error)
-{
-	_cleanup_writer_ struct writer w = WRITER_NONE;
-	int ret;
-
-	*changed = false;
-	if (!ps_bpffs_has_state())
-		return 0;
-	ret = begin_writer(&w, false, error);
-	if (ret && (w.lock < 0 || w.host.instances || !is_beyond_repair(ret)))
-		return ret;
-	/* Nothing is in force from here on; if we are killed, the rest is cleaned up later. */
-	for (size_t i = 0; !ret && i < PS_MAX_INSTANCES; i++)
-		ps_store(&w.host.instances[i].active, 0);
-	return remove_all(changed, ret, error);
-}
-
 /* What all instances need together. */
 struct collecting {
 	struct ps_anchors anchors;
@@ -239,7 +178,7 @@ static bool flow_ports(const struct ps_host *host, uint64_t cookie, uint32_t por
 }
 
 /* Detach what no instance's rules need any more. */
-int ps_release_unneeded(struct ps_host *host)
+static int release_unneeded(struct ps_host *host)
 {
 	_cleanup_free_ struct collecting *c = calloc(1, sizeof(*c));
 	int ret;
@@ -371,7 +310,7 @@ static void tidy(struct ps_host *host, struct ps_tables *t, uint32_t generation,
 	remove_stale_states(t, generation);
 	if (prefixes)
 		ps_tables_sweep(t, generation);
-	ps_release_unneeded(host);
+	release_unneeded(host);
 }
 
 /* Detach the steering program if these rules, which are in force, do not need it. */
@@ -698,4 +637,65 @@ int ps_instance_load(const struct ps_netns *netns, bool *changed, struct ps_erro
 	ps_store(&w.host.instances[index].active, word);
 	*changed = true;
 	return 0;
+}
+
+/* Is this failure to open the shared state one that stays: a part is missing, or is
+ * another version's? Not so a lack of memory, descriptors or permission. */
+static bool is_beyond_repair(int ret)
+{
+	return ret == -ESRCH || ret == -ENOENT || ret == -EPROTO || ret == -EBADMSG;
+}
+
+/* Leftovers, a broken state or another version's: nothing of it can be kept, and
+ * `unload` is the command that is told to remove it. */
+static int remove_all(bool *changed, int why, struct ps_error *error)
+{
+	int ret = ps_host_remove();
+
+	*changed = why != -ESRCH;
+	return ret ? ps_fail_kernel(error, ret, "remove " PS_STATE) : 0;
+}
+
+int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int index, ret;
+
+	*changed = false;
+	if (!ps_bpffs_has_state())
+		return 0;
+	ret = begin_writer(&w, false, error);
+	if (ret && w.lock >= 0 && !w.host.instances && is_beyond_repair(ret))
+		return remove_all(changed, ret, error);
+	if (ret)
+		return ret;
+	index = ps_find_loaded(&w.host, netns->cookie);
+	if (index == -ESRCH) {
+		remove_if_unused(&w);
+		return 0;
+	}
+	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
+	if (!ret && w.host.instances)
+		ret = release_unneeded(&w.host);
+	if (ret)
+		return ps_fail_kernel(error, ret, "unload");
+	*changed = true;
+	return 0;
+}
+
+int ps_instance_unload_all(bool *changed, struct ps_error *error)
+{
+	_cleanup_writer_ struct writer w = WRITER_NONE;
+	int ret;
+
+	*changed = false;
+	if (!ps_bpffs_has_state())
+		return 0;
+	ret = begin_writer(&w, false, error);
+	if (ret && (w.lock < 0 || w.host.instances || !is_beyond_repair(ret)))
+		return ret;
+	/* Nothing is in force from here on; if we are killed, the rest is cleaned up later. */
+	for (size_t i = 0; !ret && i < PS_MAX_INSTANCES; i++)
+		ps_store(&w.host.instances[i].active, 0);
+	return remove_all(changed, ret, error);
 }

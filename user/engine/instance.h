@@ -9,6 +9,7 @@
 #ifndef PORTSTEER_INSTANCE_H
 #define PORTSTEER_INSTANCE_H
 
+#include "kernel/host.h"
 #include "os/netns.h"
 #include "rule/ruleset.h"
 
@@ -30,5 +31,12 @@ typedef int ps_edit_fn(struct ps_ruleset *rules, void *data, struct ps_error *er
  * -ESRCH. */
 int ps_instance_edit(const struct ps_netns *netns, bool load, ps_edit_fn *edit, void *data,
 		     struct ps_error *error);
+
+/* Give a new instance rules, with their ids, in the generation after this one: in force, but with neither the
+ * steering program nor sock_ops attached, and no listener found. */
+int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
+	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error);
+/* Attach sock_ops where any instance's rules need it. */
+int ps_attach_needed(const struct ps_host *host, struct ps_error *error);
 
 #endif

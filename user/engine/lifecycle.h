@@ -13,7 +13,6 @@
 
 #include "kernel/host.h"
 #include "os/netns.h"
-#include "rule/ruleset.h"
 
 /* Remove what interrupted commands and ended namespaces left. */
 int ps_clean(const struct ps_host *host);
@@ -35,15 +34,6 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
 
 /* Remove the shared objects if no instance is left; *host is then closed. */
 int ps_drop_host_if_unused(struct ps_host *host);
-
-/* Give a new instance rules, with their ids, in the generation after this one: in force, but with neither the
- * steering program nor sock_ops attached, and no listener found. */
-int ps_restore(struct ps_host *host, uint64_t cookie, uint32_t index,
-	       const struct ps_ruleset *rules, uint32_t generation, struct ps_error *error);
-/* Attach sock_ops where any instance's rules need it. */
-int ps_attach_needed(const struct ps_host *host, struct ps_error *error);
-/* Detach and remove what no instance's rules need any more. */
-int ps_release_unneeded(struct ps_host *host);
 
 /* Attach the steering program to its namespace, if it is not (1: now, 0: it was), and detach it. It is called
  * for each look-up of a listener and of an unconnected UDP socket, so that it is attached

@@ -12,6 +12,7 @@
 
 #include "kernel/bpffs.h"
 #include "kernel/hooks.h"
+#include "engine/instance.h"
 #include "kernel/kmap.h"
 #include "kernel/link.h"
 #include "engine/lifecycle.h"
