@@ -13,38 +13,6 @@
 
 enum { PORTS = 65536, MAX_CHAIN = 64, TRIES = 256 };
 
-void ps_state_clear(struct ps_state *state)
-{
-	ps_ruleset_clear(&state->rules);
-	for (size_t i = 0; i < state->target_count; i++)
-		free(state->targets[i].owner.cgroup);
-	free(state->targets);
-	free(state->retired);
-	*state = (struct ps_state){};
-}
-
-int ps_target_compare(const struct ps_target *a, const struct ps_target *b)
-{
-	if (a->port != b->port)
-		return a->port < b->port ? -1 : 1;
-	return ps_owner_compare(&a->owner, &b->owner);
-}
-
-static int compare_targets(const void *a, const void *b)
-{
-	return ps_target_compare(a, b);
-}
-
-const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
-					const struct ps_owner_spec *owner)
-{
-	const struct ps_target key = { .port = port, .owner = *owner };
-
-	return state->target_count ? bsearch(&key, state->targets, state->target_count, sizeof(key),
-					     compare_targets) :
-				     NULL;
-}
-
 void ps_plan_clear(struct ps_plan *plan)
 {
 	ps_state_clear(&plan->state);

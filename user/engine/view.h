@@ -3,7 +3,7 @@
 #ifndef PORTSTEER_VIEW_H
 #define PORTSTEER_VIEW_H
 
-#include "compile/plan.h"
+#include "compile/state.h"
 #include "engine/strays.h"
 #include "kernel/others.h"
 #include "os/netns.h"

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #include "kernel/host.h"
-#include "compile/plan.h"
+#include "compile/state.h"
 
 /* A set of cgroups, none below another: paths below the cgroup2 root, the root
  * being "". */

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "kernel/build.h"
-#include "compile/plan.h"
+#include "compile/state.h"
 
 /* The state in a folder. Needs the lock. */
 struct ps_loaded {

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "compile/plan.h"
+#include "compile/state.h"
 
 /* Save a state as the pin rules-GENERATION of an instance, and read it. */
 int ps_save_state(uint64_t cookie, const struct ps_state *state);

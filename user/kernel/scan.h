@@ -4,7 +4,7 @@
 #define PORTSTEER_SCAN_H
 
 #include "kernel/host.h"
-#include "compile/plan.h"
+#include "compile/state.h"
 #include "os/netns.h"
 
 /*
