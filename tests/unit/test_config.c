@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "config/config.h"
+#include "config/config_write.h"
 
 /* --- What names mean here --- */
 

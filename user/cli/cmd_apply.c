@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "config/config_files.h"
+#include "config/config_write.h"
 #include "engine/held.h"
 #include "engine/notes.h"
 #include "cli/render.h"

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "util/bpf_types.h"
+#include "config/config_part.h"
 #include "rule/conflicts.h"
 #include "util/text.h"
 #include "util/util.h"

@@ -89,36 +89,10 @@ int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules);
 
 /* For the files behind this header: is it written earlier? */
 int ps_place_compare(const struct ps_place *a, const struct ps_place *b);
-/* Note a front side of a section that has a mistake: 0 or -ENOMEM. `rule` may be no more than
- * that; what it has is copied. */
-int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
-		    bool vague);
-
-/* Whose connections the rules of a section with a mistake may be for: of all that come to this
- * machine, of the clients in a cgroup, of clients in any. */
-struct ps_config_meant {
-	bool here;
-	char *scope; /* NULL: of none that is known */
-	bool vague;
-};
-/* Note the front sides that a word of such a section may name. 0, -ENOMEM, or -EINVAL if it names
- * none. */
-int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
-		   const struct ps_config_meant *meant);
-/* Move the rules of sections without a mistake to *rules, and blocks for the others. 0, -ENOMEM,
- * or -E2BIG if that could not be in force. */
-int ps_config_part(struct ps_config *config, struct ps_ruleset *rules);
 
 /* "/etc/portsteer/portsteer.conf:3: unknown key ...": the mistake on one line. Text that
  * is too long is cut. */
 void ps_mistake_text(const struct ps_config *config, const struct ps_mistake *mistake, char *text,
 		     size_t size);
-
-/* The name of a user whom the resolver finds by it, NULL if there is none. */
-typedef const char *ps_user_fn(uint32_t uid);
-
-/* The text that makes these rules: 0, -ENOMEM, or -E2BIG if it were larger than what is
- * read. *text is allocated. */
-int ps_config_write(const struct ps_ruleset *rules, ps_user_fn *user, char **text, size_t *size);
 
 #endif

@@ -9,7 +9,7 @@
  *
  * A section with a mistake may name more front sides than its author meant, never fewer.
  */
-#include "config/config.h"
+#include "config/config_part.h"
 
 #include <errno.h>
 #include <netinet/in.h>

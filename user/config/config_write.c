@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The configuration that makes a ruleset: rules that agree in all but their ports are one
  * section. */
-#include "config/config.h"
+#include "config/config_write.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "util/bpf_types.h"
+#include "config/config.h"
 #include "rule/targets.h"
 #include "util/text.h"
 #include "util/util.h"
