@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/render.h"
+#include "cli/render_json.h"
+#include "cli/render_text.h"
 #include "engine/report.h"
 #include "cli/rules_file.h"
 #include "util/text.h"

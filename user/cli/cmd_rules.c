@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 #include "engine/held.h"
-#include "cli/render.h"
+#include "cli/render_json.h"
 #include "cli/rules_file.h"
 #include "util/util.h"
 

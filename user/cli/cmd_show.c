@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 #include "engine/probe.h"
-#include "cli/render.h"
+#include "cli/render_json.h"
+#include "cli/render_text.h"
 #include "engine/report.h"
 
 /* Processes named for each listener. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,10 +14,11 @@
 #include "rule/conflicts.h"
 #include "os/netns.h"
 #include "os/users.h"
-#include "cli/render.h"
+#include "cli/render_json.h"
 #include "cli/rules_file.h"
 #include "engine/strays.h"
 #include "kernel/world.h"
+#include "util/util.h"
 
 static const char add_details[] =
 	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]. Connections to PORT go\n"

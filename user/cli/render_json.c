@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "cli/render_json.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <json-c/json.h>
 
 #include "engine/maker.h"
-#include "cli/render.h"
 #include "os/users.h"
+#include "util/util.h"
 
 static void put(struct json_object *object, const char *key, struct json_object *value)
 {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "cli/render_text.h"
+
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/maker.h"
-#include "cli/render.h"
 #include "cli/table.h"
 #include "os/users.h"
+#include "util/util.h"
 
 void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 {
