@@ -7,10 +7,10 @@
 #include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
-#include "engine/report.h"
 #include "cli/rules_file.h"
-#include "util/text.h"
+#include "engine/report.h"
 #include "os/users.h"
+#include "util/text.h"
 #include "util/util.h"
 
 enum { TOLD_ONE_BY_ONE = 16 };

@@ -6,14 +6,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/render_json.h"
+#include "cli/render_text.h"
+#include "cli/rules_file.h"
 #include "config/config_files.h"
 #include "config/config_write.h"
 #include "engine/held.h"
 #include "engine/notes.h"
-#include "cli/render_json.h"
-#include "cli/render_text.h"
 #include "os/users.h"
-#include "cli/rules_file.h"
 #include "util/util.h"
 
 /* Mistakes of one kind have its exit status. */

@@ -5,8 +5,8 @@
 
 #include "cli/cli.h"
 #include "engine/strays.h"
-#include "util/text.h"
 #include "engine/upgrade.h"
+#include "util/text.h"
 
 static int tell(const struct ps_cli *cli, bool changed, const char *done, const char *nothing)
 {

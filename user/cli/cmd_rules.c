@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "engine/held.h"
 #include "cli/render_json.h"
 #include "cli/rules_file.h"
+#include "engine/held.h"
 #include "util/util.h"
 
 struct deleting {

@@ -3,9 +3,9 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "engine/probe.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
+#include "engine/probe.h"
 #include "engine/report.h"
 
 /* Processes named for each listener. */

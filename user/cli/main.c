@@ -9,15 +9,15 @@
 
 #include <bpf/libbpf.h>
 
-#include "kernel/bpffs.h"
 #include "cli/cli.h"
-#include "rule/conflicts.h"
-#include "os/netns.h"
-#include "os/users.h"
 #include "cli/render_json.h"
 #include "cli/rules_file.h"
 #include "engine/strays.h"
+#include "kernel/bpffs.h"
 #include "kernel/world.h"
+#include "os/netns.h"
+#include "os/users.h"
+#include "rule/conflicts.h"
 #include "util/util.h"
 
 static const char add_details[] =

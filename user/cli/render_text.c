@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/maker.h"
 #include "cli/table.h"
+#include "engine/maker.h"
 #include "os/users.h"
 #include "util/util.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "os/cgroup.h"
-#include "util/text.h"
 #include "os/users.h"
+#include "util/text.h"
 #include "util/util.h"
 
 enum { LINE = 4096, WORDS = 256 };

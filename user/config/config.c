@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/bpf_types.h"
 #include "config/config_part.h"
 #include "rule/conflicts.h"
+#include "util/bpf_types.h"
 #include "util/text.h"
 #include "util/util.h"
 

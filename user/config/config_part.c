@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/bpf_types.h"
 #include "rule/conflicts.h"
+#include "util/bpf_types.h"
 #include "util/util.h"
 
 int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,

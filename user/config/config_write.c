@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/bpf_types.h"
 #include "config/config.h"
 #include "rule/targets.h"
+#include "util/bpf_types.h"
 #include "util/text.h"
 #include "util/util.h"
 

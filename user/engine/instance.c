@@ -11,18 +11,18 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "compile/plan_bind.h"
+#include "compile/plan_connect.h"
+#include "engine/lifecycle.h"
+#include "engine/upgrade.h"
 #include "kernel/anchor.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
-#include "engine/lifecycle.h"
 #include "kernel/others.h"
-#include "compile/plan_bind.h"
-#include "compile/plan_connect.h"
 #include "kernel/saved.h"
 #include "kernel/scan.h"
-#include "os/services.h"
 #include "kernel/tables.h"
-#include "engine/upgrade.h"
+#include "os/services.h"
 #include "util/util.h"
 
 /* In the state folder, while listeners that a lost hook has missed are looked for. */

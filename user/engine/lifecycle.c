@@ -11,18 +11,18 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "instance.skel.h"
 #include "kernel/anchor.h"
 #include "kernel/bpffs.h"
-#include "os/facts.h"
-#include "instance.skel.h"
 #include "kernel/kmap.h"
 #include "kernel/link.h"
 #include "kernel/mark.h"
-#include "os/netns.h"
-#include "os/privilege.h"
 #include "kernel/saved.h"
 #include "kernel/swap.h"
 #include "kernel/tables.h"
+#include "os/facts.h"
+#include "os/netns.h"
+#include "os/privilege.h"
 #include "util/util.h"
 
 #define FOLDER "ns-%" PRIu64

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/cgroup.h"
 #include "engine/report.h"
+#include "os/cgroup.h"
 #include "os/unit_name.h"
 #include "os/users.h"
 #include "util/util.h"

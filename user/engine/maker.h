@@ -3,9 +3,9 @@
 #ifndef PORTSTEER_MAKER_H
 #define PORTSTEER_MAKER_H
 
-#include "os/listeners.h"
 #include "engine/report.h"
 #include "engine/who.h"
+#include "os/listeners.h"
 
 /* The facts about a socket, as far as they can be told; its processes must have been looked for.
  * The texts are remembered for the whole process, and are good until the next call. */

@@ -13,13 +13,13 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
+#include "engine/lifecycle.h"
 #include "kernel/bpffs.h"
+#include "kernel/host.h"
+#include "kernel/objects.h"
 #include "os/cgroup.h"
 #include "os/facts.h"
-#include "kernel/host.h"
-#include "engine/lifecycle.h"
 #include "os/netns.h"
-#include "kernel/objects.h"
 #include "os/privilege.h"
 #include "util/util.h"
 

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "util/error.h"
 #include "os/why.h"
+#include "util/error.h"
 
 enum ps_support {
 	PS_NO,

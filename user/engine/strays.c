@@ -13,12 +13,12 @@
 #include <bpf/bpf.h>
 
 #include "kernel/bpffs.h"
-#include "os/cgroup.h"
 #include "kernel/host.h"
-#include "os/netns.h"
 #include "kernel/mark.h"
-#include "util/util.h"
 #include "kernel/world.h"
+#include "os/cgroup.h"
+#include "os/netns.h"
+#include "util/util.h"
 
 /* The inode of the first PID namespace (PROC_PID_INIT_INO): all processes are seen there. */
 #define FIRST_PID_NAMESPACE 0xEFFFFFFCu

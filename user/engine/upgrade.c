@@ -10,12 +10,12 @@
 
 #include <bpf/bpf.h>
 
+#include "engine/instance.h"
+#include "engine/lifecycle.h"
 #include "kernel/bpffs.h"
 #include "kernel/hooks.h"
-#include "engine/instance.h"
 #include "kernel/kmap.h"
 #include "kernel/link.h"
-#include "engine/lifecycle.h"
 #include "kernel/loaded.h"
 #include "kernel/saved.h"
 #include "kernel/scan.h"

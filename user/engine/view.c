@@ -9,16 +9,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "engine/lifecycle.h"
+#include "engine/upgrade.h"
 #include "kernel/anchor.h"
 #include "kernel/bpffs.h"
 #include "kernel/build.h"
-#include "os/cgroup.h"
 #include "kernel/kmap.h"
-#include "engine/lifecycle.h"
 #include "kernel/memory.h"
 #include "kernel/saved.h"
 #include "kernel/tables.h"
-#include "engine/upgrade.h"
+#include "os/cgroup.h"
 #include "util/util.h"
 
 /* A ruleset may be replaced while it is read: then read again. */

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util/text.h"
 #include "os/unit_name.h"
+#include "util/text.h"
 #include "util/util.h"
 
 static bool is_below(const char *path, const char *above)

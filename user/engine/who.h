@@ -7,8 +7,8 @@
 #ifndef PORTSTEER_WHO_H
 #define PORTSTEER_WHO_H
 
-#include "util/bpf_types.h"
 #include "rule/rule.h"
+#include "util/bpf_types.h"
 
 /* What is known of a socket, and of who made it. Texts are borrowed. */
 struct ps_socket_facts {

@@ -10,8 +10,8 @@
 #include <bpf/bpf.h>
 
 #include "kernel/bpffs.h"
-#include "os/cgroup.h"
 #include "kernel/others.h"
+#include "os/cgroup.h"
 #include "util/util.h"
 
 #define LINK_PREFIX "listen-"

@@ -12,8 +12,8 @@
 
 #include <stddef.h>
 
-#include "kernel/host.h"
 #include "compile/state.h"
+#include "kernel/host.h"
 
 /* A set of cgroups, none below another: paths below the cgroup2 root, the root
  * being "". */

@@ -13,10 +13,10 @@
 #include <bpf/bpf.h>
 #include <linux/magic.h>
 
-#include "util/bpf_types.h"
-#include "os/facts.h"
-#include "util/util.h"
 #include "kernel/world.h"
+#include "os/facts.h"
+#include "util/bpf_types.h"
+#include "util/util.h"
 
 int ps_fail_kernel(struct ps_error *error, int err, const char *what)
 {

@@ -10,8 +10,8 @@
 
 #include <bpf/bpf.h>
 
-#include "kernel/bpffs.h"
 #include "build_id.h"
+#include "kernel/bpffs.h"
 #include "kernel/kmap.h"
 #include "util/util.h"
 

@@ -11,15 +11,15 @@
 #include <bpf/libbpf.h>
 
 #include "kernel/bpffs.h"
-#include "os/cgroup.h"
-#include "os/facts.h"
 #include "kernel/host.h"
 #include "kernel/link.h"
 #include "kernel/mark.h"
 #include "kernel/objects.h"
 #include "kernel/others.h"
-#include "os/privilege.h"
 #include "kernel/swap.h"
+#include "os/cgroup.h"
+#include "os/facts.h"
+#include "os/privilege.h"
 #include "util/util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };

@@ -9,13 +9,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "host.skel.h"
 #include "kernel/bpffs.h"
 #include "kernel/build.h"
-#include "os/facts.h"
-#include "host.skel.h"
 #include "kernel/mark.h"
-#include "os/privilege.h"
 #include "kernel/swap.h"
+#include "os/facts.h"
+#include "os/privilege.h"
 #include "util/util.h"
 
 const char *const ps_host_pin[PS_HOST_FDS] = {

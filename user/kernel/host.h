@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
+#include "kernel/hooks.h"
 #include "util/bpf_types.h"
 #include "util/error.h"
-#include "kernel/hooks.h"
 
 enum ps_host_fd {
 	PS_HOST_INSTANCES,

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernel/build.h"
 #include "compile/state.h"
+#include "kernel/build.h"
 
 /* The state in a folder. Needs the lock. */
 struct ps_loaded {

@@ -7,8 +7,8 @@
 
 #include <bpf/bpf.h>
 
-#include "util/bpf_types.h"
 #include "kernel/bpffs.h"
+#include "util/bpf_types.h"
 #include "util/util.h"
 
 /* More than any program of ours uses. */

@@ -8,9 +8,9 @@
 #include <bpf/bpf.h>
 
 #include "kernel/bpffs.h"
+#include "kernel/mark.h"
 #include "os/cgroup.h"
 #include "os/netns.h"
-#include "kernel/mark.h"
 #include "util/text.h"
 #include "util/util.h"
 

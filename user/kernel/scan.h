@@ -3,8 +3,8 @@
 #ifndef PORTSTEER_SCAN_H
 #define PORTSTEER_SCAN_H
 
-#include "kernel/host.h"
 #include "compile/state.h"
+#include "kernel/host.h"
 #include "os/netns.h"
 
 /*

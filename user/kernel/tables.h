@@ -7,8 +7,8 @@
 #ifndef PORTSTEER_TABLES_H
 #define PORTSTEER_TABLES_H
 
-#include "kernel/host.h"
 #include "compile/plan.h"
+#include "kernel/host.h"
 
 /* The pins of an instance that commands open, in its folder ns-COOKIE. */
 enum ps_instance_fd {

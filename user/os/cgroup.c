@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include "util/bpf_types.h"
 #include "os/container.h"
-#include "rule/rule.h"
-#include "util/text.h"
 #include "os/systemd.h"
 #include "os/unit_name.h"
+#include "rule/rule.h"
+#include "util/bpf_types.h"
+#include "util/text.h"
 #include "util/util.h"
 
 /* The root of the whole hierarchy has this id, and so this inode number (kernfs); in a cgroup

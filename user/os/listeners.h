@@ -6,9 +6,9 @@
 
 #include <sys/types.h>
 
-#include "util/bpf_types.h"
 #include "os/netns.h"
 #include "rule/rule.h"
+#include "util/bpf_types.h"
 
 enum { PS_COMM = 64 }; /* bytes of a process name as /proc gives it, with NUL */
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/bpf_types.h"
 #include "rule/targets.h"
+#include "util/bpf_types.h"
 #include "util/util.h"
 
 /* Ports that only root may bind (net.ipv4.ip_unprivileged_port_start by default). */
