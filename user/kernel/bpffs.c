@@ -13,40 +13,8 @@
 #include <bpf/bpf.h>
 #include <linux/magic.h>
 
-#include "kernel/world.h"
-#include "os/facts.h"
 #include "util/bpf_types.h"
 #include "util/util.h"
-
-int ps_fail_kernel(struct ps_error *error, int err, const char *what)
-{
-	struct ps_facts facts;
-	struct ps_why why;
-
-	err = err < 0 ? -err : err;
-	if (err == EPERM || err == EACCES) {
-		ps_facts_read(&facts);
-		ps_why(err, &facts, &why);
-		return ps_fail(error, PS_EXIT_NOT_PERMITTED, err, "cannot %s: %s (%s); %s", what,
-			       why.why, strerror(err), why.advice);
-	}
-	if (err == ENOSYS)
-		return ps_fail(error, PS_EXIT_UNSUPPORTED, err,
-			       "cannot %s: this kernel has no bpf(2); use one with "
-			       "CONFIG_BPF_SYSCALL",
-			       what);
-	return ps_fail(error, PS_EXIT_FAILED, err,
-		       "cannot %s: %s; run 'portsteer status' to see "
-		       "what is loaded",
-		       what, strerror(err));
-}
-
-bool ps_bpffs_mounted(void)
-{
-	struct statfs fs;
-
-	return !statfs(PS_BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
-}
 
 static int distrust(const char *path, struct ps_error *error)
 {

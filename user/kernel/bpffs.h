@@ -11,16 +11,14 @@
 
 #include <linux/bpf.h>
 
+#include "kernel/world.h"
+#include "os/facts.h"
 #include "util/error.h"
 
-#define PS_BPFFS "/sys/fs/bpf"
 #define PS_STATE PS_BPFFS "/portsteer"
 /* Where an upgrade builds, and where it then keeps what was there before until it is done. */
 #define PS_ASIDE PS_BPFFS "/portsteer-upgrade"
 enum { PS_PATH = 512 };
-
-/* Is a bpffs mounted where we look for it? */
-bool ps_bpffs_mounted(void);
 
 /* Open the root of the bpffs: a descriptor; -ENOENT, without a message, if none is mounted;
  * -EPERM if others than root may write to it. All paths below are safe only where they may not:
@@ -109,9 +107,5 @@ int ps_bpffs_remove_detached(const char *path);
 /* Call `fn` with the name of each entry of the state folder's subfolder `path`
  * (absolute); stops at a non-zero result and returns it. */
 int ps_bpffs_each(const char *path, int (*fn)(const char *name, void *data), void *data);
-
-/* Does the process lack what portsteer needs? Fills the error of a failed
- * bpf() or mount() call by its errno: EPERM -> PS_EXIT_NOT_PERMITTED and so on. */
-int ps_fail_kernel(struct ps_error *error, int err, const char *what);
 
 #endif

@@ -10,8 +10,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
-#include "kernel/bpffs.h"
+#include <linux/magic.h>
+
+#include "os/facts.h"
 #include "util/util.h"
 
 /* Of linux/mount.h, which some C libraries' sys/mount.h lacks and others clash with. */
@@ -24,6 +27,13 @@
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
+
+bool ps_bpffs_mounted(void)
+{
+	struct statfs fs;
+
+	return !statfs(PS_BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
+}
 
 /* What the lock is taken on while a bpffs is being mounted. It must be there before, be the same
  * for all that could mount, and be a file that only root can open: on a folder, any user could

@@ -10,6 +10,11 @@
 
 #include "util/error.h"
 
+#define PS_BPFFS "/sys/fs/bpf"
+
+/* Is a bpffs mounted where we look for it? */
+bool ps_bpffs_mounted(void);
+
 /* Where there is no bpffs on /sys/fs/bpf (`ip netns exec` mounts a fresh /sys), let this process
  * see the /sys of process 1 instead. Other processes, and all other paths, are left alone. Fails
  * where process 1 has another one and it cannot be had. */
