@@ -60,15 +60,15 @@ LDLIBS := -lbpf -lelf -lz -ljson-c -linih
 
 SKELETONS := $(B)/host.skel.h $(B)/instance.skel.h $(B)/build_id.h
 OBJECTS := host instance $(PACKED_OBJECTS)
-# Built into user/objects.c.
+# Built into user/kernel/objects.c.
 PACKED_OBJECTS := bind connect datagram
 PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 
-# The core does no I/O and is tested alone, also under the sanitisers.
-CORE := error text rule rule_list ruleset conflicts targets plan plan_bind plan_connect state \
-	config config_part config_write fronts unit_name who why
-USER := $(patsubst user/%.c,%,$(wildcard user/*.c))
-LIBRARY := $(filter-out main cmd_%,$(USER))
+# The core does no I/O (but for config_files, which reads files, and patience, which waits) and is
+# tested alone, also under the sanitisers.
+USER := $(patsubst user/%.c,%,$(wildcard user/*/*.c))
+CORE := $(filter util/% rule/% compile/% config/%,$(USER)) os/unit_name os/why engine/who
+LIBRARY := $(filter-out cli/%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
 TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c))
@@ -122,7 +122,7 @@ $(B)/build_id.h: $(OBJECTS:%=$(B)/%.bpf.o) Makefile
 
 # --- the program
 
-$(B)/user/objects.o: $(PACKED)
+$(B)/user/kernel/objects.o: $(PACKED)
 
 $(B)/user/%.o: user/%.c Makefile | $(B)/.tools $(SKELETONS)
 	$(say) CC $@
@@ -281,4 +281,4 @@ $(B)/.tools: Makefile
 	$(Q)scripts/deps --check build '$(CC)' '$(CLANG)' '$(LLVM_STRIP)' '$(BPFTOOL)'
 	$(Q)touch $@
 
--include $(wildcard $(B)/*.d $(B)/*/*.d)
+-include $(wildcard $(B)/*.d $(B)/*/*.d $(B)/user/*/*.d $(B)/user-asan/*/*.d)

@@ -24,7 +24,7 @@
 #define PORTSTEER_PREFIX "ps4_"
 /* Objects that an upgrade hands on, whatever the layout: maps "ps_bound" and "ps_trails",
  * whose layouts have numbers of their own (a change of struct ps_bound, of what its rule
- * means, or of struct ps_trail is a new one), and "ps_alive". user/build.h says what else builds of different layouts know of each other. */
+ * means, or of struct ps_trail is a new one), and "ps_alive". user/kernel/build.h says what else builds of different layouts know of each other. */
 #define PORTSTEER_CARRIED "ps_"
 enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 3 };
 

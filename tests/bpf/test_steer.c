@@ -25,9 +25,9 @@
 
 #include "host.skel.h"
 #include "instance.skel.h"
-#include "lifecycle.h"
-#include "plan.h"
-#include "tables.h"
+#include "engine/lifecycle.h"
+#include "compile/plan.h"
+#include "kernel/tables.h"
 
 #ifndef SO_COOKIE
 #define SO_COOKIE 57

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Bind rules: their text, which of them go together and with steer rules, and that the
- * records which the kernel walks say what the rules say: user/conflicts.c, plan_bind.c.
+ * records which the kernel walks say what the rules say: user/rule/conflicts.c, plan_bind.c.
  */
 #define UNIT_FAULTS
 #include "unit.h"
 
-#include "plan_bind.h"
+#include "compile/plan_bind.h"
 
 /* --- Text --- */
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * bpf/bind.h: what changes between a bind's hook and the end of the bind, where the kernel holds
- * no lock. The records are those that user/plan_bind.c lays out.
+ * no lock. The records are those that user/compile/plan_bind.c lays out.
  */
 #include "bpf_mock.h"
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From the configuration's text to rules and back: user/config.c, user/config_write.c. */
+/* From the configuration's text to rules and back: user/config/config.c, config_write.c. */
 #define UNIT_FAULTS
 #include <sys/time.h>
 
 #include "unit.h"
 
-#include "config.h"
-#include "fronts.h"
+#include "config/config.h"
+#include "config/config_write.h"
+#include "config/fronts.h"
 
 /* --- What names mean here --- */
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Connect rules: their text, which of them go together and with others, and that the
- * scopes and hops which the kernel walks say what the rules say: user/conflicts.c,
+ * scopes and hops which the kernel walks say what the rules say: user/rule/conflicts.c,
  * plan_connect.c.
  */
 #define UNIT_FAULTS
 #include "unit.h"
 
-#include "plan_connect.h"
+#include "compile/plan_connect.h"
 
 /* --- Text --- */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tables that the BPF programs read: user/plan.c. Each plan is held against
+ * The tables that the BPF programs read: user/compile/plan.c. Each plan is held against
  * a model that is made from the rules alone, and read as bpf/steer.h and
  * bpf/admit.h read it.
  */

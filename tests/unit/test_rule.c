@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Rules and their text: user/rule.c, and the messages of user/error.c. */
+/* Rules and their text: user/rule/rule.c, and the messages of user/util/error.c. */
 #define UNIT_FAULTS
 #include "unit.h"
 

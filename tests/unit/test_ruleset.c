@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Which rules can be in force together, and which one answers: user/ruleset.c. */
+/* Which rules can be in force together, and which one answers: user/rule/ruleset.c. */
 #define UNIT_FAULTS
 #include "unit.h"
 

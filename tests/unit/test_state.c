@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The saved form of a ruleset: user/state.c. */
+/* The saved form of a ruleset: user/compile/state.c. */
 #define UNIT_FAULTS
 #include "unit.h"
 
@@ -554,7 +554,7 @@ static void test_impossible(void **state)
 
 /* --- As other versions write it --- */
 
-/* user/state.c's header. */
+/* user/compile/state.c's header. */
 enum { MAGIC_WORD, CRC, HEADER_SIZE, RULE_SIZE, TARGET_SIZE, RULES, TARGETS };
 
 static void set_checksum(void *data, size_t size)

@@ -2,8 +2,8 @@
 /* Names of unknown origin, as they are shown: user/text.c. */
 #include "unit.h"
 
-#include "error.h"
-#include "text.h"
+#include "util/error.h"
+#include "util/text.h"
 
 static void test_printable(void **state)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Units' names and where systemd's rules put them: user/unit_name.c. */
+/* Units' names and where systemd's rules put them: user/os/unit_name.c. */
 #include "unit.h"
 
-#include "bpf_types.h"
-#include "unit_name.h"
+#include "util/bpf_types.h"
+#include "os/unit_name.h"
 
 static void test_check(void **state)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who does not serve a rule, why, and what would fit: user/who.c. */
+/* Who does not serve a rule, why, and what would fit: user/engine/who.c. */
 #include "unit.h"
 
-#include "who.h"
+#include "engine/who.h"
 
 enum { ROOT = 0, WWW = 33, ALICE = 1000 };
 #define STEER                                                                                      \

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Why bpf(2) was refused, in words: user/why.c. */
+/* Why bpf(2) was refused, in words: user/os/why.c. */
 #include "unit.h"
 
-#include "why.h"
+#include "os/why.h"
 
 #define USUAL .root = true, .sysfs = true, .btf = true, .release = "6.18.0-1-amd64"
 

@@ -22,8 +22,8 @@
 
 #include <cmocka.h>
 
-#include "plan.h"
-#include "util.h"
+#include "compile/plan.h"
+#include "util/util.h"
 
 /* Not every file uses all of it. */
 #define UNIT_FN static __attribute__((unused))

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* portsteer add, allow */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/render_json.h"
+#include "cli/render_text.h"
+#include "cli/rules_file.h"
+#include "engine/report.h"
+#include "os/users.h"
+#include "util/text.h"
+#include "util/util.h"
+
+enum { TOLD_ONE_BY_ONE = 16 };
+
+/* Multicast DNS. Who has it is hardly ever the server that a rule is for, but avahi or
+ * systemd-resolved, or a browser: it is shared. */
+enum { MDNS_PORT = 5353 };
+
+/* An add under way. */
+struct adding {
+	const struct ps_cli *cli;
+	bool grants; /* `allow` */
+	struct ps_rule_list list;
+	unsigned char *inferred; /* for each rule: its owner is not the user's word */
+};
+
+static void clear(struct adding *a)
+{
+	ps_rule_list_clear(&a->list);
+	free(a->inferred);
+}
+
+static int refuse_two_users(const struct ps_rule *rule, uint32_t one, uint32_t other,
+			    struct ps_error *error)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: users %u and %u both listen on its target; choose with "
+		       "--user, or with --cgroup",
+		       text, one, other);
+}
+
+static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct ps_error *error)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: nobody listens on port %u now who could be it; give "
+		       "--user, --cgroup or --any-user, or start the server first",
+		       text, port);
+}
+
+static int refuse_mdns(const struct ps_rule *rule, struct ps_error *error)
+{
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+		       "no owner for %s: port %d is multicast DNS's, and shared, so that who has it "
+		       "now need not be the server; give --user, --cgroup or --any-user, or choose "
+		       "another target",
+		       text, MDNS_PORT);
+}
+
+static bool is_on(const struct ps_sockets *sockets, size_t i, uint8_t proto, uint32_t port)
+{
+	return i < sockets->count && sockets->items[i].proto == proto &&
+	       sockets->items[i].port == port;
+}
+
+/* The uid that listens on all of the rule's targets now, alone. */
+static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
+		       struct ps_error *error)
+{
+	size_t i = ps_sockets_from(sockets, rule->proto, rule->target), first = i;
+
+	if (rule->target <= MDNS_PORT && ps_rule_target_last(rule) >= MDNS_PORT)
+		return refuse_mdns(rule, error);
+	for (uint32_t port = rule->target; port <= ps_rule_target_last(rule); port++) {
+		if (!is_on(sockets, i, rule->proto, port))
+			return refuse_no_listener(rule, port, error);
+		for (; is_on(sockets, i, rule->proto, port); i++) {
+			rule->owner.uid = sockets->items[first].uid;
+			if (sockets->items[i].uid != rule->owner.uid)
+				return refuse_two_users(rule, rule->owner.uid,
+							sockets->items[i].uid, error);
+		}
+	}
+	rule->owner.flags = PS_OWNER_USER;
+	return 0;
+}
+
+/* Give an owner to the rules that have none. */
+static int infer_owners(struct adding *a, struct ps_error *error)
+{
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	struct ps_sockets sockets = {};
+	bool any = false;
+	int ret;
+
+	/* A granted port is not yet open to whom it is granted. */
+	for (size_t i = 0; a->grants && i < a->list.count; i++) {
+		if (!a->list.rules[i].owner.flags)
+			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+				       "'portsteer allow' needs an owner: who may bind the port? Give "
+				       "--user, --cgroup or --any-user");
+	}
+	a->inferred = calloc(a->list.count + 1, 1);
+	if (!a->inferred || !ports)
+		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
+	for (size_t i = 0; i < a->list.count; i++) {
+		const struct ps_rule *rule = &a->list.rules[i];
+
+		a->inferred[i] = !rule->owner.flags && !ps_rule_is_fixed(rule);
+		any = any || a->inferred[i];
+		if (a->inferred[i])
+			ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
+	}
+	/* The owner is to be told to someone who can object. */
+	if (any && a->cli->quiet)
+		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
+			       "--quiet would hide who becomes the owner; give --user, --cgroup or "
+			       "--any-user");
+	ret = any ? ps_sockets_read(&a->cli->netns, ports, &sockets, error) : 0;
+	for (size_t i = 0; i < a->list.count && !ret; i++) {
+		if (a->inferred[i])
+			ret = infer_owner(&sockets, &a->list.rules[i], error);
+	}
+	ps_sockets_clear(&sockets);
+	return ret;
+}
+
+static int add_all(struct ps_ruleset *rules, void *data, struct ps_error *error)
+{
+	const struct adding *a = data;
+
+	return ps_ruleset_add(rules, a->list.rules, a->list.count, error);
+}
+
+static int read_rules(struct adding *a, struct ps_error *error)
+{
+	const struct ps_cli *cli = a->cli;
+	const char *file = cli->values.of[PS_OPT_FILE];
+	int ret;
+
+	if (!cli->arg_count && !file)
+		return ps_fail(
+			error, PS_EXIT_USAGE, EINVAL,
+			a->grants ?
+				"'portsteer allow' needs a port; give one as in 'portsteer allow "
+				"443/tcp --user www-data'" :
+				"'portsteer add' needs a rule; give one as in 'portsteer add "
+				"80:8080 --cgroup unit:nginx.service'");
+	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, a->grants, &cli->values, error);
+	if (!ret && file)
+		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
+	/* A pipe whose other end has failed, for one. */
+	if (!ret && file && !a->list.count)
+		ret = ps_fail(error, PS_EXIT_USAGE, ENODATA,
+			      "%.200s has no rule in it, so that nothing is added; write one a line",
+			      strcmp(file, "-") ? file : "(standard input)");
+	return ret ? ret : infer_owners(a, error);
+}
+
+static void tell_inferred(const struct ps_rule *rule)
+{
+	const char *user = ps_user_name(rule->owner.uid);
+	char text[PS_RULE_TEXT];
+
+	ps_rule_format(rule, text);
+	printf("owner of %s: user %s%s(uid %u), who listens on port %u now\n", text,
+	       user ? user : "", user ? " " : "", rule->owner.uid, rule->target);
+}
+
+static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], scope[4 * PS_CGROUP_PATH];
+	size_t serving = report ? ps_report_each(report, ps_report_rule(report, rule), PS_SERVES,
+						 NULL, NULL) :
+				  0;
+	bool bind = rule->mode == PS_MODE_BIND;
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	printf("added %s for %s", text, owner);
+	if (rule->scope) {
+		ps_printable(rule->scope, scope, sizeof(scope));
+		printf(", from cgroup %s", scope);
+	}
+	if (ps_rule_is_fixed(rule))
+		puts(": as given, whoever is there");
+	else if (serving)
+		printf(": %zu %s%s\n", serving, bind ? "socket" : "listener",
+		       serving == 1 ? "" : "s");
+	else if (report)
+		puts(bind ? ": not bound yet" : ": no listener yet");
+	else
+		puts("");
+}
+
+/* What was done, and what will happen; `report` is NULL if it could not be read. */
+static void tell_text(const struct adding *a, const struct ps_report *report,
+		      const struct ps_notes *notes)
+{
+	for (size_t i = 0; i < a->list.count; i++) {
+		if (a->inferred[i])
+			tell_inferred(&a->list.rules[i]);
+	}
+	if (a->list.count > TOLD_ONE_BY_ONE)
+		printf("added %zu rules\n", a->list.count);
+	for (size_t i = 0; i < a->list.count && a->list.count <= TOLD_ONE_BY_ONE; i++)
+		tell_added(report, &a->list.rules[i]);
+	for (size_t i = 0; i < notes->count; i++)
+		printf("note: %s\n", notes->lines[i]);
+}
+
+/* An owner that nobody named, and that is more than the server. */
+static void note_inferred(const struct adding *a, struct ps_report *report, struct ps_notes *notes)
+{
+	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+		if (a->inferred[i])
+			ps_notes_inferred(report, &a->list.rules[i], notes);
+	}
+}
+
+/* What the names mean, and what the owner is who was not named. */
+static void note_names(const struct adding *a, struct ps_notes *notes)
+{
+	for (size_t i = 0; i < a->list.note_count; i++)
+		ps_notes_add(notes, a->list.notes[i]);
+	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+		_cleanup_free_ char *note = NULL;
+
+		if (a->inferred[i])
+			note = ps_user_note(a->list.rules[i].owner.uid);
+		if (note)
+			ps_notes_add(notes, note);
+	}
+}
+
+static int tell(const struct adding *a, struct ps_error *error)
+{
+	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
+	struct ps_report report = {};
+	struct ps_notes notes = {};
+	bool read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
+	struct ps_added added = { a->list.rules, a->list.count, a->inferred, &notes };
+	int ret = 0;
+
+	note_names(a, &notes);
+	/* The rules are in force: whatever cannot be said now is no failure. */
+	if (read) {
+		ps_notes_read(&report, a->list.rules, a->list.count, &notes);
+		note_inferred(a, &report, &notes);
+	}
+	if (a->cli->json)
+		ret = ps_json_added(&added, error);
+	else
+		tell_text(a, read ? &report : NULL, &notes);
+	ps_notes_clear(&notes);
+	ps_report_clear(&report);
+	return ret;
+}
+
+static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
+{
+	__attribute__((cleanup(clear))) struct adding a = { .cli = cli,
+							    .grants = grants,
+							    .list.resolver = &ps_resolver };
+	int ret = read_rules(&a, error);
+
+	if (!ret)
+		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);
+	return ret || (cli->quiet && !cli->json) ? ret : tell(&a, error);
+}
+
+int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)
+{
+	return add(cli, false, error);
+}
+
+int ps_cmd_allow(struct ps_cli *cli, struct ps_error *error)
+{
+	return add(cli, true, error);
+}

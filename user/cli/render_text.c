@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/render_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/table.h"
+#include "engine/maker.h"
+#include "os/users.h"
+#include "util/util.h"
+
+void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
+{
+	char user[PS_USER_TEXT], cgroup[PS_OWNER_TEXT - 300];
+
+	if (owner->flags & (PS_OWNER_ANY | PS_OWNER_NOBODY)) {
+		strcpy(text, owner->flags & PS_OWNER_ANY ? "any user" : "nobody");
+		return;
+	}
+	text[0] = '\0';
+	if (owner->flags & PS_OWNER_USER) {
+		ps_user_text(owner->uid, user);
+		snprintf(text, PS_OWNER_TEXT, "user %s%s", user,
+			 owner->flags & PS_OWNER_CGROUP ? " in " : "");
+	}
+	if (owner->flags & PS_OWNER_CGROUP) {
+		size_t used = strlen(text);
+
+		ps_printable(owner->cgroup, cgroup, sizeof(cgroup));
+		snprintf(text + used, PS_OWNER_TEXT - used, "cgroup %s", cgroup);
+	}
+}
+
+void ps_origin_text(const struct ps_origin *origin, char text[PS_ORIGIN_TEXT])
+{
+	char file[PS_ORIGIN_TEXT - 16];
+
+	ps_printable(origin->file ? origin->file : "hand", file, sizeof(file));
+	if (origin->file)
+		snprintf(text, PS_ORIGIN_TEXT, "%s:%u", file, origin->line);
+	else
+		strcpy(text, file);
+}
+
+/* Columns that are there only if some rule has something in them. */
+struct extra {
+	bool names, scopes, origins;
+};
+
+static struct extra extra_of(const struct ps_ruleset *rules)
+{
+	struct extra extra = {};
+
+	for (size_t i = 0; i < rules->count; i++) {
+		extra.names |= rules->rules[i].name != NULL;
+		extra.scopes |= rules->rules[i].scope != NULL;
+		extra.origins |= rules->rules[i].origin.file != NULL;
+	}
+	return extra;
+}
+
+static void add_scope(struct ps_table *table, const struct ps_rule *rule)
+{
+	char scope[4 * PS_CGROUP_PATH];
+
+	ps_printable(rule->scope ? rule->scope : "-", scope, sizeof(scope));
+	ps_table_add(table, scope);
+}
+
+/* The columns before the listeners; empty in a rule's further lines. */
+static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], name[4 * PS_NAME_MAX + 1];
+	char origin[PS_ORIGIN_TEXT];
+
+	if (!rule) {
+		for (int i = 0; i < 4 + extra.names + extra.scopes + extra.origins; i++)
+			ps_table_add(table, "");
+		return;
+	}
+	ps_rule_format(rule, text);
+	ps_table_add(table, text);
+	ps_table_add(table, ps_mode_name(rule->mode));
+	if (extra.scopes)
+		add_scope(table, rule);
+	ps_owner_text(&rule->owner, owner);
+	ps_table_add(table, owner);
+	ps_table_add(table, rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
+				    "-" :
+				    ps_on_miss_name(rule->on_miss));
+	if (extra.names) {
+		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
+		ps_table_add(table, name);
+	}
+	if (extra.origins) {
+		ps_origin_text(&rule->origin, origin);
+		ps_table_add(table, origin);
+	}
+}
+
+/* The listeners of one rule, line by line. */
+struct lines {
+	struct ps_table *table;
+	const struct ps_report *report;
+	const struct ps_rule *rule;
+	struct extra extra;
+	size_t count; /* lines that the rule has so far */
+};
+
+/* The columns before a listener: the rule's own are there for the first one. */
+static void begin_line(struct lines *l)
+{
+	if (l->count++)
+		add_rule(l->table, NULL, l->extra);
+}
+
+/* The sockets of one relation. */
+struct shown {
+	struct lines *lines;
+	bool serves;
+	size_t count;
+};
+
+static void add_socket(const struct ps_socket *socket, void *data)
+{
+	struct shown *shown = data;
+	struct lines *l = shown->lines;
+	char text[PS_SOCKET_TEXT];
+	struct ps_who who;
+
+	if (shown->count++ >= ps_report_most_shown(l->report))
+		return;
+	begin_line(l);
+	ps_socket_text(socket, text);
+	if (shown->serves) {
+		ps_table_add(l->table, text);
+		return;
+	}
+	ps_maker_tell(l->report, l->rule, socket, &who);
+	ps_table_addf(l->table, "%s (%s%s%s%s)", text,
+		      l->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason,
+		      *who.fits ? "; would fit: " : "", who.fits);
+}
+
+static void add_sockets(struct lines *l, bool serves)
+{
+	struct shown shown = { .lines = l, .serves = serves };
+	size_t most = ps_report_most_shown(l->report);
+
+	ps_report_each(l->report, l->rule, serves ? PS_SERVES : PS_OTHER, add_socket, &shown);
+	if (shown.count <= most)
+		return;
+	begin_line(l);
+	ps_table_addf(l->table, "and %zu more%s", shown.count - most,
+		      serves ? "" : " (not admitted)");
+}
+
+static void add_listeners(struct ps_table *table, const struct ps_report *report,
+			  const struct ps_rule *rule, struct extra extra)
+{
+	struct lines lines = { .table = table, .report = report, .rule = rule, .extra = extra };
+
+	if (ps_rule_is_block(rule)) {
+		begin_line(&lines);
+		ps_table_add(table, "refused until its section has no mistake");
+		return;
+	}
+	if (ps_rule_is_fixed(rule)) {
+		begin_line(&lines);
+		ps_table_add(table, "as given, whoever is there");
+		return;
+	}
+	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
+		begin_line(&lines);
+		ps_table_add(table, report->blind	       ? report->blind :
+				    rule->mode == PS_MODE_BIND ? "not bound yet" :
+								 "no listener yet");
+	}
+	add_sockets(&lines, true);
+	add_sockets(&lines, false);
+}
+
+void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	struct extra extra = extra_of(rules);
+	struct ps_table table = {};
+
+	extra.origins |= cli->verbose;
+
+	table.heads[table.columns++] = "RULE";
+	table.heads[table.columns++] = "MODE";
+	if (extra.scopes)
+		table.heads[table.columns++] = "FROM";
+	table.heads[table.columns++] = "OWNER";
+	table.heads[table.columns++] = "ON MISS";
+	if (extra.names)
+		table.heads[table.columns++] = "NAME";
+	if (extra.origins)
+		table.heads[table.columns++] = "ORIGIN";
+	table.heads[table.columns++] = "LISTENERS";
+	for (size_t i = 0; i < rules->count; i++) {
+		add_rule(&table, &rules->rules[i], extra);
+		add_listeners(&table, report, &rules->rules[i], extra);
+	}
+	if (rules->count)
+		ps_table_print(&table, cli->color);
+	else
+		puts("no rules; 'portsteer add' makes one");
+}
+
+static void add_last_hit(struct ps_table *table, double seconds)
+{
+	if (seconds < 0)
+		ps_table_add(table, "never");
+	else if (seconds < 120)
+		ps_table_addf(table, "%.0f s ago", seconds);
+	else if (seconds < 7200)
+		ps_table_addf(table, "%.0f min ago", seconds / 60);
+	else if (seconds < 172800)
+		ps_table_addf(table, "%.0f h ago", seconds / 3600);
+	else
+		ps_table_addf(table, "%.0f days ago", seconds / 86400);
+}
+
+/* One counter's column. Those of the other mode are left out where no rule has it. */
+struct column {
+	const char *head;
+	size_t offset; /* in struct ps_rule_stats */
+	unsigned int modes; /* bits 1 << enum ps_mode, and RARE */
+};
+enum {
+	STEERED = 1 << PS_MODE_STEER | 1 << PS_MODE_CONNECT,
+	BOUND = 1 << PS_MODE_BIND,
+	RARE = 1 << 8, /* not shown where no rule has counted it */
+};
+static const struct column columns[] = {
+	{ "STEERED", offsetof(struct ps_rule_stats, steered), STEERED },
+	{ "MISSED", offsetof(struct ps_rule_stats, missed), STEERED },
+	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
+	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
+	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
+	{ "TAKEN", offsetof(struct ps_rule_stats, taken), STEERED | RARE },
+	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
+	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
+	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
+	{ "GRANTED", offsetof(struct ps_rule_stats, granted), BOUND },
+	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), BOUND },
+};
+
+static uint64_t value_of(const struct ps_rule_stats *s, size_t c)
+{
+	return *(const uint64_t *)((const char *)s + columns[c].offset);
+}
+
+/* Is the column of any use to these rules? */
+static bool is_shown(const struct ps_report *report, size_t c)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	bool fits = false, counted = false;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		fits |= columns[c].modes & 1u << rules->rules[i].mode;
+		counted |= value_of(&report->view.stats[i], c);
+	}
+	return fits && (counted || !(columns[c].modes & RARE));
+}
+
+static void add_stats(struct ps_table *table, const struct ps_rule *rule,
+		      const struct ps_rule_stats *s, const bool *shown, bool scopes)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	ps_table_add(table, text);
+	ps_table_add(table, ps_mode_name(rule->mode));
+	if (scopes)
+		add_scope(table, rule);
+	ps_table_add(table, owner);
+	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
+		if (shown[c] && !(columns[c].modes & 1u << rule->mode))
+			ps_table_add(table, "-");
+		else if (shown[c])
+			ps_table_addf(table, "%" PRIu64, value_of(s, c));
+	}
+	add_last_hit(table, s->last_hit);
+}
+
+void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
+{
+	const struct ps_ruleset *rules = &report->view.state.rules;
+	struct ps_table table = { .heads = { "RULE", "MODE" }, .columns = 2 };
+	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
+
+	if (scopes)
+		table.heads[table.columns++] = "FROM";
+	table.heads[table.columns++] = "OWNER";
+	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
+		shown[c] = is_shown(report, c);
+		if (!shown[c])
+			continue;
+		table.right[table.columns] = true;
+		table.heads[table.columns++] = columns[c].head;
+	}
+	table.right[table.columns] = true;
+	table.heads[table.columns++] = "LAST HIT";
+	for (size_t i = 0; i < rules->count; i++)
+		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown, scopes);
+	if (rules->count)
+		ps_table_print(&table, cli->color);
+	else
+		puts("no rules; 'portsteer add' makes one");
+}
+
+static void print_heading(const struct ps_listed *item, bool first)
+{
+	char name[4 * sizeof(item->netns.label)];
+
+	ps_printable(item->netns.label, name, sizeof(name));
+	if (*name)
+		printf("%snetns %" PRIu64 ": %s\n", first ? "" : "\n", item->netns.cookie, name);
+	else
+		printf("%snetns %" PRIu64 ": unknown (inode %u)\n", first ? "" : "\n",
+		       item->netns.cookie, item->inode);
+}
+
+void ps_text_all(const struct ps_cli *cli, const struct ps_all *all,
+		 void (*text)(const struct ps_cli *cli, const struct ps_report *report))
+{
+	for (size_t i = 0; i < all->count; i++) {
+		print_heading(&all->items[i], !i);
+		text(cli, &all->items[i].report);
+	}
+}
+
+static void print_anchors(const struct ps_host_info *info)
+{
+	char path[4 * PS_CGROUP_PATH];
+
+	printf("listen hook:    ");
+	if (!info->anchor_count)
+		printf("nowhere: no rule needs it");
+	for (size_t i = 0; i < info->anchor_count; i++) {
+		ps_printable(info->anchors[i], path, sizeof(path));
+		printf("%scgroup %s", i ? ", " : "", path);
+	}
+	putchar('\n');
+	printf("bind hooks:     %s\n",
+	       info->bind_hooks ? "cgroup /" : "nowhere: no rule needs them");
+	printf("connect hooks:  %s\n",
+	       info->connect_hooks ? "cgroup /" : "nowhere: no rule needs them");
+}
+
+static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)
+{
+	struct ps_table table = {
+		.columns = 5,
+		.heads = { "NETNS", "COOKIE", "INODE", "RULES", "GENERATION" },
+		.right = { false, true, true, true, true },
+	};
+	char name[4 * sizeof(info->instances->label)];
+
+	for (size_t i = 0; i < info->instance_count; i++) {
+		const struct ps_instance_info *instance = &info->instances[i];
+
+		ps_printable(*instance->label ? instance->label : "unknown", name, sizeof(name));
+		ps_table_add(&table, instance->netns_inode ? name : "gone");
+		ps_table_addf(&table, "%" PRIu64, instance->cookie);
+		if (instance->netns_inode)
+			ps_table_addf(&table, "%u", instance->netns_inode);
+		else
+			ps_table_add(&table, "gone");
+		ps_table_addf(&table, "%zu", instance->rules);
+		ps_table_addf(&table, "%u", instance->generation);
+	}
+	if (info->instance_count) {
+		putchar('\n');
+		ps_table_print(&table, cli->color);
+	}
+}
+
+/* A line for each place, with what to do; the programs are in the JSON. */
+static void print_strays(const struct ps_host_info *info)
+{
+	const struct ps_strays *strays = &info->strays;
+	char text[512], printable[4 * sizeof(text)];
+
+	if (info->blind)
+		puts("strays:         cannot be looked for without CAP_SYS_ADMIN");
+	for (size_t i = 0; i < strays->count; i++) {
+		size_t count = 0, before = 0;
+
+		for (size_t n = 0; n < strays->count; n++) {
+			bool same = strays->items[n].device == strays->items[i].device;
+
+			count += same;
+			before += same && n < i;
+		}
+		if (before)
+			continue;
+		ps_stray_explain(&strays->items[i], text, sizeof(text));
+		ps_printable_message(text, printable, sizeof(printable));
+		printf("strays:         %zu program%s in force (%s, id %u%s): %s\n", count,
+		       count == 1 ? "" : "s", strays->items[i].name, strays->items[i].program,
+		       count == 1 ? "" : ", ...", printable);
+	}
+}
+
+static void print_others(const struct ps_host_info *info)
+{
+	char name[4 * sizeof(info->others.items->name)], cgroup[4 * PS_CGROUP_PATH];
+
+	if (info->others_blind)
+		puts("others:         cannot be looked for without CAP_SYS_ADMIN and CAP_NET_ADMIN");
+	if (info->others_unseen)
+		puts("others:         not known: the cgroup of the listen hook is not to be seen here");
+	for (size_t i = 0; i < info->others.count; i++) {
+		const struct ps_other *other = &info->others.items[i];
+		const char *order = ps_order_word(other->order);
+
+		ps_printable(*other->name ? other->name : "without a name", name, sizeof(name));
+		ps_printable(other->cgroup, cgroup, sizeof(cgroup));
+		printf("others:         program %s (id %u) on %s of %s%s%s", name, other->program,
+		       ps_hook_name(other->type), *cgroup ? "cgroup " : "this network namespace",
+		       cgroup, order ? ", runs " : ", where ours is not");
+		printf("%s%s\n", order ? order : "", order ? " ours and may decide otherwise" : "");
+	}
+}
+
+/* Without a state there may be programs all the same. */
+static const char *loaded_word(const struct ps_host_info *info)
+{
+	if (info->loaded)
+		return "yes";
+	for (size_t i = 0; i < info->strays.count; i++) {
+		if (info->strays.items[i].where != PS_STRAY_ELSEWHERE || info->strays.items[i].here)
+			return "yes, but not to be reached";
+	}
+	return info->blind ? "no state, and programs cannot be looked for" : "no";
+}
+
+void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
+{
+	printf("loaded:         %s%s\n", loaded_word(info),
+	       info->outdated ? ", by another version; 'portsteer upgrade' replaces it" : "");
+	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
+	printf("cgroup2:        %s\n",
+	       *info->cgroup2 ? info->cgroup2 : "its root is not to be seen here");
+	if (info->loaded)
+		print_anchors(info);
+	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);
+	if (info->detached)
+		printf("detached:       %zu program%s, by somebody else, so that rules do not work; run "
+		       "'portsteer load' to attach %s again\n",
+		       info->detached, info->detached == 1 ? "" : "s",
+		       info->detached == 1 ? "it" : "them");
+	if (info->leftovers)
+		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
+		       "the next change removes them\n",
+		       info->leftovers);
+	print_strays(info);
+	print_others(info);
+	print_instances(cli, info);
+}
+
+/* "80:8080/tcp steer, user www-data, refuse, from cgroup /a, name web" */
+static void print_rule(const char *sign, const struct ps_rule *rule)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], more[4 * PS_CGROUP_PATH];
+
+	ps_rule_format(rule, text);
+	ps_owner_text(&rule->owner, owner);
+	printf("%s %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
+	if (rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule))
+		printf(", %s", ps_on_miss_name(rule->on_miss));
+	if (rule->scope) {
+		ps_printable(rule->scope, more, sizeof(more));
+		printf(", from cgroup %s", more);
+	}
+	if (rule->name) {
+		ps_printable(rule->name, more, sizeof(more));
+		printf(", name %s", more);
+	}
+	putchar('\n');
+}
+
+static void print_difference(const struct ps_rule *before, const struct ps_rule *after, void *data)
+{
+	(void)data;
+	if (before && after && ps_rule_equal(before, after))
+		return;
+	if (before)
+		print_rule(after ? "~ is     " : "- is     ", before);
+	if (after)
+		print_rule(before ? "  will be" : "+ will be", after);
+}
+
+void ps_text_differences(const struct ps_ruleset *before, const struct ps_ruleset *after,
+			 const struct ps_ruleset *hand)
+{
+	struct ps_diff diff = ps_ruleset_diff(before, after);
+
+	ps_ruleset_compare(before, after, print_difference, NULL);
+	for (size_t i = 0; i < hand->count; i++)
+		print_rule("= stays  ", &hand->rules[i]);
+	printf("nothing is changed yet; it would be: %zu added, %zu removed, %zu changed, %zu as "
+	       "before\n",
+	       diff.added, diff.removed, diff.changed, diff.same);
+}
+
+static void add_feature(struct ps_table *table, const struct ps_feature *f)
+{
+	static const char *const words[] = {
+		[PS_NO] = "no", [PS_YES] = "yes", [PS_UNKNOWN] = "unknown"
+	};
+
+	ps_table_add(table, f->name);
+	ps_table_add(table, words[f->support]);
+	if (*f->why)
+		ps_table_addf(table, "%s; %s", f->use, f->why);
+	else
+		ps_table_add(table, f->use);
+}
+
+void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe)
+{
+	struct ps_table modes = { .columns = 3, .heads = { "MODE", "WORKS", "WHAT IT IS" } };
+	struct ps_table features = { .columns = 3,
+				     .heads = { "FEATURE", "THERE", "WHAT IT IS FOR" } };
+
+	printf("kernel %s\n\n", probe->kernel);
+	for (int i = 0; i < PS_PROBE_MODES; i++)
+		add_feature(&modes, &probe->modes[i]);
+	ps_table_print(&modes, cli->color);
+	putchar('\n');
+	for (size_t i = 0; i < probe->count; i++)
+		add_feature(&features, &probe->features[i]);
+	ps_table_print(&features, cli->color);
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "engine/who.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "os/unit_name.h"
+#include "util/text.h"
+#include "util/util.h"
+
+static bool is_below(const char *path, const char *above)
+{
+	size_t length = strlen(above);
+
+	return !strncmp(path, above, length) && (!path[length] || path[length] == '/');
+}
+
+static bool has_front(const struct ps_rule *rule, uint16_t port)
+{
+	return rule->mode == PS_MODE_BIND && port >= rule->front && port <= rule->front_last;
+}
+
+/* Whose it is, by what the programs look at: see bpf/owner.h. */
+static enum ps_who_why why_not_owners(const struct ps_rule *rule,
+				      const struct ps_socket_facts *facts)
+{
+	const struct ps_owner_spec *owner = &rule->owner;
+
+	if (owner->flags & PS_OWNER_USER && owner->uid != facts->uid)
+		return PS_WHY_USER;
+	if (!(owner->flags & PS_OWNER_CGROUP))
+		return PS_WHY_UNSEEN;
+	if (!facts->cgroup)
+		return PS_WHY_MAYBE_CGROUP;
+	return is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNSEEN : PS_WHY_CGROUP;
+}
+
+static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socket_facts *facts)
+{
+	bool bind = rule->mode == PS_MODE_BIND;
+	enum ps_who_why why;
+
+	if (ps_rule_is_block(rule))
+		return PS_WHY_BLOCK;
+	if (has_front(rule, facts->port))
+		return PS_WHY_FRONT;
+	if (!bind && rule->prefix.family && facts->family && rule->prefix.family != facts->family)
+		return PS_WHY_FAMILY;
+	why = why_not_owners(rule, facts);
+	if (why == PS_WHY_USER || why == PS_WHY_CGROUP)
+		return why;
+	if (bind && !facts->in_prefix)
+		return PS_WHY_ADDRESS;
+	if (!bind && facts->mptcp)
+		return PS_WHY_MPTCP;
+	if (facts->hook_lost)
+		return PS_WHY_HOOK;
+	if (why == PS_WHY_UNSEEN && bind)
+		return PS_WHY_EARLY;
+	return why == PS_WHY_UNSEEN && facts->refused ? PS_WHY_REFUSED : why;
+}
+
+#define DETACHED(hook)                                                                             \
+	"the " hook " is not attached any more, so that it was not seen; run 'portsteer load'"
+
+static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
+{
+	switch (why) {
+	case PS_WHY_BLOCK:
+		return "its section has a mistake";
+	case PS_WHY_USER:
+		return "not the owner's";
+	case PS_WHY_CGROUP:
+		return "not in the owner's cgroup";
+	case PS_WHY_MAYBE_CGROUP:
+		return rule->mode != PS_MODE_BIND ?
+			       "not in the owner's cgroup" :
+			       "not in the owner's cgroup, or bound before the rule came, which takes "
+			       "effect at its next bind";
+	case PS_WHY_FAMILY:
+		return rule->prefix.family == 4 ? "for IPv6 only, and the rule for IPv4" :
+						  "for IPv4 only, and the rule for IPv6";
+	case PS_WHY_MPTCP:
+		return "an MPTCP socket, which this kernel cannot steer to; use --mode bind";
+	case PS_WHY_ADDRESS:
+		return "bound to an address that is not the rule's";
+	case PS_WHY_FRONT:
+		return "not bound through this rule, and in the way of who would be";
+	case PS_WHY_EARLY:
+		return "bound before the rule came, which takes effect at its next bind";
+	case PS_WHY_HOOK:
+		return rule->mode == PS_MODE_BIND ? DETACHED("bind hook") : DETACHED("listen hook");
+	case PS_WHY_REFUSED:
+		return "the kernel has refused it: no place is left, or it is in another program's "
+		       "socket map";
+	case PS_WHY_UNSEEN:
+		break;
+	}
+	return "it was not seen to begin to listen; start it again";
+}
+
+/* --- programs that listen for others ------------------------------------------------ */
+
+/* What listens where a container's port is published is not the container. */
+static const struct program {
+	const char *begins; /* what it calls itself, of which the kernel keeps 15 bytes */
+	bool holds; /* it never answers */
+	const char *whose;
+} programs[] = {
+	{ "docker-proxy", false, "Docker's" },
+	{ "rootlesskit", false, "rootless Docker's" },
+	{ "rootlessport", false, "Podman's" },
+	{ "slirp4netns", false, "the container's network program" },
+	{ "pasta", false, "the container's network program" },
+	{ "passt", false, "the virtual machine's network program" },
+	{ "conmon", true, "Podman's" },
+};
+
+/* "pasta" is also called "pasta.avx2", "rootlesskit" "rootlesskit-doc". */
+static const struct program *program_of(const char *name)
+{
+	for (size_t i = 0; name && i < PS_ARRAY_SIZE(programs); i++) {
+		size_t length = strlen(programs[i].begins);
+
+		if (!strncmp(name, programs[i].begins, length) &&
+		    (!name[length] || name[length] == '.' || name[length] == '-'))
+			return &programs[i];
+	}
+	return NULL;
+}
+
+static void advise_program(const struct program *program, char *to, size_t size)
+{
+	*to = '\0';
+	if (!program)
+		return;
+	if (program->holds)
+		snprintf(to, size,
+			 "if it is %s %s, it only keeps the port of a container and never answers: "
+			 "the firewall redirects that port, but no connection that was steered; publish "
+			 "the front port itself, or let the container use the host's network",
+			 program->whose, program->begins);
+	else
+		snprintf(to, size,
+			 "if it is %s %s, it passes connections on to where the port is published, "
+			 "whichever container that is, which may see its address instead of the "
+			 "client's; to do without, publish the front port itself, or let the container "
+			 "use the host's network",
+			 program->whose, program->begins);
+}
+
+void ps_who_program(const char *name, char *to, size_t size)
+{
+	advise_program(program_of(name), to, size);
+}
+
+/* --- the owner that fits ------------------------------------------------------------- */
+
+/* A name that a shell takes as it is or, quoted, with a backslash. Whoever has a part of the
+ * cgroups to himself makes up names there, which others are to copy. */
+static bool is_safe(const char *text, bool *quote)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/_.:@+=,-";
+
+	*quote = strchr(text, '\\');
+	for (; *text; text++) {
+		if (*text != '\\' && !strchr(plain, *text))
+			return false;
+	}
+	return true;
+}
+
+static bool put_option(char *to, size_t size, const char *option, const char *value)
+{
+	bool quote;
+
+	if (!value || *value == '-' || !is_safe(value, &quote))
+		return false;
+	if (snprintf(to, size, quote ? "%s'%s'" : "%s%s", option, value) < (int)size)
+		return true;
+	*to = '\0';
+	return false;
+}
+
+/* A cgroup that says something of who is in it: not the root, not what systemd makes for each
+ * login, and with a user's services in it. */
+static bool says_who(const char *cgroup)
+{
+	return cgroup && cgroup[1] && !is_below(cgroup, "/user.slice");
+}
+
+/* That of a container of the host's, whose users' numbers are not the host's. */
+static bool is_scope(const char *cgroup)
+{
+	return strstr(cgroup, ".scope/") || ps_unit_is(cgroup, ".scope");
+}
+
+/* Has it no more levels than an owner's cgroup may have? With `unit`, which is one of them: down to
+ * that. */
+static bool is_in_reach(const char *cgroup, const char *unit)
+{
+	size_t depth = 0, size;
+
+	while (*(cgroup += strspn(cgroup, "/"))) {
+		size = strcspn(cgroup, "/");
+		depth++;
+		if (unit && strlen(unit) == size && !strncmp(cgroup, unit, size))
+			break;
+		cgroup += size;
+	}
+	return depth <= PS_CGROUP_DEPTH;
+}
+
+static bool fits_user(const struct ps_socket_facts *facts, char *to, size_t size)
+{
+	char number[16];
+
+	if (!facts->uid)
+		return false;
+	snprintf(number, sizeof(number), "%u", facts->uid);
+	return put_option(to, size, "--user ", facts->user) ||
+	       put_option(to, size, "--user ", number);
+}
+
+void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
+		 size_t size)
+{
+	bool by_user = facts->uid && !(rule->owner.flags & PS_OWNER_CGROUP);
+	const struct program *program = program_of(facts->program);
+
+	*to = '\0';
+	/* What never answers is no server. */
+	if (program && program->holds)
+		return;
+	if (facts->unit && is_in_reach(facts->cgroup, facts->unit) &&
+	    put_option(to, size, "--cgroup unit:", facts->unit))
+		return;
+	if (says_who(facts->cgroup) && (!by_user || is_scope(facts->cgroup)) &&
+	    is_in_reach(facts->cgroup, NULL) && put_option(to, size, "--cgroup ", facts->cgroup))
+		return;
+	fits_user(facts, to, size);
+}
+
+/* --- all together --------------------------------------------------------------------- */
+
+static void name_place(const struct ps_socket_facts *facts, char *to, size_t size)
+{
+	char safe[4 * PS_CGROUP_PATH];
+
+	*to = '\0';
+	if (!facts->unit && !facts->cgroup)
+		return;
+	ps_printable(facts->unit ? facts->unit : facts->cgroup, safe, sizeof(safe));
+	snprintf(to, size, "%s %s", facts->unit ? "unit" : "cgroup", safe);
+}
+
+/* Root's, and of no cgroup that would tell it from all else of root's. */
+static void advise_root(const struct ps_socket_facts *facts, char *to, size_t size)
+{
+	if (!facts->cgroup)
+		snprintf(to, size,
+			 "root made it, in a cgroup that is gone, or that cannot be told without "
+			 "CAP_DAC_READ_SEARCH");
+	else if (!is_in_reach(facts->cgroup, NULL))
+		snprintf(to, size,
+			 "root made it, in a cgroup that is more than %d levels deep: if it is the "
+			 "server, name one further up that has nothing else in it, or run it as an "
+			 "ordinary user",
+			 PS_CGROUP_DEPTH);
+	else if (says_who(facts->cgroup))
+		snprintf(to, size,
+			 "root made it, in a cgroup whose name is not for copying: if it is the server, "
+			 "give it a cgroup with a plain name, or run it as an ordinary user");
+	else
+		snprintf(to, size,
+			 "root made it, and not in a cgroup of a service: if it is the server, run it "
+			 "as a service, or as an ordinary user");
+}
+
+static void advise_owner(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+			 struct ps_who *who)
+{
+	const struct program *program = program_of(facts->program);
+
+	if (program)
+		advise_program(program, who->advice, sizeof(who->advice));
+	else if (!*who->fits && !facts->uid)
+		advise_root(facts, who->advice, sizeof(who->advice));
+	else if (facts->unit && !strcmp(facts->unit, "init.scope"))
+		strcpy(who->advice, "systemd made it, for a socket unit");
+	else if (facts->became && who->why == PS_WHY_USER && rule->mode != PS_MODE_CONNECT)
+		snprintf(who->advice, sizeof(who->advice),
+			 "the server made it before it became the owner's user, and a socket stays "
+			 "that of who made it");
+}
+
+void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+		 struct ps_who *who)
+{
+	*who = (struct ps_who){ .why = why_not(rule, facts) };
+	who->reason = reason_of(who->why, rule);
+	name_place(facts, who->place, sizeof(who->place));
+	if (who->why != PS_WHY_USER && who->why != PS_WHY_CGROUP)
+		return;
+	ps_who_fits(rule, facts, who->fits, sizeof(who->fits));
+	advise_owner(rule, facts, who);
+}
+
+bool ps_who_unit(const char *cgroup, char *unit, size_t size)
+{
+	const char *part = cgroup;
+	size_t length;
+
+	/* Units are in slices, and slices in slices. */
+	do {
+		part += *part == '/';
+		length = strcspn(part, "/");
+		if (!length || length >= size)
+			return false;
+		memcpy(unit, part, length);
+		unit[length] = '\0';
+		part += length;
+	} while (ps_unit_is(unit, ".slice"));
+	if (!strcmp(cgroup, "/init.scope"))
+		return true;
+	/* A user's services are that user's. */
+	if (!strncmp(unit, "user@", 5))
+		return false;
+	return (ps_unit_is(unit, ".service") || ps_unit_is(unit, ".socket")) &&
+	       !ps_unit_check(unit, NULL);
+}
