@@ -88,7 +88,7 @@ enum ps_front_flags {
 	PS_FRONT_USED = 1, /* the cell holds a front port */
 	PS_FRONT_DEFAULT = 2, /* rule and target are those of a rule without address */
 	PS_FRONT_PREFIX = 4, /* address-prefix rules exist: ask the trie first */
-	PS_FRONT_PASS = 8, /* --on-miss pass; otherwise refuse */
+	PS_FRONT_PASS = 8, /* --if-down pass; otherwise refuse */
 	PS_FRONT_STRICT = 16, /* an owner with a cgroup: only admitted sockets, see steer.h */
 };
 
@@ -295,7 +295,7 @@ struct ps_scope {
 #define PS_HOP_HASH(scope, port) ((__u32)(scope)*0x9e3779b1u + (__u32)(port))
 
 enum ps_hop_flags {
-	PS_HOP_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_HOP_PASS = 1, /* --if-down pass; otherwise refuse */
 	PS_HOP_FIXED = 2, /* the pair as given: no listener is looked for */
 	PS_HOP_TO = 4, /* ... and the address too */
 	PS_HOP_LOOPBACK = 8, /* of a rule without an address: asked after those with one */
@@ -330,7 +330,7 @@ struct ps_flow_key {
 	__u32 family; /* 4 or 6 */
 };
 enum ps_flow_flags {
-	PS_FLOW_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_FLOW_PASS = 1, /* --if-down pass; otherwise refuse */
 	PS_FLOW_REFUSE = 2, /* refuse in any case */
 };
 struct ps_flow {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Has a rule a live listener for a client's address family? Asked only by rules with an address
- * and --on-miss pass: once the client is sent to the loopback address, it cannot go where it
+ * and --if-down pass: once the client is sent to the loopback address, it cannot go where it
  * wanted any more. Who gets the connection is decided when it arrives (steer.h).
  */
 #ifndef PORTSTEER_REACH_H

@@ -24,7 +24,7 @@ enum key {
 	KEY_ANY_USER,
 	KEY_FROM,
 	KEY_MODE,
-	KEY_ON_MISS,
+	KEY_IF_DOWN,
 	KEY_NAME,
 	KEYS,
 };
@@ -36,7 +36,7 @@ const struct ps_config_key ps_config_keys[] = {
 	[KEY_ANY_USER] = { "any-user", "yes|no" },
 	[KEY_FROM] = { "from", "PATH|unit:NAME|container:ID" },
 	[KEY_MODE] = { "mode", "steer|bind|connect" },
-	[KEY_ON_MISS] = { "on-miss", "refuse|pass" },
+	[KEY_IF_DOWN] = { "if-down", "refuse|pass" },
 	[KEY_NAME] = { "name", "LABEL" },
 };
 const size_t ps_config_key_count = KEYS;
@@ -285,7 +285,7 @@ static void check_value(struct parser *p, enum key key, const char *text)
 		.cgroup = key == KEY_CGROUP ? text : NULL,
 		.from = key == KEY_FROM ? text : NULL,
 		.mode = key == KEY_MODE ? text : NULL,
-		.on_miss = key == KEY_ON_MISS ? text : NULL,
+		.if_down = key == KEY_IF_DOWN ? text : NULL,
 		.name = key == KEY_NAME ? text : NULL,
 	};
 	struct ps_rule options = {};
@@ -428,7 +428,7 @@ static struct ps_rule_words words_of(const struct section *s)
 		.cgroup = s->of[KEY_CGROUP].text,
 		.from = s->of[KEY_FROM].text,
 		.mode = s->of[KEY_MODE].text,
-		.on_miss = s->of[KEY_ON_MISS].text,
+		.if_down = s->of[KEY_IF_DOWN].text,
 		.name = s->of[KEY_NAME].text,
 		.any_user = s->any_user,
 	};
@@ -437,7 +437,7 @@ static struct ps_rule_words words_of(const struct section *s)
 /* What the keys of a section must be to each other. */
 static void check_section(struct parser *p)
 {
-	static const enum key only_ports[] = { KEY_FROM, KEY_MODE, KEY_ON_MISS };
+	static const enum key only_ports[] = { KEY_FROM, KEY_MODE, KEY_IF_DOWN };
 	struct section *s = &p->section;
 	bool given[WORD_ASIDE + 1] = {};
 
@@ -818,7 +818,7 @@ static void begin_key(struct parser *p, const char *name)
 	} else if (key < 0) {
 		mistake(p, p->line,
 			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, from, "
-			"mode, on-miss and name",
+			"mode, if-down and name",
 			name);
 		s->garbled = true;
 	} else if (s->of[key].line) {

@@ -18,7 +18,7 @@ const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_ANY_USER] = { "any-user", 0, NULL, "owner: anyone who comes first" },
 	[PS_OPT_FROM] = { "from", 0, "PATH|pid:N|unit:NAME|container:ID",
 			  "for clients in this cgroup or below it (connect mode)" },
-	[PS_OPT_ON_MISS] = { "on-miss", 0, "refuse|pass",
+	[PS_OPT_IF_DOWN] = { "if-down", 0, "refuse|pass",
 			     "without a listener: refuse (default), or pass to whoever listens" },
 	[PS_OPT_NAME] = { "name", 0, "LABEL", "a label for people" },
 	[PS_OPT_MODE] = { "mode", 0, "steer|bind|connect",

@@ -222,10 +222,10 @@ static struct json_object *given_json(const struct ps_rule *rule)
 	put(object, "blocked", json_object_new_boolean(ps_rule_is_block(rule)));
 	put_text(object, "from", rule->scope);
 	put_to(object, rule);
-	put_text(object, "on_miss",
+	put_text(object, "if_down",
 		 rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
 			 NULL :
-			 ps_on_miss_name(rule->on_miss));
+			 ps_if_down_name(rule->if_down));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put(object, "origin", origin_json(&rule->origin));

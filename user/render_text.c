@@ -115,7 +115,7 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct 
 	ps_table_add(table, owner);
 	ps_table_add(table, rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
 				    "-" :
-				    ps_on_miss_name(rule->on_miss));
+				    ps_if_down_name(rule->if_down));
 	if (extra.names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
@@ -221,7 +221,7 @@ void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 	if (extra.scopes)
 		table.heads[table.columns++] = "FROM";
 	table.heads[table.columns++] = "OWNER";
-	table.heads[table.columns++] = "ON MISS";
+	table.heads[table.columns++] = "IF DOWN";
 	if (extra.names)
 		table.heads[table.columns++] = "NAME";
 	if (extra.origins)
@@ -499,7 +499,7 @@ static void print_rule(const char *sign, const struct ps_rule *rule)
 	ps_owner_text(&rule->owner, owner);
 	printf("%s %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
 	if (rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule))
-		printf(", %s", ps_on_miss_name(rule->on_miss));
+		printf(", %s", ps_if_down_name(rule->if_down));
 	if (rule->scope) {
 		ps_printable(rule->scope, more, sizeof(more));
 		printf(", from cgroup %s", more);

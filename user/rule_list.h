@@ -21,7 +21,7 @@ enum { PS_NAME_NOTES = 16 };
 
 /* Options of rules as they are written; NULL for one that is not given. */
 struct ps_rule_words {
-	const char *user, *cgroup, *from, *mode, *on_miss, *name;
+	const char *user, *cgroup, *from, *mode, *if_down, *name;
 	bool any_user;
 };
 
@@ -39,7 +39,7 @@ struct ps_rule_list {
 };
 void ps_rule_list_clear(struct ps_rule_list *list);
 
-/* What the words say, without the ports: *options has owner, scope, on_miss and name,
+/* What the words say, without the ports: *options has owner, scope, if_down and name,
  * whose strings are borrowed from the list (until the next call) and from the words.
  * owner.flags is 0 where no owner is given. -EINVAL (PS_EXIT_USAGE) or the resolver's. */
 int ps_rule_options(struct ps_rule_list *list, const struct ps_rule_words *words,

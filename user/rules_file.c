@@ -21,7 +21,7 @@ struct ps_rule_words ps_words_of(const struct ps_values *values)
 		.cgroup = values->of[PS_OPT_CGROUP],
 		.from = values->of[PS_OPT_FROM],
 		.mode = values->of[PS_OPT_MODE],
-		.on_miss = values->of[PS_OPT_ON_MISS],
+		.if_down = values->of[PS_OPT_IF_DOWN],
 		.name = values->of[PS_OPT_NAME],
 		.any_user = values->of[PS_OPT_ANY_USER],
 	};

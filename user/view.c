@@ -99,7 +99,7 @@ static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
 	s->family = hits.family;
 	s->device = hits.device;
 	s->taken = hits.taken;
-	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family + hits.device : 0;
+	s->refused = rule->if_down == PS_DOWN_REFUSE ? hits.missed + hits.family + hits.device : 0;
 	s->last_hit = since_jiffies(hits.last);
 	return add_events(t, state, rule, s);
 }
@@ -135,7 +135,7 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 	s->missed = events.missed;
 	s->family = events.family;
 	s->taken = events.taken;
-	s->refused = rule->on_miss == PS_MISS_REFUSE ? events.missed + events.family : 0;
+	s->refused = rule->if_down == PS_DOWN_REFUSE ? events.missed + events.family : 0;
 	s->last_hit = since_jiffies(events.last);
 	return ps_rule_has_targets(rule) ? add_events(t, state, rule, s) : 0;
 }

@@ -166,7 +166,7 @@ __attribute__((noreturn)) static void die_of(const struct ps_error *error)
 	exit(1);
 }
 
-/* A rule as in `add`; in front of it "pass" is --on-miss pass, "strict" an owner with a
+/* A rule as in `add`; in front of it "pass" is --if-down pass, "strict" an owner with a
  * cgroup. */
 static struct ps_rule rule_of(const char *text)
 {
@@ -179,7 +179,7 @@ static struct ps_rule rule_of(const char *text)
 		die_of(&error);
 	rule.owner.flags = strict ? PS_OWNER_CGROUP : PS_OWNER_ANY;
 	rule.owner.cgroup = strict ? cgroup : NULL;
-	rule.on_miss = pass ? PS_MISS_PASS : PS_MISS_REFUSE;
+	rule.if_down = pass ? PS_DOWN_PASS : PS_DOWN_REFUSE;
 	return rule;
 }
 

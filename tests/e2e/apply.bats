@@ -37,7 +37,7 @@ apply()
 		from = $CG/a
 		ports = 90:8080
 		any-user = yes
-		on-miss = pass
+		if-down = pass
 		name = pod
 	END
 	serve web 127.0.0.1 8080
@@ -49,7 +49,7 @@ apply()
 		[web]
 		ports = 80:8080
 		user = ps-web
-		on-miss = pass
+		if-down = pass
 		[more]
 		ports = 82:8080
 		user = ps-web
@@ -113,7 +113,7 @@ apply()
 	counters 80:8080/tcp "steered=3 admitted=1"
 	counters 443:8080/tcp "steered=0 admitted=1"
 	# A rule that changes counts anew; its target keeps its listener.
-	sed -i 's/^ports = 443.*/& \non-miss = pass/' "$RULES"
+	sed -i 's/^ports = 443.*/& \nif-down = pass/' "$RULES"
 	assert_equal "$(apply)" "applied: 0 added, 0 removed, 2 changed, 1 as before"
 	counters 80:8080/tcp "steered=0 admitted=1"
 	answers web http://127.0.0.1/
@@ -298,11 +298,11 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	portsteer -q add 82:8082 --user ps-web
-	assert_match "$(portsteer list)" "ON MISS +LISTENERS"
+	assert_match "$(portsteer list)" "IF DOWN +LISTENERS"
 	assert_match "$(portsteer list -v)" "ORIGIN +LISTENERS.*82:8082/tcp .* hand "
 	apply -q
 	out=$(portsteer list)
-	assert_match "$out" "ON MISS +ORIGIN +LISTENERS"
+	assert_match "$out" "IF DOWN +ORIGIN +LISTENERS"
 	assert_match "$out" "80:8080/tcp +steer +user ps-web +refuse +$RULES:2 "
 	assert_match "$out" "81:8081/tcp +steer +user ps-web +refuse +$RULES:3 "
 	assert_match "$out" "82:8082/tcp +steer +user ps-web +refuse +hand "
@@ -486,7 +486,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 			--from "b/${cgroups[n]}" --any-user
 	done
 	portsteer -q add '[2001:db8::]/32:500-600:1500-1600' 10.0.0.0/8:500:2500 --user 12345 \
-		--on-miss pass
+		--if-down pass
 	portsteer -q add 53:10.0.0.1:53/udp 80:9999 --from / --any-user
 	portsteer -q add 70:7070 --any-user
 	saved=$(portsteer save)

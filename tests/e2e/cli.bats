@@ -68,12 +68,12 @@ for check in sys.argv[1:]:
 	portsteer -q load
 	assert_match "$(portsteer list)" "no rules"
 	portsteer -q add 80:8080 --user ps-web --name shop
-	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --on-miss pass
+	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --if-down pass
 	portsteer -q add 1000-1009:9000-9009 --any-user
 	assert_match "$(portsteer list)" "80:8080/tcp +steer +user ps-web +refuse +shop +no listener yet"
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +ON MISS +NAME +LISTENERS$"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +IF DOWN +NAME +LISTENERS$"
 	grep -Eq "^80:8080/tcp +steer +user ps-web +refuse +shop +127.0.0.1:8080 ps-web .*\[$PID\]$" \
 		"$PS_TEST_DIR/list"
 	grep -Eq "^10.0.0.0/8:443:8443/tcp +steer +cgroup /$CG/web +pass +- +no listener yet$" \
@@ -104,17 +104,17 @@ for check in sys.argv[1:]:
 	serve -g web web :: 8080 --dual --reuseport
 	serve -g web six ::1 8080 --v6only --reuseport
 	portsteer -q add 80:8080 --user ps-web --cgroup "$CG/web" --name 'a "b" é'
-	portsteer -q add '[2001:db8::]/32:1-3:1001-1003' --any-user --on-miss pass
+	portsteer -q add '[2001:db8::]/32:1-3:1001-1003' --any-user --if-down pass
 	portsteer list --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "from", "to", "on_miss", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "from", "to", "if_down", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
 		'd["rules"][0]["target"] == {"first": 1001, "last": 1003}' \
-		'd["rules"][0]["on_miss"] == "pass" and d["rules"][0]["mode"] == "steer"' \
+		'd["rules"][0]["if_down"] == "pass" and d["rules"][0]["mode"] == "steer"' \
 		'd["rules"][0]["owner"] == {"uid": None, "user": None, "cgroup": None, "any": True}' \
 		'd["rules"][0]["name"] is None and d["rules"][0]["listeners"] == []' \
 		'd["rules"][1]["address"] is None and d["rules"][1]["protocol"] == "tcp"' \
@@ -128,11 +128,11 @@ for check in sys.argv[1:]:
 
 @test "list and stats: a connect rule, and the column that others do not have" {
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 80:8081 --from "$CG/a" --user ps-web --on-miss pass
+	portsteer -q add 80:8081 --from "$CG/a" --user ps-web --if-down pass
 	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --from "$CG/a" --any-user
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +FROM +OWNER +ON MISS +LISTENERS$"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +FROM +OWNER +IF DOWN +LISTENERS$"
 	grep -Eq "^80:8080/tcp +steer +- +user ps-web +refuse +127.0.0.1:8080 " "$PS_TEST_DIR/list"
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +pass +no listener yet$" \
 		"$PS_TEST_DIR/list"
@@ -161,7 +161,7 @@ for check in sys.argv[1:]:
 		"[r['from'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']" \
 		'[r["to"] for r in d["rules"]] == [None, None, "2001:db8::1"]' \
 		'[r["mode"] for r in d["rules"]] == 3 * ["connect"]' \
-		'[r["on_miss"] for r in d["rules"]] == [None, "refuse", None]' \
+		'[r["if_down"] for r in d["rules"]] == [None, "refuse", None]' \
 		'[r["listener_count"] for r in d["rules"]] == [0, 1, 0]' \
 		'd["rules"][1]["listeners"][0]["address"] == "10.1.2.3"' \
 		'd["rules"][2]["target"] == {"first": 8082, "last": 8082}'
@@ -440,13 +440,13 @@ new_id()
 		# front of the shop
 		80:8080 --user ps-web --name shop
 
-		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --on-miss pass   # two rules
+		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --if-down pass   # two rules
 		[2001:db8::]/32:80:8081 --any-user --name last
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules"
 	portsteer list --json >"$PS_TEST_DIR/one"
 	json 'len(d["rules"]) == 4' '"last" in [r["name"] for r in d["rules"]]' \
-		'[r["on_miss"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
+		'[r["if_down"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
 		<"$PS_TEST_DIR/one"
 	portsteer -q flush
 	portsteer -q add --file=- <"$PS_TEST_DIR/rules"

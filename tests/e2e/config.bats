@@ -245,7 +245,7 @@ $R/portsteer.conf.d/run.conf"
 		ports = 80:80a0
 		cgroup = a/../b
 		mode = quick
-		on-miss = drop
+		if-down = drop
 		name =
 		[c]
 		ports = 53:5353/udp
@@ -273,7 +273,7 @@ $R/portsteer.conf.d/run.conf"
 		"$MAIN:5: bad rule '80:80a0'" \
 		"$MAIN:6: bad cgroup 'a/../b'" \
 		"$MAIN:7: unknown mode 'quick'; use steer, bind or connect" \
-		"$MAIN:8: unknown on-miss 'drop'; use refuse or pass" \
+		"$MAIN:8: unknown if-down 'drop'; use refuse or pass" \
 		"$MAIN:9: name has no value" \
 		"$MAIN:11: rule 53:5353/udp: UDP cannot be steered.*use mode bind, or leave mode out" \
 		"$MAIN:14: section \[d\] has no owner" \

@@ -320,9 +320,9 @@ reaches6()
 	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
 }
 
-@test "--on-miss pass: whoever is on port 80" {
+@test "--if-down pass: whoever is on port 80" {
 	serve_front
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --if-down pass
 	from a answers front http://127.0.0.1/
 	counters 80:8080/tcp "missed=1 refused=0 steered=0"
 	serve web 127.0.0.1 8080
@@ -804,7 +804,7 @@ dropped()
 	serve_front
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
-	portsteer -q add 81:8080 --from "$CG/a" --user ps-web --on-miss pass
+	portsteer -q add 81:8080 --from "$CG/a" --user ps-web --if-down pass
 	[ "$(flows fill)" -ge 65536 ]
 	assert_equal "$(from a dial tcp4 connect=127.0.0.1:80 new connect=127.0.0.1:81)" \
 		"ECONNREFUSED, ECONNREFUSED"
@@ -877,10 +877,10 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 	assert_match "$(<"$PS_TEST_DIR/said")" "^ECONNREFUSED"
 }
 
-@test "an address with --on-miss pass: where the client wanted to go" {
+@test "an address with --if-down pass: where the client wanted to go" {
 	serve_front
 	serve -N client -u root there 0.0.0.0 80
-	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	portsteer -q add 198.51.100.0/24:80:8080 --from "$CG/a" --user ps-web --if-down pass
 	from a answers there http://$THERE4/
 	serve web 127.0.0.1 8080
 	from a answers web http://$THERE4/
@@ -1134,10 +1134,10 @@ has_steered()
 	from a answers db http://127.0.0.1/
 }
 
-@test "--on-miss pass leads to the steer rule of the same port" {
+@test "--if-down pass leads to the steer rule of the same port" {
 	serve -u $DB db 127.0.0.1 9090
 	portsteer -q add 80:9090 --user ps-db
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --on-miss pass
+	portsteer -q add 80:8080 --from "$CG/a" --user ps-web --if-down pass
 	from a answers db http://127.0.0.1/
 	counters 80:8080/tcp "missed=1 steered=0"
 	counters 80:9090/tcp "steered=1"

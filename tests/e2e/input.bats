@@ -469,8 +469,8 @@ in_cgroup_namespace()
 	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --from "$CG/a" --cgroup web
 	bad 2 "--any-user" add 53:5353/udp --from "$CG/a"
 	bad 2 "90:10.1.2.3:9090/tcp: .*--any-user" add 90:10.1.2.3:9090 --from "$CG/a" --user ps-web
-	bad 2 "on-miss" add 53:5353/udp --from "$CG/a" --any-user --on-miss pass
-	bad 2 "on-miss" add 90:10.1.2.3:9090 --from "$CG/a" --any-user --on-miss refuse
+	bad 2 "if-down" add 53:5353/udp --from "$CG/a" --any-user --if-down pass
+	bad 2 "if-down" add 90:10.1.2.3:9090 --from "$CG/a" --any-user --if-down refuse
 }
 
 @test "a scope in a cgroup namespace" {
@@ -494,7 +494,7 @@ in_cgroup_namespace()
 
 @test "no owner and no listener" {
 	bad 2 "no owner for 90:9090/tcp.*nobody listens on port 9090.*--user" add 90:9090
-	bad 2 "no owner" add 90:9090 --name x --on-miss pass
+	bad 2 "no owner" add 90:9090 --name x --if-down pass
 	serve -u $WEB one 127.0.0.1 9090 --reuseport
 	serve -u $DB two 127.0.0.2 9090 --reuseport
 	bad 2 "no owner for 90:9090/tcp.*($WEB and $DB|$DB and $WEB)" add 90:9090
@@ -514,7 +514,7 @@ in_cgroup_namespace()
 	bad 2 "any-user" add 90:9090 --any-user --user ps-web
 	bad 2 "any-user" add 90:9090 --any-user --cgroup web
 	bad 2 "user is given twice" add 90:9090 --user ps-web --user ps-db
-	bad 2 "on-miss.*drop" add 90:9090 --user ps-web --on-miss drop
+	bad 2 "if-down.*drop" add 90:9090 --user ps-web --if-down drop
 	bad 2 "unknown option '--bogus'" add 90:9090 --bogus
 	bad 2 "unknown option '--bogus'" add 90:9090 --user ps-web --bogus
 	bad 2 "unknown option '-x'" list -x
@@ -583,7 +583,7 @@ in_cgroup_namespace()
 	bad 2 "any-user" allow 445 --any-user --user ps-web
 	bad 2 "nosuchuser" allow 445 --user nosuchuser
 	bad 2 "unknown option '--mode'" allow 445 --user ps-web --mode bind
-	bad 2 "unknown option '--on-miss'" allow 445 --user ps-web --on-miss pass
+	bad 2 "unknown option '--if-down'" allow 445 --user ps-web --if-down pass
 	bad 2 "unknown option '--file'" allow --file rules --user ps-web
 }
 
@@ -591,8 +591,8 @@ in_cgroup_namespace()
 	bad 2 "53:1023/udp: its target port 1023 is a privileged one.*portsteer allow" \
 		add 53:1023/udp --user ps-web
 	bad 2 "target port 1022 is a privileged one" add 90-92:1022-1024 --mode bind --user ps-web
-	bad 2 "bind rule.*--on-miss" add 53:5353/udp --user ps-web --on-miss refuse
-	bad 2 "bind rule.*--on-miss" add 90:9090 --mode bind --user ps-web --on-miss pass
+	bad 2 "bind rule.*--if-down" add 53:5353/udp --user ps-web --if-down refuse
+	bad 2 "bind rule.*--if-down" add 90:9090 --mode bind --user ps-web --if-down pass
 }
 
 @test "a translation without an owner" {

@@ -169,7 +169,7 @@ before_flow()
 	serve web 127.0.0.1 8080
 	serve db 127.0.0.1 9000
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 9000:8081 --user ps-web --on-miss pass
+	portsteer -q add 9000:8081 --user ps-web --if-down pass
 	answers db http://127.0.0.1:9000/
 	"$OTHER" lookup wall drop -- bash -ec 'answers web http://127.0.0.1/
 		refused http://127.0.0.1:9000/

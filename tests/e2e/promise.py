@@ -412,7 +412,7 @@ class Program:
         if rule.scope:
             yield from ("--from", self.env.cgroup_name(rule.scope))
         if rule.passes:
-            yield from ("--on-miss", "pass")
+            yield from ("--if-down", "pass")
 
     def section(self, number, rule):
         options, lines = list(self.options(rule)), [f"[rule{number}]"]
@@ -450,7 +450,7 @@ class Program:
             listed["target"]["first"],
             Owner(owner["uid"], name(owner["cgroup"])),
             name(listed["from"]),
-            listed["on_miss"] == "pass",
+            listed["if_down"] == "pass",
         )
 
 

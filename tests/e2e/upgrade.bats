@@ -294,7 +294,7 @@ is_unanswered()
 	serve web 127.0.0.1 8080
 	serve -u $DB db ::1 8081
 	portsteer -q add 80:8080 10.0.0.0/8:80:8081 '[2001:db8::]/32:443:8081' --user ps-web --name web
-	"$PORTSTEER" -q add 1000-1299:2000-2299 --any-user --on-miss pass
+	"$PORTSTEER" -q add 1000-1299:2000-2299 --any-user --if-down pass
 	"$PORTSTEER" -q add 81:8081 --user ps-db --cgroup "$CG/a/b"
 	"$PORTSTEER" -q add 90:8080 --from "$CG/a" --user ps-web
 	"$PORTSTEER" -q add 91:198.51.100.2:99/udp --from "$CG/a" --any-user
@@ -313,7 +313,7 @@ is_unanswered()
 	counters 1000-1299:2000-2299/tcp "steered=1"
 	# What is made now begins at 0, also where an id is used again.
 	portsteer -q del 80:8080 1000-1299
-	portsteer -q add 80:8080 --user ps-web --on-miss pass
+	portsteer -q add 80:8080 --user ps-web --if-down pass
 	counters 80:8080/tcp "steered=0 admitted=1"
 	assert_equal "$(probe 80)" web
 	counters 80:8080/tcp "steered=1"

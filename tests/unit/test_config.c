@@ -75,7 +75,7 @@ static void outcome(struct ps_config *config, char *text, size_t size)
 			used += (size_t)snprintf(text + used, size - used, ",nobody");
 		if (r->scope)
 			used += (size_t)snprintf(text + used, size - used, ",f%s", r->scope);
-		if (r->on_miss == PS_MISS_PASS)
+		if (r->if_down == PS_DOWN_PASS)
 			used += (size_t)snprintf(text + used, size - used, ",pass");
 		if (r->name)
 			used += (size_t)snprintf(text + used, size - used, ",n%s", r->name);
@@ -120,9 +120,9 @@ static void test_rules(void **state)
 		  "80:8080/tcp=steer,u33 443/tcp=bind,u33" },
 		{ "[pod]\nfrom = pod\nports = 80:8080 53:10.0.0.1:53/udp\nany-user = yes\n",
 		  "80:8080/tcp=connect,any,f/pod 53:10.0.0.1:53/udp=connect,any,f/pod" },
-		{ "[a]\nports = 80:8080\non-miss = pass\nany-user = on\n",
+		{ "[a]\nports = 80:8080\nif-down = pass\nany-user = on\n",
 		  "80:8080/tcp=steer,any,pass" },
-		{ "[a]\nports = 80:8080\non-miss = refuse\nmode = steer\nany-user = no\n" WWW,
+		{ "[a]\nports = 80:8080\nif-down = refuse\nmode = steer\nany-user = no\n" WWW,
 		  "80:8080/tcp=steer,u33" },
 		{ "[a]\nports = 80:8080\nmode = bind\n" WWW, "80:8080/tcp=bind,u33" },
 		{ "[a b; # \" = :]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
@@ -185,7 +185,7 @@ static const struct {
 	{ "[a]\nports = 80:8080\nuser = 7\nfrom = pid:7\n", { "4: cgroup pid:7: a process's" } },
 	{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
 	{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
-	{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
+	{ "[a]\nports = 80:8080\n" WWW "if-down = no\n", { "4: unknown if-down 'no'" } },
 	{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
 	{ "[a]\nports = 80:8080\nany-user = yes\n" WWW, { "3: any-user contradicts user" } },
 	{ "[a]\nports = 80:8080\n" WWW "user = 5\n", { "4: user is there already, on line 3" } },
@@ -204,11 +204,11 @@ static const struct {
 	{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
 	{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
 	{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
-	{ "[a]\nallow = 80\nports=81:8081\nfrom = b\non-miss=pass\n" WWW,
-	  { "4: from is for ports", "5: on-miss is for ports" } },
+	{ "[a]\nallow = 80\nports=81:8081\nfrom = b\nif-down=pass\n" WWW,
+	  { "4: from is for ports", "5: if-down is for ports" } },
 	{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
 	  { "2: rule 53:5353/udp: UDP cannot be steered" } },
-	{ "[a]\nports = 53:5353/udp\non-miss = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
+	{ "[a]\nports = 53:5353/udp\nif-down = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
 	{ "[a]\nports = 80:8080\nfrom = b\nmode = bind\n" WWW, { "2: rule 80:8080/tcp: from is" } },
 	{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: a value that begins with a quote" } },
@@ -760,7 +760,7 @@ static struct ps_rule random_rule(void)
 		free(text);
 	}
 	if (rule.mode != PS_MODE_BIND && !ps_rule_is_fixed(&rule) && rnd(2))
-		rule.on_miss = PS_MISS_PASS;
+		rule.if_down = PS_DOWN_PASS;
 	if (rnd(2)) {
 		text = rnd(2) ? random_text(12, false) : strdup(rnd(2) ? "web" : "rules-1");
 		rule.name = text;
@@ -837,7 +837,7 @@ static void test_written(void **state)
 		  "# Written by 'portsteer save'; see portsteer.conf(5).\n"
 		  "\n[rules-1]\ncgroup = \"a\\xffb\"\nmode = bind\nports = 82:8082/tcp\n"
 		  "\n[rules-2]\nuser = 7\nallow = 22/tcp\n"
-		  "\n[rules-3]\nfrom = pod\nany-user = yes\non-miss = pass\nports = 80:8080/tcp\n"
+		  "\n[rules-3]\nfrom = pod\nany-user = yes\nif-down = pass\nports = 80:8080/tcp\n"
 		  "\n[web]\nuser = 5\nname = web\nports = 81:8081/tcp\n"
 		  "\n[rules-5]\nuser = www\nname = web\n"
 		  "ports = 80:8080/tcp 443:8443/tcp 53:5353/udp\n");
@@ -848,7 +848,7 @@ static void test_written(void **state)
 /* --- Anything at all --- */
 
 static const char sample[] = "# c\n[web]\nports = 80:8080 443:8443\n   [::1]:90:9090\nuser = www\n"
-			     "cgroup = \"a\\xff b\"\non-miss = pass\nname = x y\n; c\r\n\r\n"
+			     "cgroup = \"a\\xff b\"\nif-down = pass\nname = x y\n; c\r\n\r\n"
 			     "[ssh]\nallow = 22/tcp\nany-user = yes\n[pod]\nfrom = /pod\n"
 			     "ports = 80:10.0.0.1:80/udp\nany-user = yes\nmode = connect\n";
 
