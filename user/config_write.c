@@ -129,7 +129,7 @@ static void write_head(FILE *out, const struct ps_rule *rule, const char *title,
 	else
 		fprintf(out, "\n[rules-%zu]\n", number);
 	if (rule->scope)
-		write_cgroup(out, "from", rule->scope);
+		write_cgroup(out, "client-cgroup", rule->scope);
 	if (rule->owner.flags & PS_OWNER_USER) {
 		name = user(rule->owner.uid);
 		if (name)

@@ -482,7 +482,7 @@ void ps_rule_describe(const struct ps_rule *rule, char text[PS_RULE_WHOLE])
 	put(text, " (%s", ps_mode_name(rule->mode));
 	put_owner(text, &rule->owner);
 	if (rule->scope)
-		put(text, ", from cgroup %.60s%s", rule->scope,
+		put(text, ", client cgroup %.60s%s", rule->scope,
 		    strlen(rule->scope) > 60 ? "..." : "");
 	if (rule->name)
 		put(text, ", name %s", rule->name);

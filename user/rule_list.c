@@ -143,8 +143,8 @@ int ps_rule_options(struct ps_rule_list *list, const struct ps_rule_words *words
 {
 	int ret = words->mode ? read_mode(words->mode, &options->mode, error) : 0;
 
-	if (!ret && words->from) {
-		ret = find_scope(list, words->from, error);
+	if (!ret && words->client_cgroup) {
+		ret = find_scope(list, words->client_cgroup, error);
 		options->scope = list->scope;
 	}
 	if (ret)
@@ -224,10 +224,10 @@ int ps_rule_list_append(struct ps_rule_list *list, const char *text, bool grant,
 	return 0;
 }
 
-int ps_rule_keys_scope(struct ps_rule_list *list, const char *from, struct ps_rule *keys,
+int ps_rule_keys_scope(struct ps_rule_list *list, const char *text, struct ps_rule *keys,
 		       size_t count, struct ps_error *error)
 {
-	int ret = from ? find_scope(list, from, error) : 0;
+	int ret = text ? find_scope(list, text, error) : 0;
 
 	for (size_t i = 0; i < count && !ret; i++)
 		keys[i].scope = list->scope;

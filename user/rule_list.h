@@ -21,7 +21,7 @@ enum { PS_NAME_NOTES = 16 };
 
 /* Options of rules as they are written; NULL for one that is not given. */
 struct ps_rule_words {
-	const char *user, *cgroup, *from, *mode, *if_down, *name;
+	const char *user, *cgroup, *client_cgroup, *mode, *if_down, *name;
 	bool any_user;
 };
 
@@ -31,7 +31,7 @@ struct ps_rule_list {
 	struct ps_rule *rules; /* owned */
 	size_t count, room;
 	char *cgroup_text, *cgroup; /* what the last --cgroup resolved to */
-	char *scope_text, *scope; /* and --from */
+	char *scope_text, *scope; /* and --client-cgroup */
 	char *user_text; /* and --user */
 	uint32_t uid;
 	char *notes[PS_NAME_NOTES]; /* on what names mean, each once */
@@ -51,8 +51,8 @@ int ps_rule_list_append(struct ps_rule_list *list, const char *text, bool grant,
 			const struct ps_rule_words *words, const struct ps_rule *options,
 			struct ps_error *error);
 
-/* Set the keys' scope to what `from` says, if it is not NULL; it stays the list's. */
-int ps_rule_keys_scope(struct ps_rule_list *list, const char *from, struct ps_rule *keys,
+/* Set the keys' client cgroup to what the text says, if it is not NULL; it stays the list's. */
+int ps_rule_keys_scope(struct ps_rule_list *list, const char *text, struct ps_rule *keys,
 		       size_t count, struct ps_error *error);
 
 /* The mode of a rule that says none: by its scope and its protocol. */

@@ -34,7 +34,7 @@ apply()
 		ports = 80:8080 443:8443
 		user = ps-web
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 90:8080
 		any-user = yes
 		if-down = pass
@@ -143,7 +143,7 @@ apply()
 		ports = 80:8080 10.0.0.0/8:81:8081
 		user = ps-web
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 80:8080
 		any-user = yes
 	END
@@ -333,15 +333,15 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		ports = 127.0.0.2:80:8081 90:8080
 		user = nosuchuser
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 91:8080
 		user = ps-web
 		[all]
-		from = /
+		client-cgroup = /
 		ports = 92:8080
 		user = ps-web
 		[broken-pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 92:8080
 		mode = fast
 		user = ps-web
@@ -389,28 +389,28 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 }
 
 # bats test_tags=kernel
-@test "--keep-going: what a misspelt key or a second from names is refused, too" {
+@test "--keep-going: what a misspelt key or a second client-cgroup names is refused, too" {
 	config <<-END
 		[misspelt]
 		port = 127.0.0.2:80:8080
 		user = ps-web
 		[twice]
 		ports = 91:8080
-		from = $CG/a
-		from = $CG/b
+		client-cgroup = $CG/a
+		client-cgroup = $CG/b
 		user = ps-web
 		[web]
 		ports = 80:8080 91:8080
 		user = ps-web
 		[all]
-		from = /
+		client-cgroup = /
 		ports = 91:8080
 		user = ps-web
 		[outside
 		127.0.0.3:80:8080
 	END
 	serve web 0.0.0.0 8080
-	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: from is there already" \
+	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: client-cgroup is there already" \
 		"$RULES:14: rule 91:8080/tcp would answer for 91/tcp" \
 		"$RULES:16: '\[outside' is no section" "$RULES:17: '127.0.0.3:80:8080': no key" \
 		"2 rules are in force, .* refused to 127.0.0.2:80/tcp 127.0.0.3:80/tcp 91/tcp; correct" \
@@ -444,7 +444,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	serve web 127.0.0.1 8080
 	config <<-END
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 90:127.0.0.1:8080
 		any-user = yes
 	END
@@ -481,13 +481,13 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	local n saved
 	for n in "${!names[@]}"; do
 		portsteer -q add $((80 + n)):$((8080 + n)) --cgroup "/a/${cgroups[n]}" --name "${names[n]}"
-		portsteer -q add $((80 + n)):$((8080 + n)) --from "./../b/${cgroups[n]}" --any-user \
+		portsteer -q add $((80 + n)):$((8080 + n)) --client-cgroup "./../b/${cgroups[n]}" --any-user \
 			2>/dev/null || portsteer -q add $((80 + n)):$((8080 + n)) \
-			--from "b/${cgroups[n]}" --any-user
+			--client-cgroup "b/${cgroups[n]}" --any-user
 	done
 	portsteer -q add '[2001:db8::]/32:500-600:1500-1600' 10.0.0.0/8:500:2500 --user 12345 \
 		--if-down pass
-	portsteer -q add 53:10.0.0.1:53/udp 80:9999 --from / --any-user
+	portsteer -q add 53:10.0.0.1:53/udp 80:9999 --client-cgroup / --any-user
 	portsteer -q add 70:7070 --any-user
 	saved=$(portsteer save)
 	portsteer list --json | jsonget 'rules|#' >"$PS_TEST_DIR/count"
@@ -510,13 +510,13 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		serve s$n 0.0.0.0 808$n
 	done
 	serve v6 ::1 8085
-	# Everything changes but 90: targets, the rules there are, prefixes, modes and scopes.
+	# Everything changes but 90: targets, the rules there are, prefixes, modes and client cgroups.
 	config "$RULES.a" <<-END
 		[steer]
 		ports = 80:8081 81:8082 82:8081 10.1.2.3:80:8083 90:8081 92:8085
 		user = ps-web
 		[connect]
-		from = $CG/pod
+		client-cgroup = $CG/pod
 		ports = 85:8081
 		user = ps-web
 	END
@@ -525,7 +525,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		ports = 80:8082 81:8081 83:8082 10.1.2.3:80:8084 90:8081 91:8085
 		user = ps-web
 		[connect]
-		from = $CG/pod
+		client-cgroup = $CG/pod
 		ports = 85:8082
 		user = ps-web
 	END

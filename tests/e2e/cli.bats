@@ -109,7 +109,7 @@ for check in sys.argv[1:]:
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "from", "to", "if_down", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "client_cgroup", "to", "if_down", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
@@ -128,11 +128,11 @@ for check in sys.argv[1:]:
 
 @test "list and stats: a connect rule, and the column that others do not have" {
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 80:8081 --from "$CG/a" --user ps-web --if-down pass
-	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --from "$CG/a" --any-user
+	portsteer -q add 80:8081 --client-cgroup "$CG/a" --user ps-web --if-down pass
+	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --client-cgroup "$CG/a" --any-user
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +FROM +OWNER +IF DOWN +LISTENERS$"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +CLIENT CGROUP +OWNER +IF DOWN +LISTENERS$"
 	grep -Eq "^80:8080/tcp +steer +- +user ps-web +refuse +127.0.0.1:8080 " "$PS_TEST_DIR/list"
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +pass +no listener yet$" \
 		"$PS_TEST_DIR/list"
@@ -142,42 +142,42 @@ for check in sys.argv[1:]:
 	serve -u $DB thief 127.0.0.1 8081
 	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
 	portsteer stats >"$PS_TEST_DIR/stats"
-	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +FROM +OWNER +STEERED +MISSED "
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +STEERED +MISSED "
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +0 +0 +0 +1 +0 +0 +never$" \
 		"$PS_TEST_DIR/stats"
-	portsteer -q del 80 81 --from "$CG/a"
-	portsteer -q del 53/udp --from "$CG/a"
-	[[ $(portsteer list) != *FROM* ]]
-	[[ $(portsteer stats) != *FROM* ]]
+	portsteer -q del 80 81 --client-cgroup "$CG/a"
+	portsteer -q del 53/udp --client-cgroup "$CG/a"
+	[[ $(portsteer list) != *"CLIENT CGROUP"* ]]
+	[[ $(portsteer stats) != *"CLIENT CGROUP"* ]]
 }
 
 @test "list, stats and status --json: a connect rule" {
 	serve web 10.1.2.3 8080
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
-	portsteer -q add '81:[2001:db8::1]:8082' --from "$CG/a" --any-user
-	portsteer -q add 53:5353/udp --from / --any-user
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
+	portsteer -q add '81:[2001:db8::1]:8082' --client-cgroup "$CG/a" --any-user
+	portsteer -q add 53:5353/udp --client-cgroup / --any-user
 	portsteer list --json | json \
 		'[r["rule"] for r in d["rules"]] == ["53:5353/udp", "80:8080/tcp", "81:[2001:db8::1]:8082/tcp"]' \
-		"[r['from'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']" \
+		"[r['client_cgroup'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']" \
 		'[r["to"] for r in d["rules"]] == [None, None, "2001:db8::1"]' \
 		'[r["mode"] for r in d["rules"]] == 3 * ["connect"]' \
 		'[r["if_down"] for r in d["rules"]] == [None, "refuse", None]' \
 		'[r["listener_count"] for r in d["rules"]] == [0, 1, 0]' \
 		'd["rules"][1]["listeners"][0]["address"] == "10.1.2.3"' \
 		'd["rules"][2]["target"] == {"first": 8082, "last": 8082}'
-	portsteer stats --json | json "[r['from'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']"
+	portsteer stats --json | json "[r['client_cgroup'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']"
 	portsteer status --json | json 'd["connect_hooks"] is True' 'd["bind_hooks"] is False'
 	assert_match "$(portsteer status)" "connect hooks: +cgroup /"
 }
 
-@test "a scope with odd characters is shown without them" {
+@test "a client cgroup with odd characters is shown without them" {
 	local name=$'odd \xff\xc2\x9b "'
-	portsteer -q add 80:8080 --from "$CG/$name" --user ps-web
+	portsteer -q add 80:8080 --client-cgroup "$CG/$name" --user ps-web
 	portsteer list >"$PS_TEST_DIR/list"
 	[ "$(wc -l <"$PS_TEST_DIR/list")" = 2 ]
 	grep -Fq 'odd \xff\xc2\x9b' "$PS_TEST_DIR/list"
-	portsteer list --json | json 'd["rules"][0]["from"].endswith("\\xff\\xc2\\x9b \"")'
-	portsteer -q del 80 --from "$CG/$name"
+	portsteer list --json | json 'd["rules"][0]["client_cgroup"].endswith("\\xff\\xc2\\x9b \"")'
+	portsteer -q del 80 --client-cgroup "$CG/$name"
 }
 
 @test "a process name with control characters is shown without them" {
@@ -210,7 +210,7 @@ serve_with()
 	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "from", "owner", "name", "counters", "last_hit"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
 		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
@@ -425,12 +425,12 @@ new_id()
 	serve web 127.0.0.1 8081
 	assert_match "$(portsteer add 81:8081 --user ps-web)" \
 		"^added 81:8081/tcp for user ps-web: 1 listener$"
-	assert_match "$(portsteer add 81:8081 --user ps-web --from "$CG/a")" \
-		"^added 81:8081/tcp for user ps-web, from cgroup /$CG/a: 1 listener$"
-	assert_match "$(portsteer add 53:5353/udp --any-user --from "$CG/a")" \
-		"^added 53:5353/udp for any user, from cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
-	assert_equal "$(portsteer del 81 --from "$CG/a")" "deleted 1 rule"
-	assert_equal "$(portsteer del 53/udp --from "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
+	assert_match "$(portsteer add 81:8081 --user ps-web --client-cgroup "$CG/a")" \
+		"^added 81:8081/tcp for user ps-web, client cgroup /$CG/a: 1 listener$"
+	assert_match "$(portsteer add 53:5353/udp --any-user --client-cgroup "$CG/a")" \
+		"^added 53:5353/udp for any user, client cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
+	assert_equal "$(portsteer del 81 --client-cgroup "$CG/a")" "deleted 1 rule"
+	assert_equal "$(portsteer del 53/udp --client-cgroup "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
 	assert_equal "$(portsteer del 80)" "deleted 1 rule"
 	assert_equal "$(portsteer flush)" "deleted 1 rule"
 }

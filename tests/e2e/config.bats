@@ -223,7 +223,7 @@ $R/portsteer.conf.d/run.conf"
 		[empty]
 	END
 	bad "$MAIN:1: 'port' is outside of a section" \
-		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, from" \
+		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, client-cgroup" \
 		"$MAIN:5: ports is there already, on line 4" \
 		"$MAIN:7: unknown key 'usr'" \
 		"$MAIN:8: section \[web\] is there already, at $MAIN:2; give it another name" \
@@ -264,7 +264,7 @@ $R/portsteer.conf.d/run.conf"
 		cgroup = unit:web
 		[g]
 		ports = 83:8083
-		from = pid:0
+		client-cgroup = pid:0
 		user = ps-web
 	END
 	bad "$MAIN:2: bad rule '0:1': '0' is not a port" \

@@ -586,7 +586,7 @@ reasons()
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add 54:5454/udp --user ps-web
-	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	detach "$STATE/ns-*/link"
 	detach "$STATE/host/bind/bind4"
 	refused client http://$HERE4/
@@ -608,9 +608,9 @@ reasons()
 	[ ! -e "$link" ]
 	portsteer -q add 53:5353/udp --user ps-web
 	[ ! -e "$link" ]
-	portsteer -q add 81:8081 --from "$CG/a" --user ps-web # clients' flows are found there
+	portsteer -q add 81:8081 --client-cgroup "$CG/a" --user ps-web # clients' flows are found there
 	[ -e "$link" ]
-	portsteer -q del 81 --from "$CG/a"
+	portsteer -q del 81 --client-cgroup "$CG/a"
 	[ ! -e "$link" ]
 	portsteer -q add 80:8080 --user ps-web
 	[ -e "$link" ]
