@@ -47,10 +47,10 @@ __noinline int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
 	void *map;
 
 	if (n < PS_SLOTS) {
-		map = bpf_map_lookup_elem(&sockets, &key);
+		map = bpf_map_lookup_elem(&ps_sockets, &key);
 		sk = map ? bpf_map_lookup_elem(map, &slot) : NULL;
 	} else {
-		map = bpf_map_lookup_elem(&overflows, &inst);
+		map = bpf_map_lookup_elem(&ps_overflows, &inst);
 		sk = map ? bpf_map_lookup_elem(map, &more) : NULL;
 	}
 	return sk ? serves(sk, (__u8)family) : PS_NONE;

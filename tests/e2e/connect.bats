@@ -1426,9 +1426,9 @@ all_by()
 	serve web 127.0.0.1 8080
 	from a answers web http://127.0.0.1/
 	comm -13 "$PS_TEST_DIR/before" <(bpf_objects) |
-		grep -E 'ps4_(conn|getpeer|sendmsg|recvmsg|scope|hops|trails)' >"$PS_TEST_DIR/new"
-	grep -q ps4_connect4 "$PS_TEST_DIR/new"
-	grep -q ps4_recvmsg6 "$PS_TEST_DIR/new"
+		grep -E 'ps_(conn|getpeer|sendmsg|recvmsg|scope|hops|trails)' >"$PS_TEST_DIR/new"
+	grep -q ps_connect4 "$PS_TEST_DIR/new"
+	grep -q ps_recvmsg6 "$PS_TEST_DIR/new"
 	portsteer -q unload
 	[ ! -e $STATE ]
 	until_true 20 all_gone
