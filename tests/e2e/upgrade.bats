@@ -442,7 +442,7 @@ refuses()
 @test "an unknown version: refused, with the ways out, and nothing changes" {
 	mkdir -m 0700 $STATE $STATE/host
 	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
-		name ps7_instances
+		name ps_instances
 	refuses 1 "unknown version, or damaged.*version that made it.*portsteer unload" \
 		portsteer upgrade
 	rm $STATE/host/instances
