@@ -151,13 +151,16 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 				       "portsteer is not loaded; run 'portsteer load' or "
 				       "'portsteer add'");
 		ret = open_pins(&opened, error);
-		if (!ret)
-			*host = opened;
-		else
-			ps_host_close(&opened);
-		/* Readers take no lock: it may have been removed, or made again. */
-		if (ret != -ENOENT || folder_inode() == inode)
+		/* Readers take no lock: it may have been removed, or made again, with another layout
+		 * than that of the record, whose maps have the same names. */
+		if (folder_inode() == inode) {
+			if (!ret)
+				*host = opened;
+			else
+				ps_host_close(&opened);
 			return ret;
+		}
+		ps_host_close(&opened);
 	}
 }
 
