@@ -108,7 +108,7 @@ $(B)/%.bpf.o: bpf/%.bpf.c Makefile | $(B)/.tools
 
 $(B)/%.skel.h: $(B)/%.bpf.o Makefile
 	$(say) SKELETON $@
-	$(Q)$(BPFTOOL) gen skeleton $< name ps4_$* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name ps_$*_bpf > $@
 
 $(B)/%.bpf.gz: $(B)/%.bpf.o
 	$(say) PACK $@

@@ -14,18 +14,19 @@
 /* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
  * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
 #ifndef PS_OTHER_LAYOUT
-#define PORTSTEER_ABI 6
+#define PORTSTEER_ABI 7
 #define PS_SPARE(count)
 #else
 #define PORTSTEER_ABI 9999
 #define PS_SPARE(count) __u64 spare[count];
 #endif
-/* Kernel objects are called by this prefix and their pin's name ("ps4_netns"). */
-#define PORTSTEER_PREFIX "ps4_"
-/* Objects that an upgrade hands on, whatever the layout: maps "ps_bound" and "ps_trails",
- * whose layouts have numbers of their own (a change of struct ps_bound, of what its rule
- * means, or of struct ps_trail is a new one), and "ps_alive". user/kernel/build.h says what else builds of different layouts know of each other. */
-#define PORTSTEER_CARRIED "ps_"
+/* Kernel objects are called by this prefix and their pin's name ("ps_netns"), in every layout: of
+ * which one they are is in the state (user/kernel/build.h) and in the mark (user/kernel/mark.h). */
+#define PORTSTEER_PREFIX "ps_"
+/* An upgrade hands these on, whatever the layout: the maps "bound" and "trails", whose layouts have
+ * numbers of their own (a change of struct ps_bound, of what its rule means, or of struct ps_trail
+ * is a new one), and "alive". user/kernel/build.h says what else builds of different layouts know of each
+ * other. */
 enum { PS_BOUND_LAYOUT = 1, PS_TRAILS_LAYOUT = 3 };
 
 /* Limits. Every one is checked in user space before anything is built. */
@@ -88,7 +89,7 @@ enum ps_front_flags {
 	PS_FRONT_USED = 1, /* the cell holds a front port */
 	PS_FRONT_DEFAULT = 2, /* rule and target are those of a rule without address */
 	PS_FRONT_PREFIX = 4, /* address-prefix rules exist: ask the trie first */
-	PS_FRONT_PASS = 8, /* --on-miss pass; otherwise refuse */
+	PS_FRONT_PASS = 8, /* --if-down pass; otherwise refuse */
 	PS_FRONT_STRICT = 16, /* an owner with a cgroup: only admitted sockets, see steer.h */
 };
 
@@ -270,7 +271,7 @@ struct ps_bound {
 	__u8 reserved[3];
 };
 
-/* What a run of ps4_marks writes for each such socket. */
+/* What a run of ps_marks writes for each such socket. */
 struct ps_mark {
 	__u64 cookie; /* the socket's */
 	struct ps_bound on;
@@ -295,7 +296,7 @@ struct ps_scope {
 #define PS_HOP_HASH(scope, port) ((__u32)(scope)*0x9e3779b1u + (__u32)(port))
 
 enum ps_hop_flags {
-	PS_HOP_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_HOP_PASS = 1, /* --if-down pass; otherwise refuse */
 	PS_HOP_FIXED = 2, /* the pair as given: no listener is looked for */
 	PS_HOP_TO = 4, /* ... and the address too */
 	PS_HOP_LOOPBACK = 8, /* of a rule without an address: asked after those with one */
@@ -330,7 +331,7 @@ struct ps_flow_key {
 	__u32 family; /* 4 or 6 */
 };
 enum ps_flow_flags {
-	PS_FLOW_PASS = 1, /* --on-miss pass; otherwise refuse */
+	PS_FLOW_PASS = 1, /* --if-down pass; otherwise refuse */
 	PS_FLOW_REFUSE = 2, /* refuse in any case */
 };
 struct ps_flow {

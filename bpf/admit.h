@@ -126,8 +126,8 @@ static __always_inline int admit_to(enum ps_way way, void *handle, const struct 
 	struct ps_entry entry = { .handle = handle, .state = s, .target = target };
 	int ret;
 
-	entry.own = bpf_map_lookup_elem(&sockets, &key);
-	entry.shared = bpf_map_lookup_elem(&overflows, &inst);
+	entry.own = bpf_map_lookup_elem(&ps_sockets, &key);
+	entry.shared = bpf_map_lookup_elem(&ps_overflows, &inst);
 	if (!s || !entry.own || !entry.shared)
 		return 0;
 	entry.place = place_of(sk, entry.own, entry.shared, target);
@@ -181,7 +181,7 @@ static __always_inline struct ps_admit *head_of(void *map, __u32 half, __u32 por
 __noinline int ps_after(__u64 where, __u32 cursor)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1;
-	void *map = bpf_map_lookup_elem(&admits, &inst);
+	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
 	struct ps_admit *r;
 
 	if (!map)
@@ -196,7 +196,7 @@ __noinline int ps_after(__u64 where, __u32 cursor)
 __noinline int ps_matches(__u64 where, __u64 uid, __u64 cgrp, __u32 index)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1, fresh = where >> 49 & 1;
-	void *map = bpf_map_lookup_elem(&admits, &inst);
+	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
 	struct ps_admit *r = map ? record_at(map, half, index) : NULL;
 
 	if (!r || r->port != (__u16)(where >> 32) || (fresh && !(r->flags & PS_ADMIT_FRESH)))
@@ -219,7 +219,7 @@ __noinline int ps_next(__u64 where, __u64 uid, __u64 cgrp, __u32 cursor)
 
 static __always_inline __u32 target_of(__u32 inst, __u32 half, __u32 record)
 {
-	void *map = bpf_map_lookup_elem(&admits, &inst);
+	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
 	struct ps_admit *r = map ? record_at(map, half, record) : NULL;
 
 	return r ? r->target : 0;

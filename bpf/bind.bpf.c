@@ -17,7 +17,7 @@
 #include "owner_maps.h"
 
 /* One bit for each port: a superset of the ports that bind rules name, in any instance.
- * User space writes it through mmap (the map "ps4_bind.data"). */
+ * User space writes it through mmap (the map "ps_bind.data"). */
 __u32 filter[65536 / 32] SEC(".data");
 
 /* Per instance: bind records, grown by replacement. */
@@ -33,7 +33,7 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_binds_inner);
-} binds SEC(".maps");
+} ps_binds SEC(".maps");
 
 /* On each socket that was bound through a rule. */
 struct {
@@ -41,7 +41,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct ps_bound);
-} bound SEC(".maps");
+} ps_bound SEC(".maps");
 
 #include "owner.h"
 #include "address.h"
@@ -49,37 +49,37 @@ struct {
 #include "bind.h"
 
 SEC("cgroup/bind4")
-int ps4_bind4(struct bpf_sock_addr *ctx)
+int ps_bind4(struct bpf_sock_addr *ctx)
 {
 	return bind4(ctx);
 }
 
 SEC("cgroup/bind6")
-int ps4_bind6(struct bpf_sock_addr *ctx)
+int ps_bind6(struct bpf_sock_addr *ctx)
 {
 	return bind6(ctx);
 }
 
 SEC("cgroup/post_bind4")
-int ps4_post_bind4(struct bpf_sock *ctx)
+int ps_post_bind4(struct bpf_sock *ctx)
 {
 	return bind_done4(ctx);
 }
 
 SEC("cgroup/post_bind6")
-int ps4_post_bind6(struct bpf_sock *ctx)
+int ps_post_bind6(struct bpf_sock *ctx)
 {
 	return bind_done6(ctx);
 }
 
 SEC("cgroup/getsockname4")
-int ps4_getsockname4(struct bpf_sock_addr *ctx)
+int ps_getsockname4(struct bpf_sock_addr *ctx)
 {
 	return getsockname4(ctx);
 }
 
 SEC("cgroup/getsockname6")
-int ps4_getsockname6(struct bpf_sock_addr *ctx)
+int ps_getsockname6(struct bpf_sock_addr *ctx)
 {
 	return getsockname6(ctx);
 }
@@ -99,7 +99,7 @@ static __always_inline __u64 first_cookie(struct sock *sk)
  * outside of its process, and some hardened kernels refuse an iterator over the map. A
  * socket with several descriptors is named for each. */
 SEC("iter/task_file")
-int ps4_marks(struct bpf_iter__task_file *ctx)
+int ps_marks(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
 	struct ps_mark mark = {};
@@ -111,7 +111,7 @@ int ps4_marks(struct bpf_iter__task_file *ctx)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;
-	on = sk ? bpf_sk_storage_get(&bound, sk, NULL, 0) : NULL;
+	on = sk ? bpf_sk_storage_get(&ps_bound, sk, NULL, 0) : NULL;
 	if (!on)
 		return 0;
 	mark.cookie = sk->sk_protocol == PROTOCOL_MPTCP ? first_cookie(sk) :

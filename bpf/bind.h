@@ -36,7 +36,7 @@ struct ps_answer {
 
 static __always_inline struct ps_bind *bind_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&binds, &inst);
+	void *map = bpf_map_lookup_elem(&ps_binds, &inst);
 	__u32 key = index * 2 + half;
 
 	return map ? bpf_map_lookup_elem(map, &key) : NULL;
@@ -186,7 +186,7 @@ __noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
 		return 0;
 	answer->record = 0;
 	inst = ask->instance;
-	me = bpf_map_lookup_elem(&instances, &inst);
+	me = bpf_map_lookup_elem(&ps_instances, &inst);
 	for (int i = 0; me && i < PS_BIND_TRIES; i++) {
 		__u64 word = *(volatile __u64 *)&me->active;
 
@@ -237,14 +237,14 @@ static __always_inline void read_socket(struct ps_ask *ask, const struct sock *s
 /* Note on the socket what it is bound through, for getsockname and for the counters. */
 static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
 {
-	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct ps_bound *on = bpf_sk_storage_get(&ps_bound, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	struct mptcp_sock *whole;
 
 	if (!on)
 		return -1;
 	*on = *mark;
 	whole = whole_of(sk);
-	on = whole ? bpf_sk_storage_get(&bound, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	on = whole ? bpf_sk_storage_get(&ps_bound, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	if (on)
 		*on = *mark;
 	return 0;
@@ -254,12 +254,12 @@ static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_boun
  * says that some bind of this socket's was let through, see bind_done. */
 static __always_inline void unmark_socket(struct bpf_sock *sk)
 {
-	struct ps_bound *on = bpf_sk_storage_get(&bound, sk, NULL, 0);
+	struct ps_bound *on = bpf_sk_storage_get(&ps_bound, sk, NULL, 0);
 	struct mptcp_sock *whole = on ? whole_of(sk) : NULL;
 
 	if (on)
 		on->front = 0;
-	on = whole ? bpf_sk_storage_get(&bound, whole, NULL, 0) : NULL;
+	on = whole ? bpf_sk_storage_get(&ps_bound, whole, NULL, 0) : NULL;
 	if (on)
 		on->front = 0;
 }
@@ -397,7 +397,7 @@ static __always_inline bool is_given(struct bpf_sock *ctx, const struct sock *fu
 static __always_inline int bind_done(struct bpf_sock *ctx, const struct sock *full,
 				     struct ps_ask *ask)
 {
-	struct ps_bound *mark = bpf_sk_storage_get(&bound, ctx, NULL, 0);
+	struct ps_bound *mark = bpf_sk_storage_get(&ps_bound, ctx, NULL, 0);
 	__u32 port = ctx->src_port;
 
 	if (!mark)
@@ -450,7 +450,7 @@ __noinline int ps_bind_is_in_force(__u64 where, __u32 target, __u32 front, __u32
 static __always_inline void name_target(struct bpf_sock_addr *ctx, const struct ps_bound *mark)
 {
 	__u32 inst = mark->instance;
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
+	struct ps_instance *me = bpf_map_lookup_elem(&ps_instances, &inst);
 	__u64 word = me ? *(volatile __u64 *)&me->active : 0;
 
 	if (!word || mark->front != bpf_ntohs(ctx->user_port) || mark->front == mark->target)
@@ -537,7 +537,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 	if (!find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return;
 	inst = ask->instance;
-	me = bpf_map_lookup_elem(&instances, &inst);
+	me = bpf_map_lookup_elem(&ps_instances, &inst);
 	ask->half = me ? PS_WORD_HALF(*(volatile __u64 *)&me->active) : 0;
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = IPPROTO_TCP;
@@ -545,7 +545,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 		return;
 	listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (listener) {
-		mark = bpf_sk_storage_get(&bound, listener, NULL, 0);
+		mark = bpf_sk_storage_get(&ps_bound, listener, NULL, 0);
 		if (mark)
 			name_target(ctx, mark);
 		bpf_sk_release(listener);
@@ -563,7 +563,7 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 static __always_inline bool name_bound(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct ps_bound *mark = sk ? bpf_sk_storage_get(&bound, sk, NULL, 0) : NULL;
+	struct ps_bound *mark = sk ? bpf_sk_storage_get(&ps_bound, sk, NULL, 0) : NULL;
 
 	if (mark)
 		name_target(ctx, mark);

@@ -14,7 +14,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, __u32);
-} refused SEC(".maps");
+} ps_refused SEC(".maps");
 
 /* The connection's key, but for its namespace. */
 static __always_inline void read_flow(struct bpf_sock_ops *ctx, struct ps_flow_key *key)
@@ -63,27 +63,27 @@ static __always_inline void refuse_both(struct ps_flow *flow)
 static __always_inline void refuse_unnoted(struct bpf_sock *sk, const struct ps_flow_key *key)
 {
 	__u32 place = refusal_of(key);
-	__u32 *count = bpf_map_lookup_elem(&refusals, &place);
+	__u32 *count = bpf_map_lookup_elem(&ps_refusals, &place);
 
 	if (!count)
 		return;
 	PS_COUNT(*count);
 	/* Should there be no memory for this either, it is not taken back. */
-	bpf_sk_storage_get(&refused, sk, &place, BPF_SK_STORAGE_GET_F_CREATE);
+	bpf_sk_storage_get(&ps_refused, sk, &place, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 static __always_inline void accept_unnoted(struct bpf_sock *sk)
 {
-	__u32 *place = bpf_sk_storage_get(&refused, sk, NULL, 0), key;
+	__u32 *place = bpf_sk_storage_get(&ps_refused, sk, NULL, 0), key;
 	__u32 *count;
 
 	if (!place)
 		return;
 	key = *place;
-	count = bpf_map_lookup_elem(&refusals, &key);
+	count = bpf_map_lookup_elem(&ps_refusals, &key);
 	if (count)
 		PS_UNCOUNT(*count);
-	bpf_sk_storage_delete(&refused, sk);
+	bpf_sk_storage_delete(&ps_refused, sk);
 }
 
 /* Note what becomes of a connection that a rule is for. A function of its own, so that its
@@ -105,18 +105,18 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 	flow.target = answer->listeners;
 	flow.rule = answer->rule;
 	flow.device = sk->bound_dev_if;
-	ret = bpf_map_update_elem(&flows, &key, &flow, BPF_NOEXIST);
+	ret = bpf_map_update_elem(&ps_flows, &key, &flow, BPF_NOEXIST);
 	if (ret) {
-		other = bpf_map_lookup_elem(&flows, &key);
+		other = bpf_map_lookup_elem(&ps_flows, &key);
 		if (other && is_shared(other, flow.socket, flow.device)) {
 			refuse_both(other);
 			return 0;
 		}
 		if (other)
-			ret = bpf_map_update_elem(&flows, &key, &flow, BPF_ANY);
+			ret = bpf_map_update_elem(&ps_flows, &key, &flow, BPF_ANY);
 	}
 	if (ret) {
-		bpf_map_delete_elem(&flows, &key);
+		bpf_map_delete_elem(&ps_flows, &key);
 		refuse_unnoted(sk, &key);
 		count_client(want->instance, answer->rule, PS_CLIENT_MISSED);
 	}
@@ -137,13 +137,13 @@ __noinline int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
 		return 0;
 	read_flow(ctx, &key);
 	key.namespace = namespace;
-	other = bpf_map_lookup_elem(&flows, &key);
+	other = bpf_map_lookup_elem(&ps_flows, &key);
 	if (!other)
 		return 0;
 	if (is_shared(other, bpf_get_socket_cookie(ctx), sk->bound_dev_if))
 		refuse_both(other);
 	else
-		bpf_map_delete_elem(&flows, &key);
+		bpf_map_delete_elem(&ps_flows, &key);
 	return 0;
 }
 
@@ -151,7 +151,7 @@ __noinline int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
  * the loopback address for the listener to be found there. */
 static __always_inline bool read_wanted(struct bpf_sock *sk, struct ps_want *want)
 {
-	struct ps_trail *trail = bpf_sk_storage_get(&trails, sk, NULL, 0);
+	struct ps_trail *trail = bpf_sk_storage_get(&ps_trails, sk, NULL, 0);
 	struct ps_step *s = trail ? step_to(trail, want->family, want->addr, want->port) : NULL;
 
 	if (!s)
@@ -210,9 +210,9 @@ __noinline int ps_client_closes(struct bpf_sock_ops *ctx)
 		return 0;
 	read_flow(ctx, &key);
 	key.namespace = bpf_get_netns_cookie(ctx);
-	flow = bpf_map_lookup_elem(&flows, &key);
+	flow = bpf_map_lookup_elem(&ps_flows, &key);
 	if (flow && flow->socket == bpf_get_socket_cookie(ctx))
-		bpf_map_delete_elem(&flows, &key);
+		bpf_map_delete_elem(&ps_flows, &key);
 	else
 		accept_unnoted(sk);
 	return 0;

@@ -34,25 +34,25 @@ __u32 filter[65536 / 32] SEC(".data");
 #include "connect.h"
 
 SEC("cgroup/connect4")
-int ps4_connect4(struct bpf_sock_addr *ctx)
+int ps_connect4(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, false);
 }
 
 SEC("cgroup/connect6")
-int ps4_connect6(struct bpf_sock_addr *ctx)
+int ps_connect6(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, true);
 }
 
 SEC("cgroup/getpeername4")
-int ps4_getpeername4(struct bpf_sock_addr *ctx)
+int ps_getpeername4(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, false);
 }
 
 SEC("cgroup/getpeername6")
-int ps4_getpeername6(struct bpf_sock_addr *ctx)
+int ps_getpeername6(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, true);
 }

@@ -170,7 +170,7 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 static __always_inline int name_wanted(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct ps_trail *trail = sk ? bpf_sk_storage_get(&trails, sk, NULL, 0) : NULL;
+	struct ps_trail *trail = sk ? bpf_sk_storage_get(&ps_trails, sk, NULL, 0) : NULL;
 	__u32 addr[4] = {}, family = 4;
 	struct ps_step *s;
 

@@ -19,7 +19,7 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_scopes_inner);
-} scopes SEC(".maps");
+} ps_scopes SEC(".maps");
 
 struct ps_hops_inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -33,7 +33,7 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_hops_inner);
-} hops SEC(".maps");
+} ps_hops SEC(".maps");
 
 /* On each socket that was sent elsewhere. */
 struct {
@@ -41,7 +41,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct ps_trail);
-} trails SEC(".maps");
+} ps_trails SEC(".maps");
 
 /* Per instance: scopes by cgroup id. With more cgroups than this, some are looked up again. */
 struct ps_scopes_found_inner {
@@ -55,6 +55,6 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_scopes_found_inner);
-} scopes_found SEC(".maps");
+} ps_scopes_found SEC(".maps");
 
 #endif

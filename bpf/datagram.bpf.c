@@ -35,25 +35,25 @@ __u32 filter[65536 / 32] SEC(".data");
 #include "connect.h"
 
 SEC("cgroup/sendmsg4")
-int ps4_sendmsg4(struct bpf_sock_addr *ctx)
+int ps_sendmsg4(struct bpf_sock_addr *ctx)
 {
 	return is_named(bpf_ntohs(ctx->user_port)) && !is_own_peer(ctx) ? go(ctx, false) : 1;
 }
 
 SEC("cgroup/sendmsg6")
-int ps4_sendmsg6(struct bpf_sock_addr *ctx)
+int ps_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	return PS_GO(ctx, true);
 }
 
 SEC("cgroup/recvmsg4")
-int ps4_recvmsg4(struct bpf_sock_addr *ctx)
+int ps_recvmsg4(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, false);
 }
 
 SEC("cgroup/recvmsg6")
-int ps4_recvmsg6(struct bpf_sock_addr *ctx)
+int ps_recvmsg6(struct bpf_sock_addr *ctx)
 {
 	return PS_NAME(ctx, true);
 }

@@ -10,7 +10,7 @@ struct {
 	__uint(max_entries, PS_FLOWS);
 	__type(key, struct ps_flow_key);
 	__type(value, struct ps_flow);
-} flows SEC(".maps");
+} ps_flows SEC(".maps");
 
 /* By a hash of the key: how many connections there are whose flow found no room. */
 struct {
@@ -18,7 +18,7 @@ struct {
 	__uint(max_entries, PS_REFUSALS);
 	__type(key, __u32);
 	__type(value, __u32);
-} refusals SEC(".maps");
+} ps_refusals SEC(".maps");
 
 static __always_inline __u32 refusal_of(const struct ps_flow_key *key)
 {

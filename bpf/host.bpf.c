@@ -36,17 +36,17 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_admits_inner);
-} admits SEC(".maps");
+} ps_admits SEC(".maps");
 
-/* What the next run of ps4_scan is for; written under the lock. */
+/* What the next run of ps_scan is for; written under the lock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ps_scan_args);
-} scan_args SEC(".maps");
+} ps_scan_args SEC(".maps");
 
-/* Cookies of the sockets on new targets' ports that a pass of ps4_scan has met: several
+/* Cookies of the sockets on new targets' ports that a pass of ps_scan has met: several
  * processes may hold one. With which of the pass's matches were busy, a bit each. Emptied
  * around each pass, but for one that tries the busy ones again. With more sockets than this,
  * some that are shared would take a second slot. */
@@ -56,7 +56,7 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, __u64);
 	__type(value, __u32);
-} seen SEC(".maps");
+} ps_seen SEC(".maps");
 
 #include "owner.h"
 #include "admit.h"
@@ -144,7 +144,7 @@ static __always_inline __u64 namespace_of(const struct sock *sk)
 static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_netns_cookie(ctx);
-	__u32 *index = bpf_map_lookup_elem(&netns, &cookie), i;
+	__u32 *index = bpf_map_lookup_elem(&ps_netns, &cookie), i;
 	struct ps_subject subject = { .port = ctx->local_port };
 	struct ps_instance *inst;
 	struct sock *full;
@@ -152,7 +152,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 	if (!index)
 		return;
 	i = *index;
-	inst = bpf_map_lookup_elem(&instances, &i);
+	inst = bpf_map_lookup_elem(&ps_instances, &i);
 	full = socket_of(ctx);
 	if (!inst || !full)
 		return;
@@ -163,7 +163,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 }
 
 SEC("sockops")
-int ps4_listen(struct bpf_sock_ops *ctx)
+int ps_listen(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
@@ -188,10 +188,10 @@ static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_a
 	int ret;
 
 	if (args->pass & PS_SCAN_AGAIN) {
-		busy = bpf_map_lookup_elem(&seen, &cookie);
+		busy = bpf_map_lookup_elem(&ps_seen, &cookie);
 		return busy ? *busy : 0;
 	}
-	ret = bpf_map_update_elem(&seen, &cookie, &none, BPF_NOEXIST);
+	ret = bpf_map_update_elem(&ps_seen, &cookie, &none, BPF_NOEXIST);
 	return ret == -EEXIST ? 0 : (1 << PS_SCAN_MATCHES) - 1;
 }
 
@@ -217,7 +217,7 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 		return false;
 	cookie = bpf_get_socket_cookie(sk);
 	tries = matches_to_try(cookie, args);
-	busy = tries ? bpf_map_lookup_elem(&seen, &cookie) : NULL;
+	busy = tries ? bpf_map_lookup_elem(&ps_seen, &cookie) : NULL;
 	noted = busy && !(args->pass & PS_SCAN_LAST);
 	subject.uid = BPF_CORE_READ(sk, sk_uid.val);
 	subject.cgroup = (__u64)BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
@@ -257,7 +257,7 @@ static __always_inline void say(struct bpf_iter__task_file *ctx, char word)
  * "refcount_t: addition on 0").
  */
 SEC("iter/task_file")
-int ps4_scan(struct bpf_iter__task_file *ctx)
+int ps_scan(struct bpf_iter__task_file *ctx)
 {
 	struct ps_scan_args *args;
 	struct ps_instance *me;
@@ -270,11 +270,11 @@ int ps4_scan(struct bpf_iter__task_file *ctx)
 		return 0;
 	sock = bpf_sock_from_file(file);
 	sk = sock ? sock->sk : NULL;
-	args = bpf_map_lookup_elem(&scan_args, &key);
+	args = bpf_map_lookup_elem(&ps_scan_args, &key);
 	if (!sk || !args)
 		return 0;
 	key = args->instance;
-	me = bpf_map_lookup_elem(&instances, &key);
+	me = bpf_map_lookup_elem(&ps_instances, &key);
 	if (me && is_listener(sk, me->cookie) && admit_open(sk, args, me))
 		say(ctx, PS_SCAN_BUSY);
 	return 0;

@@ -17,18 +17,7 @@
 #include "maps.h"
 #include "flow.h"
 
-#define fronts ps4_fronts
-#define fronts_more ps4_fronts_more
-#define hits ps4_hits
-#define hits_more ps4_hits_more
-#define states ps4_states
-#define states_more ps4_states_more
-#define listeners ps4_listeners
-#define listeners_more ps4_listeners_more
-#define spill ps4_overflow
-#define prefixes ps4_prefixes
-
-/* This instance's index in `instances`; a constant to the verifier. */
+/* This instance's index in `ps_instances`; a constant to the verifier. */
 const volatile __u32 instance;
 
 /* Random numbers, by which clients are spread over listeners. */
@@ -37,7 +26,7 @@ const volatile __u64 secret[7];
 /* One bit for each port: a superset of the front ports in force; behind it one of those for
  * which there may be flows, which are among them. User space writes it through mmap. A variable
  * and not a map of our own, so that its address is a constant of the program: libbpf makes it
- * the map "ps4_inst.data". */
+ * the map "ps_insta.data". */
 __u32 filter[2 * 65536 / 32] SEC(".data");
 
 struct {
@@ -45,7 +34,7 @@ struct {
 	__uint(max_entries, 2 * PS_FRONT_SMALL);
 	__type(key, __u32);
 	__type(value, struct ps_bucket);
-} fronts SEC(".maps");
+} ps_fronts SEC(".maps");
 
 /* All chunks have one size, so that the verifier may inline their lookups. */
 struct ps_fronts_chunk {
@@ -59,14 +48,14 @@ struct {
 	__uint(max_entries, 2 * PS_FRONT_CHUNKS);
 	__type(key, __u32);
 	__array(values, struct ps_fronts_chunk);
-} fronts_more SEC(".maps");
+} ps_fronts_more SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PS_HITS_SMALL);
 	__type(key, __u32);
 	__type(value, struct ps_hits);
-} hits SEC(".maps");
+} ps_hits SEC(".maps");
 
 struct ps_hits_chunk {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -79,9 +68,9 @@ struct {
 	__uint(max_entries, PS_HITS_CHUNKS);
 	__type(key, __u32);
 	__array(values, struct ps_hits_chunk);
-} hits_more SEC(".maps");
+} ps_hits_more SEC(".maps");
 
-/* Targets' states: the same maps as those in `targets`. Sizes and no types: Linux 6.1 takes a
+/* Targets' states: the same maps as those in `ps_targets`. Sizes and no types: Linux 6.1 takes a
  * map whose types it knows for no equal of one that user space has made. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -89,33 +78,33 @@ struct {
 	__uint(max_entries, PS_TARGET_CHUNK(0));
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct ps_target_state));
-} states SEC(".maps");
+} ps_states SEC(".maps");
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, PS_TARGET_CHUNKS);
 	__type(key, __u32);
 	__array(values, struct ps_targets_chunk);
-} states_more SEC(".maps");
+} ps_states_more SEC(".maps");
 
 struct ps_listeners_chunk {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
 	__uint(max_entries, PS_TARGET_CHUNK(0) * PS_SLOTS);
 	__type(key, __u32);
 	__type(value, __u64);
-} listeners SEC(".maps");
+} ps_listeners SEC(".maps");
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, PS_TARGET_CHUNKS);
 	__type(key, __u32);
 	__array(values, struct ps_listeners_chunk);
-} listeners_more SEC(".maps");
+} ps_listeners_more SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, PS_OVERFLOW_TOTAL);
 	__type(key, struct ps_overflow_key);
 	__type(value, __u64);
-} spill SEC(".maps");
+} ps_overflow SEC(".maps");
 
 /* Room for the entries of two generations. */
 struct {
@@ -124,12 +113,12 @@ struct {
 	__uint(max_entries, 2 * PS_MAX_PREFIXES);
 	__type(key, struct ps_prefix_key);
 	__type(value, struct ps_front);
-} prefixes SEC(".maps");
+} ps_prefixes SEC(".maps");
 
 #include "steer.h"
 
 SEC("sk_lookup")
-int ps4_steer(struct bpf_sk_lookup *ctx)
+int ps_steer(struct bpf_sk_lookup *ctx)
 {
 	return steer(ctx);
 }

@@ -19,7 +19,7 @@ struct {
 	__uint(max_entries, 2 * PS_MAX_INSTANCES);
 	__type(key, struct ps_chunk_key);
 	__array(values, struct ps_sockets_inner);
-} sockets SEC(".maps");
+} ps_sockets SEC(".maps");
 
 struct ps_overflow_inner {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
@@ -32,6 +32,6 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_overflow_inner);
-} overflows SEC(".maps");
+} ps_overflows SEC(".maps");
 
 #endif

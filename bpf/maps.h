@@ -6,28 +6,6 @@
 #ifndef PORTSTEER_MAPS_H
 #define PORTSTEER_MAPS_H
 
-/* Kernel object names carry the ABI (PORTSTEER_PREFIX of abi.h), but for those that an
- * upgrade hands on from one ABI to another: PORTSTEER_CARRIED. */
-#define instances ps4_instances
-#define netns ps4_netns
-#define admits ps4_admits
-#define owners ps4_owners
-#define sockets ps4_sockets
-#define targets ps4_targets
-#define events ps4_events
-#define overflows ps4_overflows
-#define scan_args ps4_scan_args
-#define seen ps4_seen
-#define binds ps4_binds
-#define bound ps_bound
-#define scopes ps4_scopes
-#define hops ps4_hops
-#define trails ps_trails
-#define scopes_found ps4_scopes_found
-#define flows ps4_flows
-#define refusals ps4_refusals
-#define refused ps4_refused
-
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -35,7 +13,7 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__type(value, struct ps_instance);
-} instances SEC(".maps");
+} ps_instances SEC(".maps");
 
 /* Chunks of targets' states, by instance and chunk. */
 struct ps_targets_chunk {
@@ -51,7 +29,7 @@ struct {
 	__uint(max_entries, 2 * PS_MAX_INSTANCES);
 	__type(key, struct ps_chunk_key);
 	__array(values, struct ps_targets_chunk);
-} targets SEC(".maps");
+} ps_targets SEC(".maps");
 
 /* Bind and connect rules' events, the same way. */
 struct ps_events_chunk {
@@ -67,7 +45,7 @@ struct {
 	__uint(max_entries, 2 * PS_MAX_INSTANCES);
 	__type(key, struct ps_chunk_key);
 	__array(values, struct ps_events_chunk);
-} events SEC(".maps");
+} ps_events SEC(".maps");
 
 /* One more, where other CPUs count too. Relaxed, and without a result: that is the cheapest
  * atomic instruction. Of __sync_fetch_and_add() clang 23 makes one that fetches the old value,
@@ -79,7 +57,7 @@ static __always_inline struct ps_target_state *target_at(__u32 inst, __u32 targe
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
 	__u32 index = PS_TARGET_INDEX_OF(target);
-	void *chunk = bpf_map_lookup_elem(&targets, &key);
+	void *chunk = bpf_map_lookup_elem(&ps_targets, &key);
 
 	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
 }
@@ -89,7 +67,7 @@ static __always_inline struct ps_bind_events *events_at(__u32 inst, __u32 rule)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(rule) };
 	__u32 index = PS_TARGET_INDEX_OF(rule);
-	void *chunk = bpf_map_lookup_elem(&events, &key);
+	void *chunk = bpf_map_lookup_elem(&ps_events, &key);
 
 	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
 }

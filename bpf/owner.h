@@ -20,7 +20,7 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 
 static __always_inline struct ps_owner *owner_at(__u32 inst, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&owners, &inst);
+	void *map = bpf_map_lookup_elem(&ps_owners, &inst);
 
 	return map ? bpf_map_lookup_elem(map, &index) : NULL;
 }

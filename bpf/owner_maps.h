@@ -13,7 +13,7 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u64);
 	__type(value, __u32);
-} netns SEC(".maps");
+} ps_netns SEC(".maps");
 
 /* Per instance: owners, grown by replacement. */
 struct ps_owners_inner {
@@ -28,6 +28,6 @@ struct {
 	__uint(max_entries, PS_MAX_INSTANCES);
 	__type(key, __u32);
 	__array(values, struct ps_owners_inner);
-} owners SEC(".maps");
+} ps_owners SEC(".maps");
 
 #endif

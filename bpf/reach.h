@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Has a rule a live listener for a client's address family? Asked only by rules with an address
- * and --on-miss pass: once the client is sent to the loopback address, it cannot go where it
+ * and --if-down pass: once the client is sent to the loopback address, it cannot go where it
  * wanted any more. Who gets the connection is decided when it arrives (steer.h).
  */
 #ifndef PORTSTEER_REACH_H
@@ -47,10 +47,10 @@ __noinline int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
 	void *map;
 
 	if (n < PS_SLOTS) {
-		map = bpf_map_lookup_elem(&sockets, &key);
+		map = bpf_map_lookup_elem(&ps_sockets, &key);
 		sk = map ? bpf_map_lookup_elem(map, &slot) : NULL;
 	} else {
-		map = bpf_map_lookup_elem(&overflows, &inst);
+		map = bpf_map_lookup_elem(&ps_overflows, &inst);
 		sk = map ? bpf_map_lookup_elem(map, &more) : NULL;
 	}
 	return sk ? serves(sk, (__u8)family) : PS_NONE;

@@ -10,7 +10,7 @@
 
 static __always_inline struct ps_hop *hop_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&hops, &inst);
+	void *map = bpf_map_lookup_elem(&ps_hops, &inst);
 	__u32 key = index * 2 + half;
 
 	return map ? bpf_map_lookup_elem(map, &key) : NULL;
@@ -82,7 +82,7 @@ __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64
 	if (!want || !answer)
 		return 0;
 	inst = want->instance;
-	me = bpf_map_lookup_elem(&instances, &inst);
+	me = bpf_map_lookup_elem(&ps_instances, &inst);
 	want->half = PS_WORD_HALF(word);
 	record = find_hop(want, scope);
 	h = record ? hop_at(inst, want->half, record) : NULL;
@@ -107,7 +107,7 @@ __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64
 static __always_inline void find_rule(struct ps_want *want, struct ps_answer *answer)
 {
 	__u32 inst = want->instance, scope;
-	struct ps_instance *me = bpf_map_lookup_elem(&instances, &inst);
+	struct ps_instance *me = bpf_map_lookup_elem(&ps_instances, &inst);
 	__u64 word;
 
 	answer->found = PS_NO_RULE;

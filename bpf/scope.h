@@ -11,7 +11,7 @@
 
 static __always_inline struct ps_scope *scope_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&scopes, &inst);
+	void *map = bpf_map_lookup_elem(&ps_scopes, &inst);
 	__u32 key = index * 2 + half;
 
 	return map ? bpf_map_lookup_elem(map, &key) : NULL;
@@ -96,7 +96,7 @@ __noinline int ps_scope_learn(__u64 where, __u32 generation)
 	struct cgroup *cgrp = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 	struct ps_scope_found found = { .generation = generation };
 	__u32 inst = (__u32)where;
-	void *known = bpf_map_lookup_elem(&scopes_found, &inst);
+	void *known = bpf_map_lookup_elem(&ps_scopes_found, &inst);
 	__u64 id = BPF_CORE_READ(cgrp, kn, id);
 
 	found.scope = ps_scope_resolve(where, (__u64)cgrp);
@@ -110,7 +110,7 @@ __noinline int ps_scope_learn(__u64 where, __u32 generation)
  * asks again, and the next ruleset has another generation. */
 static __always_inline __u32 scope_of(__u32 inst, __u64 word)
 {
-	void *known = bpf_map_lookup_elem(&scopes_found, &inst);
+	void *known = bpf_map_lookup_elem(&ps_scopes_found, &inst);
 	struct ps_scope_found *found;
 	__u64 id = current_cgroup();
 

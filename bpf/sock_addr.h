@@ -15,13 +15,13 @@ static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
  * word, and stays for as long as there is a word: an index that has become another's is seen. */
 static __always_inline bool find_instance(__u64 cookie, __u32 *inst)
 {
-	__u32 *index = bpf_map_lookup_elem(&netns, &cookie);
+	__u32 *index = bpf_map_lookup_elem(&ps_netns, &cookie);
 	struct ps_instance *me;
 
 	if (!index)
 		return false;
 	*inst = *index;
-	me = bpf_map_lookup_elem(&instances, inst);
+	me = bpf_map_lookup_elem(&ps_instances, inst);
 	return me && *(volatile __u64 *)&me->active && *(volatile __u64 *)&me->cookie == cookie;
 }
 

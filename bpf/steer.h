@@ -38,10 +38,10 @@ static __always_inline struct ps_bucket *bucket_of(__u64 word, __u32 port)
 
 	if (log2 <= PS_FRONT_SMALL_LOG2) {
 		key = half * PS_FRONT_SMALL + bucket;
-		return bpf_map_lookup_elem(&fronts, &key);
+		return bpf_map_lookup_elem(&ps_fronts, &key);
 	}
 	key = half * PS_FRONT_CHUNKS + (bucket >> PS_FRONT_CHUNK_LOG2);
-	chunk = bpf_map_lookup_elem(&fronts_more, &key);
+	chunk = bpf_map_lookup_elem(&ps_fronts_more, &key);
 	if (!chunk)
 		return NULL;
 	key = bucket & (PS_FRONT_CHUNK - 1);
@@ -85,7 +85,7 @@ static __always_inline void match_prefix(const struct bpf_sk_lookup *ctx, __u64 
 		for (int i = 0; i < 4; i++)
 			addr[i] = *(volatile __u32 *)&ctx->local_ip6[i];
 	}
-	found = bpf_map_lookup_elem(&prefixes, &key);
+	found = bpf_map_lookup_elem(&ps_prefixes, &key);
 	if (found)
 		*front = *found;
 	else if (!(front->flags & PS_FRONT_DEFAULT))
@@ -117,7 +117,7 @@ static __always_inline struct ps_instance *this_instance(void)
 {
 	__u32 index = instance;
 
-	return bpf_map_lookup_elem(&instances, &index);
+	return bpf_map_lookup_elem(&ps_instances, &index);
 }
 
 /* The looks after the first, out of the way of the usual one. */
@@ -158,8 +158,8 @@ static __always_inline struct ps_target_state *state_of(__u32 target)
 	void *map;
 
 	if (!chunk)
-		return bpf_map_lookup_elem(&states, &index);
-	map = bpf_map_lookup_elem(&states_more, &chunk);
+		return bpf_map_lookup_elem(&ps_states, &index);
+	map = bpf_map_lookup_elem(&ps_states_more, &chunk);
 	return map ? bpf_map_lookup_elem(map, &index) : NULL;
 }
 
@@ -202,9 +202,9 @@ static __always_inline enum ps_found try_slot(struct bpf_sk_lookup *ctx, __u32 t
 	void *map;
 
 	if (!chunk) {
-		sk = bpf_map_lookup_elem(&listeners, &slot);
+		sk = bpf_map_lookup_elem(&ps_listeners, &slot);
 	} else {
-		map = bpf_map_lookup_elem(&listeners_more, &chunk);
+		map = bpf_map_lookup_elem(&ps_listeners_more, &chunk);
 		if (map)
 			sk = bpf_map_lookup_elem(map, &slot);
 	}
@@ -219,7 +219,7 @@ PS_PART int ps_try_place(struct bpf_sk_lookup *ctx, __u32 target, __u32 n, __u64
 
 	if (n < PS_SLOTS)
 		return try_slot(ctx, target, n, flags);
-	sk = bpf_map_lookup_elem(&spill, &key);
+	sk = bpf_map_lookup_elem(&ps_overflow, &key);
 	return sk ? assign(ctx, sk, flags) : PS_NONE;
 }
 
@@ -359,10 +359,10 @@ static __always_inline struct ps_hits *hits_of(__u32 rule)
 	__u32 key;
 
 	if (rule < PS_HITS_SMALL)
-		return bpf_map_lookup_elem(&hits, &rule);
+		return bpf_map_lookup_elem(&ps_hits, &rule);
 	rule -= PS_HITS_SMALL;
 	key = rule / PS_HITS_CHUNK;
-	chunk = bpf_map_lookup_elem(&hits_more, &key);
+	chunk = bpf_map_lookup_elem(&ps_hits_more, &key);
 	if (!chunk)
 		return NULL;
 	key = rule % PS_HITS_CHUNK;
@@ -462,11 +462,11 @@ PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
 	if (!me || !*(volatile __u64 *)&me->active)
 		return PS_FLOW_NOT;
 	read_flow(ctx, *(volatile __u64 *)&me->cookie, &key);
-	flow = bpf_map_lookup_elem(&flows, &key);
+	flow = bpf_map_lookup_elem(&ps_flows, &key);
 	if (!flow) {
 		/* It may be one of those that found no room. */
 		place = refusal_of(&key);
-		count = bpf_map_lookup_elem(&refusals, &place);
+		count = bpf_map_lookup_elem(&ps_refusals, &place);
 		return count && *(volatile __u32 *)count ? PS_FLOW_DROP : PS_FLOW_NOT;
 	}
 	if (!(flow->flags & PS_FLOW_REFUSE))
@@ -483,7 +483,7 @@ PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
 
 /* A connection to a front port. In a function of its own, so that what most lookups run is a
  * line or two of code. */
-PS_PART int ps_steer(struct bpf_sk_lookup *ctx)
+PS_PART int ps_decide(struct bpf_sk_lookup *ctx)
 {
 	struct ps_instance *me = this_instance();
 	struct ps_front front;
@@ -516,7 +516,7 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 		if (verdict != PS_FLOW_NOT)
 			return verdict == PS_FLOW_TAKEN ? SK_PASS : SK_DROP;
 	}
-	return ps_steer(ctx) ? SK_PASS : SK_DROP; /* to the verifier the result is any number */
+	return ps_decide(ctx) ? SK_PASS : SK_DROP; /* to the verifier the result is any number */
 }
 
 #endif

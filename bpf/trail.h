@@ -45,11 +45,11 @@ static __always_inline int leave_trail(struct bpf_sock *sk, const struct ps_want
 	struct mptcp_sock *whole = whole_of(sk);
 	struct ps_trail *trail;
 
-	trail = bpf_sk_storage_get(&trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	trail = bpf_sk_storage_get(&ps_trails, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!trail)
 		return -ENOMEM;
 	add_step(trail, want, answer, flags);
-	trail = whole ? bpf_sk_storage_get(&trails, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) :
+	trail = whole ? bpf_sk_storage_get(&ps_trails, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) :
 			NULL;
 	if (trail)
 		add_step(trail, want, answer, flags);
@@ -70,9 +70,9 @@ static __always_inline void forget_way(struct bpf_sock *sk, const struct ps_want
 {
 	struct mptcp_sock *whole = whole_of(sk);
 
-	forget_step(bpf_sk_storage_get(&trails, sk, NULL, 0), want);
+	forget_step(bpf_sk_storage_get(&ps_trails, sk, NULL, 0), want);
 	if (whole)
-		forget_step(bpf_sk_storage_get(&trails, whole, NULL, 0), want);
+		forget_step(bpf_sk_storage_get(&ps_trails, whole, NULL, 0), want);
 }
 
 #endif

@@ -10,9 +10,9 @@ _portsteer_global="--netns --json -j --quiet -q --verbose -v --color --help -h -
 # The options of one command.
 _portsteer_options() {
 	case $1 in
-	add) echo "--user --cgroup --any-user --from --on-miss --name --mode --file -f" ;;
+	add) echo "--user --cgroup --any-user --client-cgroup --if-down --name --mode --file -f" ;;
 	allow) echo "--user --cgroup --any-user --name" ;;
-	del) echo "--from" ;;
+	del) echo "--client-cgroup" ;;
 	unload) echo "--all" ;;
 	apply) echo "--file -f --dry-run --only --keep-going --allow-empty" ;;
 	check) echo "--file -f --allow-empty" ;;
@@ -54,9 +54,9 @@ _portsteer_value() {
 	case $1 in
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$2") ;;
 	--netns) _portsteer_netns "$2" ;;
-	--cgroup | --from) _portsteer_cgroup "$2" ;;
+	--cgroup | --client-cgroup) _portsteer_cgroup "$2" ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W "auto always never" -- "$2") ;;
-	--on-miss) mapfile -t COMPREPLY < <(compgen -W "refuse pass" -- "$2") ;;
+	--if-down) mapfile -t COMPREPLY < <(compgen -W "refuse pass" -- "$2") ;;
 	--mode) mapfile -t COMPREPLY < <(compgen -W "steer bind connect" -- "$2") ;;
 	--file | -f) _portsteer_files "$2" ;;
 	--name) COMPREPLY=() ;;
@@ -73,7 +73,7 @@ _portsteer_command() {
 			continue
 		fi
 		case $word in
-		--netns | --color | --user | --cgroup | --from | --on-miss | --name | --mode | --file | -f)
+		--netns | --color | --user | --cgroup | --client-cgroup | --if-down | --name | --mode | --file | -f)
 			skip=1
 			;;
 		-*) ;;

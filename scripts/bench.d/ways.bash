@@ -91,7 +91,7 @@ start_way() {
 	empty) start_empty ;;
 	steer) ns "$portsteer" -q add "$rule" --cgroup "$owner_cgroup" ;;
 	bind) ns "$portsteer" -q add "$rule" --mode bind --cgroup "$owner_cgroup" ;;
-	connect) ns "$portsteer" -q add "$rule" --from "$cgroup_name/client" --any-user ;;
+	connect) ns "$portsteer" -q add "$rule" --client-cgroup "$cgroup_name/client" --any-user ;;
 	nft) ns nft -f "$conf/redirect.nft" ;;
 	iptables-legacy | iptables-nft) start_iptables "${1#iptables-}" ;;
 	nginx-http | nginx-stream)

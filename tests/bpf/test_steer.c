@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What ps4_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
+ * What ps_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
  * verdict, the socket and the counter that each must give. The tables in the
  * kernel are laid out and stored by the same code that the commands use; only
  * the listeners are put into the sockmaps by hand. TAP on stdout; needs root.
@@ -63,8 +63,8 @@ __attribute__((noreturn)) static void die(const char *what)
 
 /* --- the kernel side --- */
 
-static struct ps4_host *host_skel;
-static struct ps4_instance *skel;
+static struct ps_host_bpf *host_skel;
+static struct ps_instance_bpf *skel;
 static struct ps_host host = PS_HOST_NONE;
 static struct ps_tables tables = PS_TABLES_NONE;
 static struct ps_plan plan;
@@ -80,40 +80,40 @@ static void *map_memory(int fd, size_t size)
 
 static void load_host(void)
 {
-	host_skel = ps4_host__open_and_load();
+	host_skel = ps_host_bpf__open_and_load();
 	if (!host_skel)
 		die("load the shared programs");
-	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps4_instances);
-	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps4_netns);
-	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps4_admits);
-	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps4_owners);
-	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps4_sockets);
-	host.fd[PS_HOST_TARGETS] = bpf_map__fd(host_skel->maps.ps4_targets);
-	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps4_events);
-	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps4_overflows);
-	host.fd[PS_HOST_SCOPES] = bpf_map__fd(host_skel->maps.ps4_scopes);
-	host.fd[PS_HOST_HOPS] = bpf_map__fd(host_skel->maps.ps4_hops);
-	host.fd[PS_HOST_SCOPES_FOUND] = bpf_map__fd(host_skel->maps.ps4_scopes_found);
-	host.fd[PS_HOST_FLOWS] = bpf_map__fd(host_skel->maps.ps4_flows);
-	host.fd[PS_HOST_REFUSALS] = bpf_map__fd(host_skel->maps.ps4_refusals);
+	host.fd[PS_HOST_INSTANCES] = bpf_map__fd(host_skel->maps.ps_instances);
+	host.fd[PS_HOST_NETNS] = bpf_map__fd(host_skel->maps.ps_netns);
+	host.fd[PS_HOST_ADMITS] = bpf_map__fd(host_skel->maps.ps_admits);
+	host.fd[PS_HOST_OWNERS] = bpf_map__fd(host_skel->maps.ps_owners);
+	host.fd[PS_HOST_SOCKETS] = bpf_map__fd(host_skel->maps.ps_sockets);
+	host.fd[PS_HOST_TARGETS] = bpf_map__fd(host_skel->maps.ps_targets);
+	host.fd[PS_HOST_EVENTS] = bpf_map__fd(host_skel->maps.ps_events);
+	host.fd[PS_HOST_OVERFLOWS] = bpf_map__fd(host_skel->maps.ps_overflows);
+	host.fd[PS_HOST_SCOPES] = bpf_map__fd(host_skel->maps.ps_scopes);
+	host.fd[PS_HOST_HOPS] = bpf_map__fd(host_skel->maps.ps_hops);
+	host.fd[PS_HOST_SCOPES_FOUND] = bpf_map__fd(host_skel->maps.ps_scopes_found);
+	host.fd[PS_HOST_FLOWS] = bpf_map__fd(host_skel->maps.ps_flows);
+	host.fd[PS_HOST_REFUSALS] = bpf_map__fd(host_skel->maps.ps_refusals);
 	host.instances = map_memory(host.fd[PS_HOST_INSTANCES],
 				    PS_MAX_INSTANCES * sizeof(struct ps_instance));
 }
 
 static void load_instance(void)
 {
-	skel = ps4_instance__open();
+	skel = ps_instance_bpf__open();
 	if (!skel)
 		die("open the instance's program");
 	skel->rodata->instance = INSTANCE;
 	for (size_t i = 0; i < sizeof(skel->rodata->secret) / sizeof(__u64); i++)
 		skel->rodata->secret[i] = 0x9e3779b97f4a7c15ULL * (i + 1);
-	if (bpf_map__reuse_fd(skel->maps.ps4_instances, host.fd[PS_HOST_INSTANCES]) ||
-	    bpf_map__reuse_fd(skel->maps.ps4_targets, host.fd[PS_HOST_TARGETS]) ||
-	    bpf_map__reuse_fd(skel->maps.ps4_events, host.fd[PS_HOST_EVENTS]) ||
-	    bpf_map__reuse_fd(skel->maps.ps4_flows, host.fd[PS_HOST_FLOWS]) ||
-	    bpf_map__reuse_fd(skel->maps.ps4_refusals, host.fd[PS_HOST_REFUSALS]) ||
-	    ps4_instance__load(skel))
+	if (bpf_map__reuse_fd(skel->maps.ps_instances, host.fd[PS_HOST_INSTANCES]) ||
+	    bpf_map__reuse_fd(skel->maps.ps_targets, host.fd[PS_HOST_TARGETS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps_events, host.fd[PS_HOST_EVENTS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps_flows, host.fd[PS_HOST_FLOWS]) ||
+	    bpf_map__reuse_fd(skel->maps.ps_refusals, host.fd[PS_HOST_REFUSALS]) ||
+	    ps_instance_bpf__load(skel))
 		die("load the instance's program");
 }
 
@@ -131,7 +131,7 @@ static void check_size(void)
 	if (major < 6 || (major == 6 && minor < 12))
 		return;
 
-	if (bpf_obj_get_info_by_fd(bpf_program__fd(skel->progs.ps4_steer), &info, &size))
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(skel->progs.ps_steer), &info, &size))
 		die("ask about the program");
 	report(info.verified_insns < 300000, "what the verifier has to look at", "%u instructions",
 	       info.verified_insns);
@@ -143,16 +143,16 @@ static void open_tables(void)
 	tables.index = INSTANCE;
 	tables.instance = &host.instances[INSTANCE];
 	tables.fd[PS_INST_FILTER] = bpf_map__fd(skel->maps.data);
-	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps4_fronts);
-	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more);
-	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits);
-	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more);
-	tables.fd[PS_INST_STATES] = bpf_map__fd(skel->maps.ps4_states);
-	tables.fd[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps4_states_more);
-	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners);
-	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more);
-	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow);
-	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes);
+	tables.fd[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps_fronts);
+	tables.fd[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps_fronts_more);
+	tables.fd[PS_INST_HITS] = bpf_map__fd(skel->maps.ps_hits);
+	tables.fd[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps_hits_more);
+	tables.fd[PS_INST_STATES] = bpf_map__fd(skel->maps.ps_states);
+	tables.fd[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps_states_more);
+	tables.fd[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps_listeners);
+	tables.fd[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps_listeners_more);
+	tables.fd[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps_overflow);
+	tables.fd[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps_prefixes);
 	tables.filter = map_memory(tables.fd[PS_INST_FILTER], 2 * 65536 / 8);
 	if (ps_tables_register(&host, INSTANCE, tables.fd))
 		die("register the instance");
@@ -166,7 +166,7 @@ __attribute__((noreturn)) static void die_of(const struct ps_error *error)
 	exit(1);
 }
 
-/* A rule as in `add`; in front of it "pass" is --on-miss pass, "strict" an owner with a
+/* A rule as in `add`; in front of it "pass" is --if-down pass, "strict" an owner with a
  * cgroup. */
 static struct ps_rule rule_of(const char *text)
 {
@@ -179,7 +179,7 @@ static struct ps_rule rule_of(const char *text)
 		die_of(&error);
 	rule.owner.flags = strict ? PS_OWNER_CGROUP : PS_OWNER_ANY;
 	rule.owner.cgroup = strict ? cgroup : NULL;
-	rule.on_miss = pass ? PS_MISS_PASS : PS_MISS_REFUSE;
+	rule.if_down = pass ? PS_DOWN_PASS : PS_DOWN_REFUSE;
 	return rule;
 }
 
@@ -378,7 +378,7 @@ static int run_from(const struct row *row, uint16_t client, uint64_t *cookie)
 		inet_pton(AF_INET, row->local, &ctx.local_ip4);
 		inet_pton(AF_INET, "203.0.113.2", &ctx.remote_ip4);
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps4_steer), &opts))
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ps_steer), &opts))
 		die("BPF_PROG_TEST_RUN");
 	*cookie = ctx.cookie;
 	return (int)opts.retval;

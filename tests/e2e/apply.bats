@@ -34,10 +34,10 @@ apply()
 		ports = 80:8080 443:8443
 		user = ps-web
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 90:8080
 		any-user = yes
-		on-miss = pass
+		if-down = pass
 		name = pod
 	END
 	serve web 127.0.0.1 8080
@@ -49,7 +49,7 @@ apply()
 		[web]
 		ports = 80:8080
 		user = ps-web
-		on-miss = pass
+		if-down = pass
 		[more]
 		ports = 82:8080
 		user = ps-web
@@ -113,7 +113,7 @@ apply()
 	counters 80:8080/tcp "steered=3 admitted=1"
 	counters 443:8080/tcp "steered=0 admitted=1"
 	# A rule that changes counts anew; its target keeps its listener.
-	sed -i 's/^ports = 443.*/& \non-miss = pass/' "$RULES"
+	sed -i 's/^ports = 443.*/& \nif-down = pass/' "$RULES"
 	assert_equal "$(apply)" "applied: 0 added, 0 removed, 2 changed, 1 as before"
 	counters 80:8080/tcp "steered=0 admitted=1"
 	answers web http://127.0.0.1/
@@ -143,7 +143,7 @@ apply()
 		ports = 80:8080 10.0.0.0/8:81:8081
 		user = ps-web
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 80:8080
 		any-user = yes
 	END
@@ -305,11 +305,11 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	portsteer -q add 82:8082 --user ps-web
-	assert_match "$(portsteer list)" "ON MISS +LISTENERS"
+	assert_match "$(portsteer list)" "IF DOWN +LISTENERS"
 	assert_match "$(portsteer list -v)" "ORIGIN +LISTENERS.*82:8082/tcp .* hand "
 	apply -q
 	out=$(portsteer list)
-	assert_match "$out" "ON MISS +ORIGIN +LISTENERS"
+	assert_match "$out" "IF DOWN +ORIGIN +LISTENERS"
 	assert_match "$out" "80:8080/tcp +steer +user ps-web +refuse +$RULES:2 "
 	assert_match "$out" "81:8081/tcp +steer +user ps-web +refuse +$RULES:3 "
 	assert_match "$out" "82:8082/tcp +steer +user ps-web +refuse +hand "
@@ -340,15 +340,15 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		ports = 127.0.0.2:80:8081 90:8080
 		user = nosuchuser
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 91:8080
 		user = ps-web
 		[all]
-		from = /
+		client-cgroup = /
 		ports = 92:8080
 		user = ps-web
 		[broken-pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 92:8080
 		mode = fast
 		user = ps-web
@@ -396,28 +396,28 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 }
 
 # bats test_tags=kernel
-@test "--keep-going: what a misspelt key or a second from names is refused, too" {
+@test "--keep-going: what a misspelt key or a second client-cgroup names is refused, too" {
 	config <<-END
 		[misspelt]
 		port = 127.0.0.2:80:8080
 		user = ps-web
 		[twice]
 		ports = 91:8080
-		from = $CG/a
-		from = $CG/b
+		client-cgroup = $CG/a
+		client-cgroup = $CG/b
 		user = ps-web
 		[web]
 		ports = 80:8080 91:8080
 		user = ps-web
 		[all]
-		from = /
+		client-cgroup = /
 		ports = 91:8080
 		user = ps-web
 		[outside
 		127.0.0.3:80:8080
 	END
 	serve web 0.0.0.0 8080
-	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: from is there already" \
+	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: client-cgroup is there already" \
 		"$RULES:14: rule 91:8080/tcp would answer for 91/tcp" \
 		"$RULES:16: '\[outside' is no section" "$RULES:17: '127.0.0.3:80:8080': no key" \
 		"2 rules are in force, .* refused to 127.0.0.2:80/tcp 127.0.0.3:80/tcp 91/tcp; correct" \
@@ -433,7 +433,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 # bats test_tags=kernel
 @test "--keep-going: a number is a port only where ports are" {
 	config <<-END
-		from = $CG/a
+		client-cgroup = $CG/a
 		[below]
 		ports = 94:8080
 		user = ps-web
@@ -449,7 +449,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		ports = 0x50:8080 "92:80" 127.0.0.2:*:443
 		user = ps-web
 		[all]
-		from = /
+		client-cgroup = /
 		ports = 94:8080
 		user = ps-web
 	END
@@ -506,7 +506,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	serve web 127.0.0.1 8080
 	config <<-END
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 90:127.0.0.1:8080
 		any-user = yes
 	END
@@ -543,13 +543,13 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	local n saved
 	for n in "${!names[@]}"; do
 		portsteer -q add $((80 + n)):$((8080 + n)) --cgroup "/a/${cgroups[n]}" --name "${names[n]}"
-		portsteer -q add $((80 + n)):$((8080 + n)) --from "./../b/${cgroups[n]}" --any-user \
+		portsteer -q add $((80 + n)):$((8080 + n)) --client-cgroup "./../b/${cgroups[n]}" --any-user \
 			2>/dev/null || portsteer -q add $((80 + n)):$((8080 + n)) \
-			--from "b/${cgroups[n]}" --any-user
+			--client-cgroup "b/${cgroups[n]}" --any-user
 	done
 	portsteer -q add '[2001:db8::]/32:500-600:1500-1600' 10.0.0.0/8:500:2500 --user 12345 \
-		--on-miss pass
-	portsteer -q add 53:10.0.0.1:53/udp 80:9999 --from / --any-user
+		--if-down pass
+	portsteer -q add 53:10.0.0.1:53/udp 80:9999 --client-cgroup / --any-user
 	portsteer -q add 70:7070 --any-user
 	saved=$(portsteer save)
 	portsteer list --json | jsonget 'rules|#' >"$PS_TEST_DIR/count"
@@ -572,13 +572,13 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		serve s$n 0.0.0.0 808$n
 	done
 	serve v6 ::1 8085
-	# Everything changes but 90: targets, the rules there are, prefixes, modes and scopes.
+	# Everything changes but 90: targets, the rules there are, prefixes, modes and client cgroups.
 	config "$RULES.a" <<-END
 		[steer]
 		ports = 80:8081 81:8082 82:8081 10.1.2.3:80:8083 90:8081 92:8085
 		user = ps-web
 		[connect]
-		from = $CG/pod
+		client-cgroup = $CG/pod
 		ports = 85:8081
 		user = ps-web
 	END
@@ -587,7 +587,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		ports = 80:8082 81:8081 83:8082 10.1.2.3:80:8084 90:8081 91:8085
 		user = ps-web
 		[connect]
-		from = $CG/pod
+		client-cgroup = $CG/pod
 		ports = 85:8082
 		user = ps-web
 	END

@@ -59,7 +59,7 @@ for check in sys.argv[1:]:
 	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
 	assert_equal "$(portsteer --version)" "$(portsteer version)"
 	assert_equal "$(portsteer -V)" "$(portsteer version)"
-	portsteer version --json | json 'd["version"]' 'd["abi"] == 6'
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 7'
 }
 
 # --- list --------------------------------------------------------------------------
@@ -68,12 +68,12 @@ for check in sys.argv[1:]:
 	portsteer -q load
 	assert_match "$(portsteer list)" "no rules"
 	portsteer -q add 80:8080 --user ps-web --name shop
-	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --on-miss pass
+	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --if-down pass
 	portsteer -q add 1000-1009:9000-9009 --any-user
 	assert_match "$(portsteer list)" "80:8080/tcp +steer +user ps-web +refuse +shop +no listener yet"
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +ON MISS +NAME +LISTENERS$"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +IF DOWN +NAME +LISTENERS$"
 	grep -Eq "^80:8080/tcp +steer +user ps-web +refuse +shop +127.0.0.1:8080 ps-web .*\[$PID\]$" \
 		"$PS_TEST_DIR/list"
 	grep -Eq "^10.0.0.0/8:443:8443/tcp +steer +cgroup /$CG/web +pass +- +no listener yet$" \
@@ -104,17 +104,17 @@ for check in sys.argv[1:]:
 	serve -g web web :: 8080 --dual --reuseport
 	serve -g web six ::1 8080 --v6only --reuseport
 	portsteer -q add 80:8080 --user ps-web --cgroup "$CG/web" --name 'a "b" é'
-	portsteer -q add '[2001:db8::]/32:1-3:1001-1003' --any-user --on-miss pass
+	portsteer -q add '[2001:db8::]/32:1-3:1001-1003' --any-user --if-down pass
 	portsteer list --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'd["netns"]["cookie"] > 0 and list(d["netns"]) == ["cookie", "name"]' \
 		'd["generation"] == 3' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "from", "to", "on_miss", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "address", "protocol", "front", "target", "mode", "grant", "blocked", "client_cgroup", "to", "if_down", "owner", "name", "origin", "listeners", "listener_count", "not_admitted", "not_admitted_count"]]' \
 		'[r["rule"] for r in d["rules"]] == ["[2001:db8::]/32:1-3:1001-1003/tcp", "80:8080/tcp"]' \
 		'd["rules"][0]["address"] == "[2001:db8::]/32"' \
 		'd["rules"][0]["front"] == {"first": 1, "last": 3}' \
 		'd["rules"][0]["target"] == {"first": 1001, "last": 1003}' \
-		'd["rules"][0]["on_miss"] == "pass" and d["rules"][0]["mode"] == "steer"' \
+		'd["rules"][0]["if_down"] == "pass" and d["rules"][0]["mode"] == "steer"' \
 		'd["rules"][0]["owner"] == {"uid": None, "user": None, "cgroup": None, "any": True}' \
 		'd["rules"][0]["name"] is None and d["rules"][0]["listeners"] == []' \
 		'd["rules"][1]["address"] is None and d["rules"][1]["protocol"] == "tcp"' \
@@ -128,11 +128,11 @@ for check in sys.argv[1:]:
 
 @test "list and stats: a connect rule, and the column that others do not have" {
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 80:8081 --from "$CG/a" --user ps-web --on-miss pass
-	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --from "$CG/a" --any-user
+	portsteer -q add 80:8081 --client-cgroup "$CG/a" --user ps-web --if-down pass
+	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --client-cgroup "$CG/a" --any-user
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +FROM +OWNER +ON MISS +LISTENERS$"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +CLIENT CGROUP +OWNER +IF DOWN +LISTENERS$"
 	grep -Eq "^80:8080/tcp +steer +- +user ps-web +refuse +127.0.0.1:8080 " "$PS_TEST_DIR/list"
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +pass +no listener yet$" \
 		"$PS_TEST_DIR/list"
@@ -142,44 +142,44 @@ for check in sys.argv[1:]:
 	serve -u $DB thief 127.0.0.1 8081
 	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
 	portsteer stats >"$PS_TEST_DIR/stats"
-	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +FROM +OWNER +STEERED +MISSED "
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +STEERED +MISSED "
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +0 +0 +0 +1 +0 +0 +never$" \
 		"$PS_TEST_DIR/stats"
-	portsteer -q del 80 81 --from "$CG/a"
-	portsteer -q del 53/udp --from "$CG/a"
-	[[ $(portsteer list) != *FROM* ]]
-	[[ $(portsteer stats) != *FROM* ]]
+	portsteer -q del 80 81 --client-cgroup "$CG/a"
+	portsteer -q del 53/udp --client-cgroup "$CG/a"
+	[[ $(portsteer list) != *"CLIENT CGROUP"* ]]
+	[[ $(portsteer stats) != *"CLIENT CGROUP"* ]]
 }
 
 @test "list, stats and status --json: a connect rule" {
 	serve web 10.1.2.3 8080
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
-	portsteer -q add '81:[2001:db8::1]:8082' --from "$CG/a" --any-user
-	portsteer -q add 53:5353/udp --from / --any-user
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
+	portsteer -q add '81:[2001:db8::1]:8082' --client-cgroup "$CG/a" --any-user
+	portsteer -q add 53:5353/udp --client-cgroup / --any-user
 	portsteer list --json | json \
 		'[r["rule"] for r in d["rules"]] == ["53:5353/udp", "80:8080/tcp", "81:[2001:db8::1]:8082/tcp"]' \
-		"[r['from'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']" \
+		"[r['client_cgroup'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']" \
 		'[r["to"] for r in d["rules"]] == [None, None, "2001:db8::1"]' \
 		'[r["mode"] for r in d["rules"]] == 3 * ["connect"]' \
-		'[r["on_miss"] for r in d["rules"]] == [None, "refuse", None]' \
+		'[r["if_down"] for r in d["rules"]] == [None, "refuse", None]' \
 		'[r["listener_count"] for r in d["rules"]] == [0, 1, 0]' \
 		'd["rules"][1]["listeners"][0]["address"] == "10.1.2.3"' \
 		'd["rules"][2]["target"] == {"first": 8082, "last": 8082}'
-	portsteer stats --json | json "[r['from'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']"
+	portsteer stats --json | json "[r['client_cgroup'] for r in d['rules']] == ['/', '/$CG/a', '/$CG/a']"
 	portsteer status --json | json 'd["connect_hooks"] is True' 'd["bind_hooks"] is False'
 	assert_match "$(portsteer status)" "connect hooks: +cgroup /"
 }
 
-@test "a scope with odd characters is shown without them" {
+@test "a client cgroup with odd characters is shown without them" {
 	local name=$'odd \xff\xc2\x9b "'
-	portsteer -q add 80:8080 --from "$CG/$name" --user ps-web
+	portsteer -q add 80:8080 --client-cgroup "$CG/$name" --user ps-web
 	portsteer list >"$PS_TEST_DIR/list"
 	[ "$(wc -l <"$PS_TEST_DIR/list")" = 2 ]
 	grep -Fq 'odd \xff\xc2\x9b' "$PS_TEST_DIR/list"
-	portsteer list --json | json 'd["rules"][0]["from"].endswith("/odd \ufffdff\u009b \"")'
+	portsteer list --json | json 'd["rules"][0]["client_cgroup"].endswith("/odd \ufffdff\u009b \"")'
 	portsteer list --json >"$PS_TEST_DIR/list"
 	grep -Fq 'ff\u009b ' "$PS_TEST_DIR/list"
-	portsteer -q del 80 --from "$CG/$name"
+	portsteer -q del 80 --client-cgroup "$CG/$name"
 }
 
 @test "a process name with control characters is shown without them" {
@@ -213,7 +213,7 @@ serve_with()
 	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
-		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "from", "owner", "name", "counters", "last_hit"]]' \
+		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
 		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
@@ -228,7 +228,7 @@ serve_with()
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
 		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "others", "instances"]' \
-		'd["loaded"] is True and d["abi"] == 6 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
+		'd["loaded"] is True and d["abi"] == 7 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "name", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \
@@ -428,12 +428,12 @@ new_id()
 	serve web 127.0.0.1 8081
 	assert_match "$(portsteer add 81:8081 --user ps-web)" \
 		"^added 81:8081/tcp for user ps-web: 1 listener$"
-	assert_match "$(portsteer add 81:8081 --user ps-web --from "$CG/a")" \
-		"^added 81:8081/tcp for user ps-web, from cgroup /$CG/a: 1 listener$"
-	assert_match "$(portsteer add 53:5353/udp --any-user --from "$CG/a")" \
-		"^added 53:5353/udp for any user, from cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
-	assert_equal "$(portsteer del 81 --from "$CG/a")" "deleted 1 rule"
-	assert_equal "$(portsteer del 53/udp --from "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
+	assert_match "$(portsteer add 81:8081 --user ps-web --client-cgroup "$CG/a")" \
+		"^added 81:8081/tcp for user ps-web, client cgroup /$CG/a: 1 listener$"
+	assert_match "$(portsteer add 53:5353/udp --any-user --client-cgroup "$CG/a")" \
+		"^added 53:5353/udp for any user, client cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
+	assert_equal "$(portsteer del 81 --client-cgroup "$CG/a")" "deleted 1 rule"
+	assert_equal "$(portsteer del 53/udp --client-cgroup "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
 	assert_equal "$(portsteer del 80)" "deleted 1 rule"
 	assert_equal "$(portsteer flush)" "deleted 1 rule"
 }
@@ -443,13 +443,13 @@ new_id()
 		# front of the shop
 		80:8080 --user ps-web --name shop
 
-		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --on-miss pass   # two rules
+		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --if-down pass   # two rules
 		[2001:db8::]/32:80:8081 --any-user --name last
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules"
 	portsteer list --json >"$PS_TEST_DIR/one"
 	json 'len(d["rules"]) == 4' '"last" in [r["name"] for r in d["rules"]]' \
-		'[r["on_miss"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
+		'[r["if_down"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
 		<"$PS_TEST_DIR/one"
 	portsteer -q flush
 	portsteer -q add --file=- <"$PS_TEST_DIR/rules"

@@ -223,7 +223,7 @@ $R/portsteer.conf.d/run.conf"
 		[empty]
 	END
 	bad "$MAIN:1: 'port' is outside of a section" \
-		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, from" \
+		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, client-cgroup" \
 		"$MAIN:5: ports is there already, on line 4" \
 		"$MAIN:7: unknown key 'usr'" \
 		"$MAIN:8: section \[web\] is there already, at $MAIN:2; give it another name" \
@@ -245,7 +245,7 @@ $R/portsteer.conf.d/run.conf"
 		ports = 80:80a0
 		cgroup = a/../b
 		mode = quick
-		on-miss = drop
+		if-down = drop
 		name =
 		[c]
 		ports = 53:5353/udp
@@ -264,7 +264,7 @@ $R/portsteer.conf.d/run.conf"
 		cgroup = unit:web
 		[g]
 		ports = 83:8083
-		from = pid:0
+		client-cgroup = pid:0
 		user = ps-web
 	END
 	bad "$MAIN:2: bad rule '0:1': '0' is not a port" \
@@ -273,7 +273,7 @@ $R/portsteer.conf.d/run.conf"
 		"$MAIN:5: bad rule '80:80a0'" \
 		"$MAIN:6: bad cgroup 'a/../b'" \
 		"$MAIN:7: unknown mode 'quick'; use steer, bind or connect" \
-		"$MAIN:8: unknown on-miss 'drop'; use refuse or pass" \
+		"$MAIN:8: unknown if-down 'drop'; use refuse or pass" \
 		"$MAIN:9: name has no value" \
 		"$MAIN:11: rule 53:5353/udp: UDP cannot be steered.*use mode bind, or leave mode out" \
 		"$MAIN:14: section \[d\] has no owner" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
-# Real programs as clients in a scope: they work, and see what they have asked for.
+# Real programs as clients in a client cgroup: they work, and see what they have asked for.
 
 load lib
 
@@ -52,8 +52,8 @@ start_nginx()
 	start_nginx blue 8001
 	start_nginx green 8002
 	every_process $WEB 6
-	portsteer -q add 80:8001 --from "$CG/a" --user ps-web
-	portsteer -q add 80:8002 --from "$CG/b" --user ps-web
+	portsteer -q add 80:8001 --client-cgroup "$CG/a" --user ps-web
+	portsteer -q add 80:8002 --client-cgroup "$CG/b" --user ps-web
 	local host
 	for host in localhost 127.0.0.1 '[::1]'; do
 		assert_match "$(from a fetch "http://$host/")" "^blue "
@@ -73,13 +73,13 @@ start_nginx()
 	chmod 0755 "$DIR"
 	echo hello >"$DIR/file"
 	wait_port 8000
-	portsteer -q add 80:8000 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8000 --client-cgroup "$CG/a" --user ps-web
 	assert_equal "$(from a fetch http://localhost/file)" hello
 }
 
-@test "nginx as a client: a proxy in the scope, and one outside" {
+@test "nginx as a client: a proxy in the client cgroup, and one outside" {
 	serve web 127.0.0.1 8080
-	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	local where
 	for where in a b; do
 		cat >"$DIR/$where.conf" <<-END
@@ -110,7 +110,7 @@ start_nginx()
 
 @test "python: urllib, asyncio, and threads of one process" {
 	serve web :: 8080 --dual --reuseport --workers 2
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	assert_match "$(from a "$PYTHON" -c '
 import urllib.request
 for host in "localhost", "127.0.0.1", "[::1]":
@@ -141,7 +141,7 @@ print(set(ThreadPoolExecutor(8).map(ask, range(80))))
 
 # What localhost is depends on /etc/hosts; here it is both addresses, which node tries in turn.
 @test "node: http.get to localhost, by whichever address is served" {
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	cat >"$DIR/get.js" <<-'END'
 		const both = [{ address: '::1', family: 6 }, { address: '127.0.0.1', family: 4 }];
 		const request = require('http').get({
@@ -197,8 +197,8 @@ resolve()
 	start_dnsmasq 5301 192.0.2.1
 	start_dnsmasq 5302 192.0.2.2
 	every_process $WEB 2
-	portsteer -q add 53:5301/udp 53:5301/tcp --from "$CG/a" --any-user
-	portsteer -q add 53:5302/udp 53:5302/tcp --from "$CG/b" --any-user
+	portsteer -q add 53:5301/udp 53:5301/tcp --client-cgroup "$CG/a" --any-user
+	portsteer -q add 53:5302/udp 53:5302/tcp --client-cgroup "$CG/b" --any-user
 	local server option
 	for server in 127.0.0.1 ::1; do
 		for option in +notcp +tcp; do
@@ -216,7 +216,7 @@ resolve()
 
 @test "the C library's resolver" {
 	start_dnsmasq 5301 192.0.2.1
-	portsteer -q add 53:5301/udp --from "$CG/a" --any-user
+	portsteer -q add 53:5301/udp --client-cgroup "$CG/a" --any-user
 	echo 'nameserver 127.0.0.1' >"$DIR/resolv.conf"
 	assert_match "$(from a unshare -m --propagation private sh -c '
 		mount --bind "$1/resolv.conf" /etc/resolv.conf
@@ -225,7 +225,7 @@ resolve()
 
 @test "dnsmasq as a client: its upstream is on another port" {
 	start_dnsmasq 5301 192.0.2.1
-	portsteer -q add 53:5301/udp --from "$CG/cache" --any-user
+	portsteer -q add 53:5301/udp --client-cgroup "$CG/cache" --any-user
 	start -g cache "$(PATH=$PATH:/usr/sbin command -v dnsmasq)" --keep-in-foreground \
 		--conf-file=/dev/null --pid-file= --log-facility=- --no-resolv --no-hosts \
 		--port=5399 --listen-address=127.0.0.1 --bind-interfaces --server=127.0.0.1
@@ -241,7 +241,7 @@ resolve()
 		-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
 		-keyout "$DIR/key" -out "$DIR/cert" 2>"$DIR/err"
 	chown -R $WEB "$DIR"
-	portsteer -q add 443:8443 --from "$CG/a" --user ps-web
+	portsteer -q add 443:8443 --client-cgroup "$CG/a" --user ps-web
 	start openssl s_server -accept 127.0.0.1:8443 -cert "$DIR/cert" -key "$DIR/key" -www
 	wait_port 8443
 	assert_match "$(from a openssl s_client -connect 127.0.0.1:443 -CAfile "$DIR/cert" \
@@ -294,8 +294,8 @@ known_ssh()
 	chmod 0755 "$DIR"
 	start_sshd one 2201
 	start_sshd two 2202
-	portsteer -q add 22:2201 --from "$CG/a" --user ps-ssh
-	portsteer -q add 22:2202 --from "$CG/b" --user ps-ssh
+	portsteer -q add 22:2201 --client-cgroup "$CG/a" --user ps-ssh
+	portsteer -q add 22:2202 --client-cgroup "$CG/b" --user ps-ssh
 	local address
 	for address in 127.0.0.1 ::1; do
 		assert_match "$(from a known_ssh one $address)" "^$SSH"$'\n'"$address [0-9]+ $address 22$"

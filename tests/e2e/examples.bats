@@ -43,7 +43,7 @@ add_rules()
 {
 	portsteer -q add 80:8080 443:8443 10.0.0.1:80:8080 --any-user
 	portsteer -q add 53:5300/udp --any-user
-	portsteer -q add 80:8080 --from machine.slice/pod-a.scope --any-user
+	portsteer -q add 80:8080 --client-cgroup machine.slice/pod-a.scope --any-user
 }
 
 # The files that they read.

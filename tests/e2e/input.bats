@@ -259,7 +259,7 @@ in_cgroup_namespace()
 	bad 5 "cannot reach its root; run it on the host" add 90:9090 --user ps-web
 	bad 5 "cannot reach its root; run it on the host" add 90:9090 --cgroup web
 	bad 5 "cannot reach its root; run it on the host" add 90:9090 --cgroup pid:1
-	bad 5 "cannot reach its root; run it on the host" add 90:9090 --any-user --from web
+	bad 5 "cannot reach its root; run it on the host" add 90:9090 --any-user --client-cgroup web
 	RUN=()
 }
 
@@ -304,7 +304,7 @@ in_cgroup_namespace()
 		[b]
 		ports = 91:9091
 		cgroup = unit:ps-b.service
-		from = unit:ps-c.service
+		client-cgroup = unit:ps-c.service
 	END
 	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not answer"
 	assert_match "$(cat "$PS_TEST_DIR/asked")" "show -- ps-a.service"
@@ -342,7 +342,7 @@ in_cgroup_namespace()
 @test "a process's number in a file of rules" {
 	printf '90:9090 --cgroup pid:1\n' >"$PS_TEST_DIR/rules"
 	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
-	printf '90:9090 --user ps-web --from pid:1\n' >"$PS_TEST_DIR/rules"
+	printf '90:9090 --user ps-web --client-cgroup pid:1\n' >"$PS_TEST_DIR/rules"
 	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
 	# what is typed is for now
 	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
@@ -374,80 +374,80 @@ in_cgroup_namespace()
 	bad 2 "sideways" add 90:9090 --user ps-web --mode sideways
 }
 
-@test "a mode and a scope that do not go together" {
-	bad 2 "90:9090/tcp: whose connects are meant.*--from" add 90:9090 --user ps-web --mode connect
-	bad 2 "90:9090/tcp: --from is for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
-		--from "$CG/a"
-	bad 2 "53:5353/udp: --from is for connect mode.*bind" add 53:5353/udp --user ps-web \
-		--mode bind --from "$CG/a"
-	bad 2 "the target has an address.*--from" add 90:10.1.2.3:9090 --any-user
-	bad 2 "the target has an address.*--from" add 90:10.1.2.3:9090/udp --user ps-web
-	bad 2 "unknown option '--from" allow 443 --user ps-web --from "$CG/a"
-	bad 2 "unknown option '--from" list --from "$CG/a"
-	bad 2 "from is given twice" add 90:9090 --user ps-web --from a --from b
+@test "a mode and a client cgroup that do not go together" {
+	bad 2 "90:9090/tcp: whose connects are meant.*--client-cgroup" add 90:9090 --user ps-web --mode connect
+	bad 2 "90:9090/tcp: --client-cgroup is for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
+		--client-cgroup "$CG/a"
+	bad 2 "53:5353/udp: --client-cgroup is for connect mode.*bind" add 53:5353/udp --user ps-web \
+		--mode bind --client-cgroup "$CG/a"
+	bad 2 "the target has an address.*--client-cgroup" add 90:10.1.2.3:9090 --any-user
+	bad 2 "the target has an address.*--client-cgroup" add 90:10.1.2.3:9090/udp --user ps-web
+	bad 2 "unknown option '--client-cgroup" allow 443 --user ps-web --client-cgroup "$CG/a"
+	bad 2 "unknown option '--client-cgroup" list --client-cgroup "$CG/a"
+	bad 2 "client-cgroup is given twice" add 90:9090 --user ps-web --client-cgroup a --client-cgroup b
 }
 
-@test "a scope that is none, or everybody's by mistake" {
+@test "a client cgroup that is none, or everybody's by mistake" {
 	local scope long deep
 	for scope in // "$PS_TEST_CGROUP2" "$PS_TEST_CGROUP2/"; do
-		bad 2 "scope .*it is the root.*--from /" add 90:9090 --user ps-web --from "$scope"
+		bad 2 "client cgroup .*it is the root.*--client-cgroup /" add 90:9090 --user ps-web --client-cgroup "$scope"
 	done
-	bad 2 "a/../b" add 90:9090 --user ps-web --from a/../b
-	bad 2 "'\.\.'" add 90:9090 --user ps-web --from ..
-	bad 2 "empty" add 90:9090 --user ps-web --from ''
+	bad 2 "a/../b" add 90:9090 --user ps-web --client-cgroup a/../b
+	bad 2 "'\.\.'" add 90:9090 --user ps-web --client-cgroup ..
+	bad 2 "empty" add 90:9090 --user ps-web --client-cgroup ''
 	long=$(printf 'x%.0s' {1..200})
-	bad 2 "(long|1022)" add 90:9090 --user ps-web --from "$long/$long/$long/$long/$long/$long"
-	bad 2 "(long|255)" add 90:9090 --user ps-web --from "$long$long"
+	bad 2 "(long|1022)" add 90:9090 --user ps-web --client-cgroup "$long/$long/$long/$long/$long/$long"
+	bad 2 "(long|255)" add 90:9090 --user ps-web --client-cgroup "$long$long"
 	deep=$(printf 'a/%.0s' {1..17})
-	bad 2 "16 levels" add 90:9090 --user ps-web --from "$deep"
-	bad 2 "control character" add 90:9090 --user ps-web --from $'a\nb'
-	bad 2 "control character" add 90:9090 --user ps-web --from $'a\x1b[31mb'
+	bad 2 "16 levels" add 90:9090 --user ps-web --client-cgroup "$deep"
+	bad 2 "control character" add 90:9090 --user ps-web --client-cgroup $'a\nb'
+	bad 2 "control character" add 90:9090 --user ps-web --client-cgroup $'a\x1b[31mb'
 	bad 2 "/sys/kernel: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web \
-		--from /sys/kernel
+		--client-cgroup /sys/kernel
 	bad 2 "/sys/fs/bpf/a: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web \
-		--from /sys/fs/bpf/a
-	bad 2 "/proc/1: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web --from /proc/1
-	bad 2 "pid:none" add 90:9090 --user ps-web --from pid:none
-	bad 1 "no such process" add 90:9090 --user ps-web --from pid:4194304
-	bad 1 "no such cgroup" add 90:9090 --user ps-web --from unit:portsteer-none.scope
-	bad 2 "a/../b" del 80 --from a/../b
+		--client-cgroup /sys/fs/bpf/a
+	bad 2 "/proc/1: it is not below $PS_TEST_CGROUP2" add 90:9090 --user ps-web --client-cgroup /proc/1
+	bad 2 "pid:none" add 90:9090 --user ps-web --client-cgroup pid:none
+	bad 1 "no such process" add 90:9090 --user ps-web --client-cgroup pid:4194304
+	bad 1 "no such cgroup" add 90:9090 --user ps-web --client-cgroup unit:portsteer-none.scope
+	bad 2 "a/../b" del 80 --client-cgroup a/../b
 }
 
-@test "a scope that is the cgroup of a process in the root" {
+@test "a client cgroup that is the cgroup of a process in the root" {
 	# shellcheck disable=SC2016 # for the inner shell
 	bash -c 'echo $$ >"$1/cgroup.procs" && exec tail -f /dev/null' - "$PS_TEST_CGROUP2" 3>&- &
 	local pid=$!
 	until_true 5 grep -qx 0::/ /proc/$pid/cgroup
-	bad 2 "scope pid:$pid: it is the root.*--from /" add 90:9090 --user ps-web --from pid:$pid
+	bad 2 "client cgroup pid:$pid: it is the root.*--client-cgroup /" add 90:9090 --user ps-web --client-cgroup pid:$pid
 	stop $pid
 }
 
 @test "connect rules that lead to each other, or into a rule of another mode" {
-	portsteer -q add 9000:9001 --from "$CG/a" --user ps-web
-	bad 1 "9001:9000/tcp makes a loop|9000:9001/tcp makes a loop" add 9001:9000 --from "$CG/a" \
+	portsteer -q add 9000:9001 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "9001:9000/tcp makes a loop|9000:9001/tcp makes a loop" add 9001:9000 --client-cgroup "$CG/a" \
 		--user ps-web
-	bad 1 "loop" add 9001:9002 --from "$CG/a" --user ps-web
-	bad 1 "loop" add 9002:9000 --from "$CG/a" --user ps-web
-	bad 1 "90:90/tcp makes a loop" add 90:90 --from "$CG/b" --user ps-web
-	bad 1 "90:80/tcp makes a loop.*port 80 .*of 80:8080/tcp" add 90:80 --from "$CG/b" --user ps-web
+	bad 1 "loop" add 9001:9002 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "loop" add 9002:9000 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "90:90/tcp makes a loop" add 90:90 --client-cgroup "$CG/b" --user ps-web
+	bad 1 "90:80/tcp makes a loop.*port 80 .*of 80:8080/tcp" add 90:80 --client-cgroup "$CG/b" --user ps-web
 	bad 1 "90:9001/tcp makes a loop|9001:9002/tcp" add 9001:9002 --user ps-web
-	bad 1 "loop" add 90:91 91:92 --from "$CG/b" --user ps-web
-	portsteer -q add 9001:9000 --from "$CG/b" --user ps-web
-	portsteer -q add 9001:9002/udp --from "$CG/a" --any-user # another protocol
+	bad 1 "loop" add 90:91 91:92 --client-cgroup "$CG/b" --user ps-web
+	portsteer -q add 9001:9000 --client-cgroup "$CG/b" --user ps-web
+	portsteer -q add 9001:9002/udp --client-cgroup "$CG/a" --any-user # another protocol
 }
 
-@test "connect rules of one scope that overlap" {
-	portsteer -q add 90:9090 --from "$CG/a" --user ps-web
-	bad 1 "90:9090/tcp is there already" add 90:9090 --from "$CG/a" --user ps-web
-	bad 1 "90:9091/tcp \(connect, user ps-web, from cgroup /$CG/a\) overlaps rule 90:9090/tcp \(connect, user ps-web, from cgroup /$CG/a\)" add 90:9091 --from "/$CG/a/" --user ps-web
-	bad 1 "85-95:9085-9095/tcp .* overlaps" add 85-95:9085-9095 --from "$CG/a" --user ps-web
-	bad 1 "90:10.1.2.3:9090/tcp .* overlaps" add 90:10.1.2.3:9090 --from "$CG/a" --any-user
-	portsteer -q add 90:9090 --from "$CG/b" --user ps-web
+@test "connect rules of one client cgroup that overlap" {
+	portsteer -q add 90:9090 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "90:9090/tcp is there already" add 90:9090 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "90:9091/tcp \(connect, user ps-web, client cgroup /$CG/a\) overlaps rule 90:9090/tcp \(connect, user ps-web, client cgroup /$CG/a\)" add 90:9091 --client-cgroup "/$CG/a/" --user ps-web
+	bad 1 "85-95:9085-9095/tcp .* overlaps" add 85-95:9085-9095 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "90:10.1.2.3:9090/tcp .* overlaps" add 90:10.1.2.3:9090 --client-cgroup "$CG/a" --any-user
+	portsteer -q add 90:9090 --client-cgroup "$CG/b" --user ps-web
 	portsteer -q add 90:9090 --user ps-web
 }
 
 @test "an address that a target cannot have" {
-	local -a go=(--from "$CG/a" --any-user)
+	local -a go=(--client-cgroup "$CG/a" --any-user)
 	bad 2 "client of IPv4 cannot be sent to an address of IPv6" add \
 		'10.0.0.0/8:90:[2001:db8::1]:9090' "${go[@]}"
 	bad 2 "client of IPv6 cannot be sent to an address of IPv4" add '[::1]:90:10.1.2.3:9090' \
@@ -465,19 +465,19 @@ in_cgroup_namespace()
 }
 
 @test "a pair as it is given has no owner, and nothing to miss" {
-	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --from "$CG/a" --user ps-web
-	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --from "$CG/a" --cgroup web
-	bad 2 "--any-user" add 53:5353/udp --from "$CG/a"
-	bad 2 "90:10.1.2.3:9090/tcp: .*--any-user" add 90:10.1.2.3:9090 --from "$CG/a" --user ps-web
-	bad 2 "on-miss" add 53:5353/udp --from "$CG/a" --any-user --on-miss pass
-	bad 2 "on-miss" add 90:10.1.2.3:9090 --from "$CG/a" --any-user --on-miss refuse
+	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --user ps-web
+	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --cgroup web
+	bad 2 "--any-user" add 53:5353/udp --client-cgroup "$CG/a"
+	bad 2 "90:10.1.2.3:9090/tcp: .*--any-user" add 90:10.1.2.3:9090 --client-cgroup "$CG/a" --user ps-web
+	bad 2 "if-down" add 53:5353/udp --client-cgroup "$CG/a" --any-user --if-down pass
+	bad 2 "if-down" add 90:10.1.2.3:9090 --client-cgroup "$CG/a" --any-user --if-down refuse
 }
 
-@test "a scope in a cgroup namespace" {
+@test "a client cgroup in a cgroup namespace" {
 	mkdir "$PS_TEST_CGROUP/container"
 	in_cgroup_namespace "$PS_TEST_CGROUP/container" "$PORTSTEER" -q add 90:9090 --user ps-web \
-		--from web
-	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|from")" /web
+		--client-cgroup web
+	assert_equal "$(portsteer list --json | jsonget "rules|rule=90:9090/tcp|client_cgroup")" /web
 }
 
 @test "a rule that is not there" {
@@ -486,7 +486,7 @@ in_cgroup_namespace()
 	bad 1 "no rule 443" del 443 # there it is with an address
 	bad 1 "no rule 10.0.0.0/9:443" del 10.0.0.0/9:443
 	bad 1 "no rule 81" del 80 81 # all or none
-	bad 1 "no rule 80/tcp --from /a, but there is 80:8080/tcp;" del 80 --from a
+	bad 1 "no rule 80/tcp --client-cgroup /a, but there is 80:8080/tcp;" del 80 --client-cgroup a
 	bad 2 "bad rule '80:'" del 80:
 	bad 2 "bad rule '0'" del 0
 	bad 2 "needs a rule" del
@@ -494,7 +494,7 @@ in_cgroup_namespace()
 
 @test "no owner and no listener" {
 	bad 2 "no owner for 90:9090/tcp.*nobody listens on port 9090.*--user" add 90:9090
-	bad 2 "no owner" add 90:9090 --name x --on-miss pass
+	bad 2 "no owner" add 90:9090 --name x --if-down pass
 	serve -u $WEB one 127.0.0.1 9090 --reuseport
 	serve -u $DB two 127.0.0.2 9090 --reuseport
 	bad 2 "no owner for 90:9090/tcp.*($WEB and $DB|$DB and $WEB)" add 90:9090
@@ -514,7 +514,7 @@ in_cgroup_namespace()
 	bad 2 "any-user" add 90:9090 --any-user --user ps-web
 	bad 2 "any-user" add 90:9090 --any-user --cgroup web
 	bad 2 "user is given twice" add 90:9090 --user ps-web --user ps-db
-	bad 2 "on-miss.*drop" add 90:9090 --user ps-web --on-miss drop
+	bad 2 "if-down.*drop" add 90:9090 --user ps-web --if-down drop
 	bad 2 "unknown option '--bogus'" add 90:9090 --bogus
 	bad 2 "unknown option '--bogus'" add 90:9090 --user ps-web --bogus
 	bad 2 "unknown option '-x'" list -x
@@ -583,7 +583,7 @@ in_cgroup_namespace()
 	bad 2 "any-user" allow 445 --any-user --user ps-web
 	bad 2 "nosuchuser" allow 445 --user nosuchuser
 	bad 2 "unknown option '--mode'" allow 445 --user ps-web --mode bind
-	bad 2 "unknown option '--on-miss'" allow 445 --user ps-web --on-miss pass
+	bad 2 "unknown option '--if-down'" allow 445 --user ps-web --if-down pass
 	bad 2 "unknown option '--file'" allow --file rules --user ps-web
 }
 
@@ -591,8 +591,8 @@ in_cgroup_namespace()
 	bad 2 "53:1023/udp: its target port 1023 is a privileged one.*portsteer allow" \
 		add 53:1023/udp --user ps-web
 	bad 2 "target port 1022 is a privileged one" add 90-92:1022-1024 --mode bind --user ps-web
-	bad 2 "bind rule.*--on-miss" add 53:5353/udp --user ps-web --on-miss refuse
-	bad 2 "bind rule.*--on-miss" add 90:9090 --mode bind --user ps-web --on-miss pass
+	bad 2 "bind rule.*--if-down" add 53:5353/udp --user ps-web --if-down refuse
+	bad 2 "bind rule.*--if-down" add 90:9090 --mode bind --user ps-web --if-down pass
 }
 
 @test "a translation without an owner" {
@@ -784,16 +784,16 @@ in_cgroup_namespace()
 	bad 1 "too many" add -f "$file"
 }
 
-@test "too much: rules of one scope for one port" {
+@test "too much: rules of one client cgroup for one port" {
 	local n
 	for n in $(seq 1 64); do
-		echo "10.1.$n.0/24:90:9090 --from $CG/a --user ps-web"
+		echo "10.1.$n.0/24:90:9090 --client-cgroup $CG/a --user ps-web"
 	done >"$PS_TEST_DIR/many"
 	portsteer -q add -f "$PS_TEST_DIR/many"
-	bad 1 "/$CG/a .*more than 64 rules for port 90" add 90:9090 --from "$CG/a" --user ps-web
-	portsteer -q add 90:9090 --from "$CG/b" --user ps-web
+	bad 1 "/$CG/a .*more than 64 rules for port 90" add 90:9090 --client-cgroup "$CG/a" --user ps-web
+	portsteer -q add 90:9090 --client-cgroup "$CG/b" --user ps-web
 	bad 1 "too many connect rules" add 1-65000:10.1.2.3:1-65000 1-65000:10.1.2.3:1-65000/udp \
-		10.0.0.0/8:1-2000:10.1.2.3:1-2000 --from "$CG/c" --any-user
+		10.0.0.0/8:1-2000:10.1.2.3:1-2000 --client-cgroup "$CG/c" --any-user
 }
 
 @test "not loaded: list, stats, del and flush say so" {

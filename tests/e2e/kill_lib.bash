@@ -65,13 +65,13 @@ bound()
 	becomes "$2" 127.0.0.1 5353 --udp || fail_at "$1" "wrong; rules are $NOW"
 }
 
-# sent N NAME: connects to port 80 of processes in the scope reach this server ("refused":
+# sent N NAME: connects to port 80 of processes in the client cgroup reach this server ("refused":
 # none); all others are refused.
 sent()
 {
 	local got
 	got=$(from a probe 80)
-	[ "$got" = "$2" ] || fail_at "$1" "the scope's port 80 leads to $got, not to $2; rules are $NOW"
+	[ "$got" = "$2" ] || fail_at "$1" "the client cgroup's port 80 leads to $got, not to $2; rules are $NOW"
 	got=$(probe 80)
 	[ "$got" = refused ] || fail_at "$1" "port 80 leads to $got for all; rules are $NOW"
 }

@@ -74,7 +74,7 @@ teardown() { teardown_test; }
 # Rules for TCP and UDP: two sets of programs on the root cgroup.
 connect_rules()
 {
-	portsteer -q "$1" 80:8080 53:5353/udp --from "$CG/a" "${@:2}"
+	portsteer -q "$1" 80:8080 53:5353/udp --client-cgroup "$CG/a" "${@:2}"
 }
 
 @test "the first connect rules, which load programs, killed at each system call" {
@@ -85,7 +85,7 @@ connect_rules()
 	portsteer -q add 81:8081 --user ps-web
 	for ((i = 0; ; i++)); do
 		n=$((i / 2))
-		killed $n add 80:8080 53:5353/udp --from "$CG/a" --any-user || break
+		killed $n add 80:8080 53:5353/udp --client-cgroup "$CG/a" --any-user || break
 		observe $n "$old" "$new"
 		steered $n 81 old
 		if [ $NOW = new ]; then
@@ -120,7 +120,7 @@ connect_rules()
 	connect_rules add --any-user
 	for ((i = 0; ; i++)); do
 		n=$((i / 2))
-		killed $n del 80 53/udp --from "$CG/a" || break
+		killed $n del 80 53/udp --client-cgroup "$CG/a" || break
 		observe $n "$old" "$new"
 		steered $n 81 kept
 		if [ $NOW = old ]; then
@@ -176,7 +176,7 @@ connect_rules()
 	serve old 127.0.0.1 8080
 	serve new 127.0.0.1 8081
 	printf '[a]\nports = 80:8080\nuser = ps-web\n' >"$PS_TEST_DIR/old.conf"
-	printf '[a]\nports = 81:8081\nfrom = %s/a\nuser = ps-web\n' "$CG" >"$PS_TEST_DIR/new.conf"
+	printf '[a]\nports = 81:8081\nclient-cgroup = %s/a\nuser = ps-web\n' "$CG" >"$PS_TEST_DIR/new.conf"
 	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
 	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
 	for ((n = 0; ; n++)); do
@@ -186,7 +186,7 @@ connect_rules()
 			steered $n 80 old
 		else
 			steered $n 80 refused
-			[ "$(from a probe 81)" = new ] || fail_at $n "the scope's port 81 leads nowhere"
+			[ "$(from a probe 81)" = new ] || fail_at $n "the client cgroup's port 81 leads nowhere"
 		fi
 		portsteer -q apply -f "$PS_TEST_DIR/old.conf" || fail_at $n "apply failed"
 		steered $n 80 old

@@ -560,7 +560,7 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps4_netns".
+# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps_netns".
 bpf_objects()
 {
 	{
@@ -570,7 +570,7 @@ bpf_objects()
 import json, re, sys
 for kind, line in zip(("map", "prog"), sys.stdin):
     for o in json.loads(line):
-        if re.match(r"ps\d*_", o.get("name", "")):
+        if re.match("ps_", o.get("name", "")):
             print(kind, o["id"], o["name"])
 ' | sort
 }

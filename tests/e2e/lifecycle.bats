@@ -234,7 +234,7 @@ alive()
 @test "another version's objects: an error that says so, and unload removes them" {
 	mkdir -m 0700 $STATE $STATE/host
 	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
-		name ps1_instances
+		name ps_instances
 	local status command
 	for command in list stats status load "add 80:8080 --user ps-web" "del 80" flush; do
 		status=0
@@ -242,7 +242,7 @@ alive()
 		portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
 		assert_equal "$command: $status" "$command: 1"
 		assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
-		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI 6.*portsteer unload"
+		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI [0-9]+;.*portsteer unload"
 	done
 	[ -e $STATE/host/instances ]
 	portsteer unload
@@ -616,7 +616,7 @@ reasons()
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add 54:5454/udp --user ps-web
-	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	detach "$STATE/ns-*/link"
 	detach "$STATE/host/bind/bind4"
 	refused client http://$HERE4/
@@ -638,9 +638,9 @@ reasons()
 	[ ! -e "$link" ]
 	portsteer -q add 53:5353/udp --user ps-web
 	[ ! -e "$link" ]
-	portsteer -q add 81:8081 --from "$CG/a" --user ps-web # clients' flows are found there
+	portsteer -q add 81:8081 --client-cgroup "$CG/a" --user ps-web # clients' flows are found there
 	[ -e "$link" ]
-	portsteer -q del 81 --from "$CG/a"
+	portsteer -q del 81 --client-cgroup "$CG/a"
 	[ ! -e "$link" ]
 	portsteer -q add 80:8080 --user ps-web
 	[ -e "$link" ]

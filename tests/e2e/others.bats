@@ -58,7 +58,7 @@ detach $PS_TEST_CGROUP2 $1 id [0-9]+'"
 @test "a program that is alone on a hook of the root is named, the state is as before" {
 	in_the_way bind4 -q allow 443 --user ps-web
 	in_the_way post_bind4 -q add 53:5353/udp --user ps-web
-	in_the_way connect4 -q add 192.0.2.1:80:8080 --from "$CG/a" --user ps-web
+	in_the_way connect4 -q add 192.0.2.1:80:8080 --client-cgroup "$CG/a" --user ps-web
 	in_the_way sock_ops -q add 80:8080 --user ps-web
 }
 
@@ -160,7 +160,7 @@ before_ours()
 }
 before_flow()
 {
-	portsteer -q add 80:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	from a answers web http://127.0.0.1/
 	counters 80:8080/tcp "steered=1 taken=0 missed=0"
 	kill -9 "$WEB_PID"
@@ -185,7 +185,7 @@ before_flow()
 	serve web 127.0.0.1 8080
 	serve db 127.0.0.1 9000
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 9000:8081 --user ps-web --on-miss pass
+	portsteer -q add 9000:8081 --user ps-web --if-down pass
 	answers db http://127.0.0.1:9000/
 	"$OTHER" lookup wall drop -- bash -ec 'answers web http://127.0.0.1/
 		refused http://127.0.0.1:9000/

@@ -168,8 +168,8 @@ bound_to_devices()
 	even 8 "$ACCESS"
 }
 
-@test "no listener by the client's device, --on-miss pass: the normal lookup" {
-	portsteer add 80:8080 --user ps-web --on-miss pass
+@test "no listener by the client's device, --if-down pass: the normal lookup" {
+	portsteer add 80:8080 --user ps-web --if-down pass
 	serve -u root front 0.0.0.0 80
 	serve veth 0.0.0.0 8080 --device veth-c
 	answers veth client http://$HERE4/

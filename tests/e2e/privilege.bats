@@ -18,7 +18,7 @@ setup()
 		ports = 53:5353/udp
 		any-user = yes
 		[pod]
-		from = $CG/a
+		client-cgroup = $CG/a
 		ports = 81:8081
 		any-user = yes
 	END
@@ -46,8 +46,8 @@ least()
 		load
 		add 80:8080 --any-user
 		add 53:5353/udp --any-user
-		add 81:8081 --from $CG/a --any-user
-		add 54:5354/udp --from $CG/a --any-user
+		add 81:8081 --client-cgroup $CG/a --any-user
+		add 54:5354/udp --client-cgroup $CG/a --any-user
 		allow 443 --user ps-web
 		list
 		list --all

@@ -43,7 +43,7 @@ no_new_objects()
 	portsteer -q add 53:5353/udp --user ps-web || status=$?
 	assert_equal "$(supports bind)" "$( ((status)) && echo no || echo yes)"
 	status=0
-	portsteer -q add 80:8080 53:5353/udp --from "$CG/a" --any-user || status=$?
+	portsteer -q add 80:8080 53:5353/udp --client-cgroup "$CG/a" --any-user || status=$?
 	assert_equal "$(supports connect)" "$( ((status)) && echo no || echo yes)"
 	case $(supports bind)$(supports connect) in
 	yesyes) assert_equal "$STATUS" 0 ;;

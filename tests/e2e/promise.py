@@ -410,9 +410,9 @@ class Program:
         if owner == Owner(None, None):
             yield "--any-user"
         if rule.scope:
-            yield from ("--from", self.env.cgroup_name(rule.scope))
+            yield from ("--client-cgroup", self.env.cgroup_name(rule.scope))
         if rule.passes:
-            yield from ("--on-miss", "pass")
+            yield from ("--if-down", "pass")
 
     def section(self, number, rule):
         options, lines = list(self.options(rule)), [f"[rule{number}]"]
@@ -449,8 +449,8 @@ class Program:
             listed["front"]["last"],
             listed["target"]["first"],
             Owner(owner["uid"], name(owner["cgroup"])),
-            name(listed["from"]),
-            listed["on_miss"] == "pass",
+            name(listed["client_cgroup"]),
+            listed["if_down"] == "pass",
         )
 
 
@@ -696,7 +696,7 @@ class Test:
         if not self.model.rules:
             return self.add(kill)
         rule = self.some_rule()
-        scope = ("--from", self.env.cgroup_name(rule.scope)) if rule.scope else ()
+        scope = ("--client-cgroup", self.env.cgroup_name(rule.scope)) if rule.scope else ()
         return self.command(
             self.model.rules - {rule}, "del", rule.text(target=False), *scope, kill=kill
         )

@@ -268,7 +268,7 @@ noticed()
 @test "every mode's programs are noticed below another mount, and removed by unload --all" {
 	local rule
 	serve web 127.0.0.1 8080
-	for rule in "80:8080" "54:5354/udp" "80:8080 --from $CG/a" "54:5354/udp --from $CG/a"; do
+	for rule in "80:8080" "54:5354/udp" "80:8080 --client-cgroup $CG/a" "54:5354/udp --client-cgroup $CG/a"; do
 		# shellcheck disable=SC2086
 		portsteer -q add $rule --any-user
 		mount -t bpf -o mode=0700 bpf /sys/fs/bpf

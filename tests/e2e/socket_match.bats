@@ -131,7 +131,7 @@ breaks_forwarding_without_an_address()
 	sysctl -qw net.ipv4.conf.veth-f.forwarding=1
 	assert_equal "$(portsteer add 81:8080 --user ps-web --json | jsonget notes.#)" 1
 	assert_equal "$(portsteer add 82:9090 --mode bind --user ps-web --json | jsonget notes.#)" 0
-	assert_equal "$(portsteer add 83:8080 --from "$CG/a" --user ps-web --json | jsonget notes.#)" 0
+	assert_equal "$(portsteer add 83:8080 --client-cgroup "$CG/a" --user ps-web --json | jsonget notes.#)" 0
 	assert_equal "$(portsteer add 10.0.0.0/8:84:8080 --user ps-web --json | jsonget notes.#)" 1
 	sysctl -qw net.ipv4.conf.veth-f.forwarding=0
 }

@@ -130,9 +130,9 @@ serve_root()
 	stop "$ROOT"
 }
 
-@test "--on-miss pass falls through to the normal lookup" {
+@test "--if-down pass falls through to the normal lookup" {
 	serve_root
-	portsteer add 80:8080 --user ps-web --on-miss pass
+	portsteer add 80:8080 --user ps-web --if-down pass
 	answers root client http://$HERE4/
 	counters 80:8080/tcp "missed=1 refused=0 steered=0"
 	serve web 127.0.0.1 8080

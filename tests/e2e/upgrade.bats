@@ -87,7 +87,7 @@ clients_in()
 	serve -g a/web scoped 127.0.0.1 8081
 	portsteer -q add 80:8080 82:8082 --user ps-web
 	portsteer -q add 81:8081 --cgroup "$CG/a/web"
-	portsteer -q add 90:8080 --from "$CG/clients" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/clients" --user ps-web
 	rm -f "$PS_TEST_DIR/stop"
 	in_background load connections --procs 2 --until "$PS_TEST_DIR/stop" 127.0.0.1 80
 	in_background far client "$PYTHON" "$PS_TEST_DIR/connect.py" --procs 1 \
@@ -123,7 +123,7 @@ clients_in()
 	local before after=0 i got link
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 90:8080 --from "$CG/clients" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/clients" --user ps-web
 	link=$(echo $STATE/ns-*/link)
 	rm -f "$PS_TEST_DIR/stop"
 	in_background load connections --procs 2 --until "$PS_TEST_DIR/stop" 127.0.0.1 80
@@ -226,7 +226,7 @@ is_unanswered()
 	for program in "$SAME" "$NEXT"; do
 		serve other 127.0.0.1 7070
 		portsteer -q add 80:7070 --user ps-web
-		portsteer -q add 80:8080 --from "$CG/pod" --user ps-db
+		portsteer -q add 80:8080 --client-cgroup "$CG/pod" --user ps-db
 		full_queue 8080
 		waits 127.0.0.1
 		"$program" -q upgrade
@@ -240,10 +240,10 @@ is_unanswered()
 @test "a client that waits for an answer gets none from anybody else when its rule goes" {
 	serve other 127.0.0.1 7070
 	portsteer -q add 80:7070 --user ps-web
-	portsteer -q add 198.51.100.2:80:8080 --from "$CG/pod" --user ps-db
+	portsteer -q add 198.51.100.2:80:8080 --client-cgroup "$CG/pod" --user ps-db
 	full_queue 8080
 	waits 198.51.100.2
-	portsteer -q del 198.51.100.2:80 --from "$CG/pod"
+	portsteer -q del 198.51.100.2:80 --client-cgroup "$CG/pod"
 	until_true 20 grep -q "none\|answered" "$LOG"
 	assert_equal "$(tail -n 1 "$LOG")" none
 	# The next change has nothing to keep.
@@ -294,10 +294,10 @@ is_unanswered()
 	serve web 127.0.0.1 8080
 	serve -u $DB db ::1 8081
 	portsteer -q add 80:8080 10.0.0.0/8:80:8081 '[2001:db8::]/32:443:8081' --user ps-web --name web
-	"$PORTSTEER" -q add 1000-1299:2000-2299 --any-user --on-miss pass
+	"$PORTSTEER" -q add 1000-1299:2000-2299 --any-user --if-down pass
 	"$PORTSTEER" -q add 81:8081 --user ps-db --cgroup "$CG/a/b"
-	"$PORTSTEER" -q add 90:8080 --from "$CG/a" --user ps-web
-	"$PORTSTEER" -q add 91:198.51.100.2:99/udp --from "$CG/a" --any-user
+	"$PORTSTEER" -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
+	"$PORTSTEER" -q add 91:198.51.100.2:99/udp --client-cgroup "$CG/a" --any-user
 	before=$(listing)
 	for program in "$NEXT" "$SAME" "$PORTSTEER"; do
 		"$program" -q upgrade
@@ -313,7 +313,7 @@ is_unanswered()
 	counters 1000-1299:2000-2299/tcp "steered=1"
 	# What is made now begins at 0, also where an id is used again.
 	portsteer -q del 80:8080 1000-1299
-	portsteer -q add 80:8080 --user ps-web --on-miss pass
+	portsteer -q add 80:8080 --user ps-web --if-down pass
 	counters 80:8080/tcp "steered=0 admitted=1"
 	assert_equal "$(probe 80)" web
 	counters 80:8080/tcp "steered=1"
@@ -359,7 +359,7 @@ has_left()
 	local fifo=$PS_TEST_DIR/trail program
 	serve web 127.0.0.1 8080
 	mkdir -p "$PS_TEST_CGROUP/a"
-	"$PORTSTEER" -q add 80:8080 --from "$CG/a" --user ps-web
+	"$PORTSTEER" -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	mkfifo "$fifo.in" "$fifo.out"
 	(
 		exec 3>&- 4>&-
@@ -442,7 +442,7 @@ refuses()
 @test "an unknown version: refused, with the ways out, and nothing changes" {
 	mkdir -m 0700 $STATE $STATE/host
 	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
-		name ps7_instances
+		name ps_instances
 	refuses 1 "unknown version, or damaged.*version that made it.*portsteer unload" \
 		portsteer upgrade
 	rm $STATE/host/instances

@@ -33,7 +33,7 @@ whose()
 works()
 {
 	[ "$(probe 80)" = web ] || fail_at "$1" "port 80 is not steered"
-	[ "$(from a probe 90)" = web ] || fail_at "$1" "the scope's port 90 is not"
+	[ "$(from a probe 90)" = web ] || fail_at "$1" "the client cgroup's port 90 is not"
 }
 
 @test "killed at each 2nd system call: old or new, and the next command finishes or cleans up" {
@@ -41,7 +41,7 @@ works()
 	serve web 127.0.0.1 8080
 	mkdir -p "$PS_TEST_CGROUP/a"
 	"$NEXT" -q add 80:8080 --user ps-web
-	"$NEXT" -q add 90:8080 --from "$CG/a" --user ps-web
+	"$NEXT" -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	for ((n = 0; ; n += 2)); do
 		out=$("$KILLAT" $n "$PORTSTEER" upgrade)
 		[[ $out == killed* ]] || break
@@ -68,7 +68,7 @@ works()
 		works $n
 		portsteer -q unload
 		"$NEXT" -q add 80:8080 --user ps-web
-		"$NEXT" -q add 90:8080 --from "$CG/a" --user ps-web
+		"$NEXT" -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	done
 	echo "# upgrade: $n system calls" >&3
 	[ "$before" = this ]
@@ -84,7 +84,7 @@ works()
 	serve web 127.0.0.1 8080
 	mkdir -p "$PS_TEST_CGROUP/a"
 	"$NEXT" -q add 80:8080 --user ps-web
-	"$NEXT" -q add 90:8080 --from "$CG/a" --user ps-web
+	"$NEXT" -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	# Count the calls of a whole upgrade, by one that cannot be reached.
 	last=$("$KILLAT" 1000000 "$PORTSTEER" upgrade)
 	last=$(awk '{ print $2 }' <<<"$last")
@@ -115,7 +115,7 @@ works()
 	serve web 127.0.0.1 8080
 	mkdir -p "$PS_TEST_CGROUP/a"
 	portsteer -q add 80:8080 --user ps-web
-	portsteer -q add 90:8080 --from "$CG/a" --user ps-web
+	portsteer -q add 90:8080 --client-cgroup "$CG/a" --user ps-web
 	for ((n = 0; ; n += 3)); do
 		out=$("$KILLAT" $n "$SAME" upgrade)
 		[[ $out == killed* ]] || break

@@ -307,7 +307,7 @@ cannot be told without CAP_DAC_READ_SEARCH$"
 @test "root has the front port: what it still gets is said as it is" {
 	local out
 	serve -u root other 0.0.0.0 80
-	out=$(portsteer add 80:8080 --user ps-web --on-miss pass)
+	out=$(portsteer add 80:8080 --user ps-web --if-down pass)
 	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has the port of rule 80:8080/tcp: new \
 connections reach it only while the owner has no listener there"
 	[[ $out != *"no longer"* ]]

@@ -136,7 +136,7 @@ static void *owner_of(__u32 index)
 #include "bpf/owner_maps.h"
 
 static __u32 filter[65536 / 32];
-static int binds, bound; /* maps, by their addresses */
+static int ps_binds, ps_bound; /* maps, by their addresses */
 
 #include "bpf/owner.h"
 
@@ -154,15 +154,15 @@ static void *mock_map_lookup(void *map, const void *key)
 	__u32 index;
 
 	memcpy(&index, key, sizeof(index));
-	if (map == &netns)
+	if (map == &ps_netns)
 		return &instance;
-	if (map == &instances)
+	if (map == &ps_instances)
 		return &mock_instance;
-	if (map == &binds)
+	if (map == &ps_binds)
 		return &bind_map;
-	if (map == &owners)
+	if (map == &ps_owners)
 		return &owner_map;
-	if (map == &events)
+	if (map == &ps_events)
 		return &event_map;
 	if (map == &event_map)
 		return &counted[index];

@@ -79,7 +79,7 @@ static void outcome(struct ps_config *config, char *text, size_t size)
 			used += (size_t)snprintf(text + used, size - used, ",nobody");
 		if (r->scope)
 			used += (size_t)snprintf(text + used, size - used, ",f%s", r->scope);
-		if (r->on_miss == PS_MISS_PASS)
+		if (r->if_down == PS_DOWN_PASS)
 			used += (size_t)snprintf(text + used, size - used, ",pass");
 		if (r->name)
 			used += (size_t)snprintf(text + used, size - used, ",n%s", r->name);
@@ -122,11 +122,11 @@ static void test_rules(void **state)
 		  "22/tcp=bind,u1000,c/a/b,nx 80/tcp=bind,u1000,c/a/b,nx" },
 		{ "[both]\nports = 80:8080\nallow = 443\n" WWW,
 		  "80:8080/tcp=steer,u33 443/tcp=bind,u33" },
-		{ "[pod]\nfrom = pod\nports = 80:8080 53:10.0.0.1:53/udp\nany-user = yes\n",
+		{ "[pod]\nclient-cgroup = pod\nports = 80:8080 53:10.0.0.1:53/udp\nany-user = yes\n",
 		  "80:8080/tcp=connect,any,f/pod 53:10.0.0.1:53/udp=connect,any,f/pod" },
-		{ "[a]\nports = 80:8080\non-miss = pass\nany-user = on\n",
+		{ "[a]\nports = 80:8080\nif-down = pass\nany-user = on\n",
 		  "80:8080/tcp=steer,any,pass" },
-		{ "[a]\nports = 80:8080\non-miss = refuse\nmode = steer\nany-user = no\n" WWW,
+		{ "[a]\nports = 80:8080\nif-down = refuse\nmode = steer\nany-user = no\n" WWW,
 		  "80:8080/tcp=steer,u33" },
 		{ "[a]\nports = 80:8080\nmode = bind\n" WWW, "80:8080/tcp=bind,u33" },
 		{ "[a b; # \" = :]\nports = 80:8080\n" WWW, "80:8080/tcp=steer,u33" },
@@ -186,10 +186,11 @@ static const struct {
 	{ "[a]\nports = 80:8080\ncgroup = container:7\n", { "3: no such container" } },
 	{ "[a]\nports = 80:8080\ncgroup = pid:7\n",
 	  { "3: cgroup pid:7: a process's number is another's after the next start" } },
-	{ "[a]\nports = 80:8080\nuser = 7\nfrom = pid:7\n", { "4: cgroup pid:7: a process's" } },
+	{ "[a]\nports = 80:8080\nuser = 7\nclient-cgroup = pid:7\n",
+	  { "4: cgroup pid:7: a process's" } },
 	{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
 	{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
-	{ "[a]\nports = 80:8080\n" WWW "on-miss = no\n", { "4: unknown on-miss 'no'" } },
+	{ "[a]\nports = 80:8080\n" WWW "if-down = no\n", { "4: unknown if-down 'no'" } },
 	{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
 	{ "[a]\nports = 80:8080\nany-user = yes\n" WWW, { "3: any-user contradicts user" } },
 	{ "[a]\nports = 80:8080\n" WWW "user = 5\n", { "4: user is there already, on line 3" } },
@@ -208,12 +209,13 @@ static const struct {
 	{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
 	{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
 	{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
-	{ "[a]\nallow = 80\nports=81:8081\nfrom = b\non-miss=pass\n" WWW,
-	  { "4: from is for ports", "5: on-miss is for ports" } },
+	{ "[a]\nallow = 80\nports=81:8081\nclient-cgroup = b\nif-down=pass\n" WWW,
+	  { "4: client-cgroup is for ports", "5: if-down is for ports" } },
 	{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
 	  { "2: rule 53:5353/udp: UDP cannot be steered" } },
-	{ "[a]\nports = 53:5353/udp\non-miss = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
-	{ "[a]\nports = 80:8080\nfrom = b\nmode = bind\n" WWW, { "2: rule 80:8080/tcp: from is" } },
+	{ "[a]\nports = 53:5353/udp\nif-down = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
+	{ "[a]\nports = 80:8080\nclient-cgroup = b\nmode = bind\n" WWW,
+	  { "2: rule 80:8080/tcp: client-cgroup is" } },
 	{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: a value that begins with a quote" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n", { "4: a value that begins with" } },
@@ -285,11 +287,11 @@ static const struct {
 	{ "[a]\nports = 10.0.0.1:80:8080\n" WWW "[b]\nports = 80:8081\nuser = x\n",
 	  "10.0.0.1:80:8080/tcp=steer,u33 80/tcp=steer,nobody",
 	  { "6: unknown user" } },
-	{ "[a]\nports = 80:8080\nfrom = /\nany-user = yes\n"
-	  "[b]\nports = 80:8081\nfrom = /pod\nuser = x\n",
+	{ "[a]\nports = 80:8080\nclient-cgroup = /\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nclient-cgroup = /pod\nuser = x\n",
 	  "80:8080/tcp=connect,any,f/ 80/tcp=connect,nobody,f/pod",
 	  { "8: unknown user" } },
-	{ "[a]\nports = 80:8080\nfrom = a/..\nany-user = yes\n",
+	{ "[a]\nports = 80:8080\nclient-cgroup = a/..\nany-user = yes\n",
 	  "80/tcp=connect,nobody,f/",
 	  { "3: bad cgroup" } },
 	/* Of two for the same front side, the earlier counts; if it has a mistake, none does. */
@@ -327,11 +329,11 @@ static const struct {
 	  "81/tcp=connect,nobody,f/",
 	  { "1: 'ports' is outside", "2: what stands above the first section" } },
 	/* It may say whose the rules below are. */
-	{ "from = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 82:8082\n" WWW,
+	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 82:8082\n" WWW,
 	  "81/tcp=steer,nobody 82:8082/tcp=steer,u33 81/tcp=connect,nobody,f/",
 	  { "1: 'from' is outside", "2: what stands above the first section" } },
-	{ "from = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 81:8082\nany-user = yes\n"
-	  "from = /a\n",
+	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 81:8082\nany-user = yes\n"
+	  "client-cgroup = /a\n",
 	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/a",
 	  { "1: 'from' is outside", "2: what stands", "6: rule 81:8082/tcp would answer" } },
 	{ "from: /a\n\n# c\n[b]\nports = 81:8081\n" WWW,
@@ -351,9 +353,9 @@ static const struct {
 	  { "2: rule 53:5300/udp would answer for 10.0.0.1:53/udp of a section that has a mistake, "
 	    "at f:5",
 	    "6: unknown user" } },
-	{ "[a]\nports = 53:127.0.0.1:5300/udp\nfrom = /a\nany-user = yes\n"
-	  "[b]\nports = 53:127.0.0.2:5300/udp\nfrom = /a/b\nuser = x\n"
-	  "[c]\nports = 53:127.0.0.1:5300/udp\nfrom = /a/bc\nany-user = yes\n",
+	{ "[a]\nports = 53:127.0.0.1:5300/udp\nclient-cgroup = /a\nany-user = yes\n"
+	  "[b]\nports = 53:127.0.0.2:5300/udp\nclient-cgroup = /a/b\nuser = x\n"
+	  "[c]\nports = 53:127.0.0.1:5300/udp\nclient-cgroup = /a/bc\nany-user = yes\n",
 	  "53:127.0.0.1:5300/udp=connect,any,f/a/bc",
 	  { "2: rule 53:127.0.0.1:5300/udp would answer for 53/udp", "8: unknown user" } },
 	/* An address that cannot be read may be any. */
@@ -361,13 +363,13 @@ static const struct {
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody",
 	  { "2: bad rule '10.1.2.3.4:80:8081'", "5: rule 80:8080/tcp overlaps 80/tcp" } },
 	/* Nor can what is meant for clients that are not known. */
-	{ "[a]\nports = 80:8080\nfrom = /\n" WWW "[b]\nports = 80:8080\nfrom = pid:7\n" WWW
-	  "[c]\nports = 80:8080\n" WWW,
+	{ "[a]\nports = 80:8080\nclient-cgroup = /\n" WWW
+	  "[b]\nports = 80:8080\nclient-cgroup = pid:7\n" WWW "[c]\nports = 80:8080\n" WWW,
 	  "80:8080/tcp=steer,u33 80/tcp=connect,nobody,f/",
 	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: cgroup pid:7: a process's" } },
 	/* Who has a port that a client's own rule was to lead elsewhere would answer, too. */
 	{ "[a]\nports = 53:5300/udp\n" WWW
-	  "[b]\nports = 53:127.0.0.2:5300/udp\nfrom = /a/b\nuser = x\n",
+	  "[b]\nports = 53:127.0.0.2:5300/udp\nclient-cgroup = /a/b\nuser = x\n",
 	  "",
 	  { "2: rule 53:5300/udp would answer for 53/udp", "7: unknown user" } },
 	/* A key that is none may be any of those that there are. */
@@ -379,12 +381,12 @@ static const struct {
 	  "80/tcp=steer,nobody",
 	  { "2: unknown key 'Ports'", "5: rule 53:5301/udp would answer" } },
 	{ "[a]\nalow = 80 443/udp\n" WWW, "80/tcp=steer,nobody", { "2: unknown key 'alow'" } },
-	{ "[a]\nrules = 80:8080\nfrom = /a\nany-user = yes\n",
+	{ "[a]\nrules = 80:8080\nclient-cgroup = /a\nany-user = yes\n",
 	  "80/tcp=connect,nobody,f/a",
 	  { "2: unknown key 'rules'" } },
 	{ "[a]\nports = 80:8080\nform = /a\nany-user = yes\n"
-	  "[b]\nports = 80:8081 81:8081\nfrom = /\nany-user = yes\n"
-	  "[c]\nports = 81:8082\nfrom = /a/b\nany-user = yes\n",
+	  "[b]\nports = 80:8081 81:8081\nclient-cgroup = /\nany-user = yes\n"
+	  "[c]\nports = 81:8082\nclient-cgroup = /a/b\nany-user = yes\n",
 	  "80/tcp=steer,nobody 80:8081/tcp=connect,any,f/ 81:8081/tcp=connect,any,f/ "
 	  "81:8082/tcp=connect,any,f/a/b",
 	  { "3: unknown key 'form'" } },
@@ -404,23 +406,23 @@ static const struct {
 	  "443/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
 	  "[::1]:82/tcp=connect,nobody,f/ 84/tcp=connect,nobody,f/ 443/tcp=connect,nobody,f/",
 	  { "3: unknown key 'forward'", "5: user has one value" } },
-	{ "[a]\nports = 80:8080\nfrom = /a\nusr = www\n",
+	{ "[a]\nports = 80:8080\nclient-cgroup = /a\nusr = www\n",
 	  "80/tcp=connect,nobody,f/a",
 	  { "4: unknown key 'usr'" } },
 	/* A key that is there twice: or is it another section's? */
-	{ "[a]\nports = 80:8080\nfrom = /a\nfrom = /b\nany-user = yes\n"
-	  "[b]\nports = 80:8081\nfrom = /b\nany-user = yes\n[c]\nports = 80:8082\n" WWW,
+	{ "[a]\nports = 80:8080\nclient-cgroup = /a\nclient-cgroup = /b\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nclient-cgroup = /b\nany-user = yes\n[c]\nports = 80:8082\n" WWW,
 	  "80:8082/tcp=steer,u33 80/tcp=connect,nobody,f/ 80/tcp=connect,nobody,f/b",
-	  { "4: from is there already", "7: rule 80:8081/tcp would answer for 80/tcp" } },
+	  { "4: client-cgroup is there already", "7: rule 80:8081/tcp would answer for 80/tcp" } },
 	{ "[a]\nports = 80:8080\nports =\n 81:8081\n 82:8082/udp\n" WWW
 	  "[b]\nports = 82:8083/udp\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
 	  { "3: ports is there already", "8: rule 82:8083/udp would answer" } },
-	{ "[a]\nports = 80:8080\n" WWW "#[b]\nallow = 81\nfrom = /b\nuser = 7\n",
+	{ "[a]\nports = 80:8080\n" WWW "#[b]\nallow = 81\nclient-cgroup = /b\nuser = 7\n",
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "6: from is for ports", "7: user is there already" } },
+	  { "6: client-cgroup is for ports", "7: user is there already" } },
 	/* Lines that were not understood. */
 	{ "[a]\nports: 80:8080\nallow:81\nports 82:8082\n83:8083\n" WWW,
 	  "80/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
@@ -435,10 +437,11 @@ static const struct {
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
 	  { "2: byte 17 of the line", "5: cgroup has one value" } },
-	{ "[a]\nports = 80:8080\n from = /a\nany-user = yes\n"
-	  "[b]\nports = 80:8081\nfrom = /\nany-user = yes\n",
+	{ "[a]\nports = 80:8080\n client-cgroup = /a\nany-user = yes\n"
+	  "[b]\nports = 80:8081\nclient-cgroup = /\nany-user = yes\n",
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "3: bad rule 'from'", "3: bad rule '='", "3: bad rule '/a'", "6: rule 80:8081/tcp" } },
+	  { "3: bad rule 'client-cgroup'", "3: bad rule '='", "3: bad rule '/a'",
+	    "6: rule 80:8081/tcp" } },
 	/* The names of sections. */
 	{ "[a 80:8080\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
@@ -446,28 +449,28 @@ static const struct {
 	{ "[a]\nports = 79:8079\n" WWW "[b] ports = 80:8080\n" WWW,
 	  "79:8079/tcp=steer,u33 80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "4: '[b] ports = 80:8080' is no section" } },
-	{ "[a]\nuser = www\nports = 79:8079\n[2001:db8::]/32:443:8443\nfrom = /a\n",
+	{ "[a]\nuser = www\nports = 79:8079\n[2001:db8::]/32:443:8443\nclient-cgroup = /a\n",
 	  "79/tcp=steer,nobody [2001:db8::]/32:443/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
 	  "[2001:db8::]/32:443/tcp=connect,nobody,f/",
 	  { "4: '[2001:db8::]/32:443:8443' is no section" } },
-	{ "[a]\nports = 79:8079\n" WWW "b]\nports = 80:8080\nfrom = /b\nuser = 5\n",
+	{ "[a]\nports = 79:8079\n" WWW "b]\nports = 80:8080\nclient-cgroup = /b\nuser = 5\n",
 	  "79/tcp=steer,nobody 80/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
 	  "80/tcp=connect,nobody,f/",
 	  { "4: 'b]': no key and no section", "5: ports is there", "7: user is there" } },
-	{ "[a]\nports = 79:8079\n [b]\nfrom = /b\nany-user = yes\n",
+	{ "[a]\nports = 79:8079\n [b]\nclient-cgroup = /b\nany-user = yes\n",
 	  "79/tcp=steer,nobody 79/tcp=connect,nobody,f/ 79/tcp=connect,nobody,f/b",
 	  { "3: bad rule '[b]'" } },
 	/* Who is meant by a section whose keys contradict each other? */
 	{ "[a]\nports = 80:8080\nmode = connect\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "2: rule 80:8080/tcp: whose" } },
-	{ "[a]\nports = 80:8080\nmode = bind\nfrom = /a\n" WWW,
+	{ "[a]\nports = 80:8080\nmode = bind\nclient-cgroup = /a\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "2: rule 80:8080/tcp: from is" } },
-	{ "[a]\nallow = 80\nports = 81:8081\nfrom = /a\n" WWW,
+	  { "2: rule 80:8080/tcp: client-cgroup is" } },
+	{ "[a]\nallow = 80\nports = 81:8081\nclient-cgroup = /a\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "4: from is for ports" } },
+	  { "4: client-cgroup is for ports" } },
 	/* Rules that are none: any port in them. */
 	{ "[a]\nports = \"80:8080 81:8081\" 82:8082,83\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody",
@@ -545,7 +548,7 @@ static void check_part(const char *text, size_t size, const char *wanted)
 static void test_odd_parts(void **state)
 {
 	static const char nul[] = "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081 \0 82:8082\n"
-				  "\0\0\n83:8083\n[c]\nfrom = /a\nallow = 84\n# \0 85";
+				  "\0\0\n83:8083\n[c]\nclient-cgroup = /a\nallow = 84\n# \0 85";
 	static const char outside[] = "80:8080\n\0";
 	char text[20000];
 
@@ -682,14 +685,14 @@ static void test_large_parts(void **state)
 		    "f:3: unknown user", 1 + 50000);
 	ROW("UDP, for the clients of a cgroup each");
 	check_large(times(25000,
-			  "[s@]\nports = 1-60000:127.0.0.1:1-60000/udp\nfrom = /a/^\nuser = x\n"
-			  "[t@]\nports = 10.1.^:@:127.0.0.1:5353/udp\nfrom = /b\nany-user = yes\n",
+			  "[s@]\nports = 1-60000:127.0.0.1:1-60000/udp\nclient-cgroup = /a/^\nuser = x\n"
+			  "[t@]\nports = 10.1.^:@:127.0.0.1:5353/udp\nclient-cgroup = /b\nany-user = yes\n",
 			  ""),
 		    "f:4: unknown user", 1 + 25000);
 	ROW("clients that are not known");
 	check_large(times(25000,
 			  "[s@]\nports = 10.0.^:@:8080\nmode = connect\nuser = x\n"
-			  "[t@]\nports = 10.1.^:@:8080\nfrom = /b\nuser = 5\n",
+			  "[t@]\nports = 10.1.^:@:8080\nclient-cgroup = /b\nuser = 5\n",
 			  ""),
 		    "f:4: unknown user", 1 + 75000);
 }
@@ -953,7 +956,7 @@ static struct ps_rule random_rule(void)
 		free(text);
 	}
 	if (rule.mode != PS_MODE_BIND && !ps_rule_is_fixed(&rule) && rnd(2))
-		rule.on_miss = PS_MISS_PASS;
+		rule.if_down = PS_DOWN_PASS;
 	if (rnd(2)) {
 		text = rnd(2) ? random_text(12, false) : strdup(rnd(2) ? "web" : "rules-1");
 		rule.name = text;
@@ -1030,7 +1033,7 @@ static void test_written(void **state)
 		  "# Written by 'portsteer save'; see portsteer.conf(5).\n"
 		  "\n[rules-1]\ncgroup = \"a\\xffb\"\nmode = bind\nports = 82:8082/tcp\n"
 		  "\n[rules-2]\nuser = 7\nallow = 22/tcp\n"
-		  "\n[rules-3]\nfrom = pod\nany-user = yes\non-miss = pass\nports = 80:8080/tcp\n"
+		  "\n[rules-3]\nclient-cgroup = pod\nany-user = yes\nif-down = pass\nports = 80:8080/tcp\n"
 		  "\n[web]\nuser = 5\nname = web\nports = 81:8081/tcp\n"
 		  "\n[rules-5]\nuser = www\nname = web\n"
 		  "ports = 80:8080/tcp 443:8443/tcp 53:5353/udp\n");
@@ -1041,8 +1044,8 @@ static void test_written(void **state)
 /* --- Anything at all --- */
 
 static const char sample[] = "# c\n[web]\nports = 80:8080 443:8443\n   [::1]:90:9090\nuser = www\n"
-			     "cgroup = \"a\\xff b\"\non-miss = pass\nname = x y\n; c\r\n\r\n"
-			     "[ssh]\nallow = 22/tcp\nany-user = yes\n[pod]\nfrom = /pod\n"
+			     "cgroup = \"a\\xff b\"\nif-down = pass\nname = x y\n; c\r\n\r\n"
+			     "[ssh]\nallow = 22/tcp\nany-user = yes\n[pod]\nclient-cgroup = /pod\n"
 			     "ports = 80:10.0.0.1:80/udp\nany-user = yes\nmode = connect\n";
 
 static size_t mutate(char *text, size_t size, size_t room)

@@ -133,8 +133,8 @@ static void test_refused(void **state)
 		{ "80:8080", "f/a", "--any-user", PS_EXIT_USAGE },
 		{ "53:5353/udp", "f/a u1", "--any-user", PS_EXIT_USAGE },
 		{ "80:10.0.0.5:8080", "f/a u1", "--any-user", PS_EXIT_USAGE },
-		{ "80:10.0.0.5:8080", "u1", "--from", PS_EXIT_USAGE },
-		{ "80:10.0.0.5:8080", "u1 bind", "--from", PS_EXIT_USAGE },
+		{ "80:10.0.0.5:8080", "u1", "--client-cgroup", PS_EXIT_USAGE },
+		{ "80:10.0.0.5:8080", "u1 bind", "--client-cgroup", PS_EXIT_USAGE },
 		{ "[::1]:80:10.0.0.5:8080", "f/a any", "family", PS_EXIT_USAGE },
 		{ "10.0.0.0/8:80:[::1]:8080", "f/a any", "family", PS_EXIT_USAGE },
 	};
@@ -157,7 +157,7 @@ static void test_refused(void **state)
 
 		rule.mode = (enum ps_mode)mode;
 		CHECK_EQ(ps_ruleset_add(&set, &rule, 1, &error), -EINVAL);
-		check_error(&error, PS_EXIT_USAGE, "--from", NULL);
+		check_error(&error, PS_EXIT_USAGE, "--client-cgroup", NULL);
 		ps_rule_clear(&rule);
 	}
 	ROW("connect mode without a scope");
@@ -168,7 +168,7 @@ static void test_refused(void **state)
 
 		rule.mode = PS_MODE_CONNECT;
 		CHECK_EQ(ps_ruleset_add(&set, &rule, 1, &error), -EINVAL);
-		check_error(&error, PS_EXIT_USAGE, "--from", NULL);
+		check_error(&error, PS_EXIT_USAGE, "--client-cgroup", NULL);
 		ps_rule_clear(&rule);
 	}
 }
@@ -210,7 +210,7 @@ static void test_many_scopes(void **state)
 		rules[i].scope = strdup(scope);
 	}
 	CHECK_EQ(ps_ruleset_add(&set, rules, PS_MAX_SCOPES + 1, &error), -E2BIG);
-	check_error(&error, PS_EXIT_FAILED, "16384", "scopes", NULL);
+	check_error(&error, PS_EXIT_FAILED, "16384", "client cgroups", NULL);
 	CHECK_EQ(set.count, 0);
 	CHECK_EQ(ps_ruleset_add(&set, rules, PS_MAX_SCOPES, &error), 0);
 	ps_ruleset_clear(&set);

@@ -19,15 +19,15 @@ static void *mock_map_lookup(void *map, const void *key)
 	__u32 number;
 
 	memcpy(&number, key, sizeof(number));
-	if (map == &sockets)
+	if (map == &ps_sockets)
 		return &chunk;
-	if (map == &overflows)
+	if (map == &ps_overflows)
 		return &more;
 	if (map == &chunk && number / PS_SLOTS == MOCK_TARGET)
 		return mock_look(number % PS_SLOTS);
 	if (map == &more)
 		return mock_look(PS_SLOTS + ((const struct ps_overflow_key *)key)->n);
-	return mock_shared(map, &instances, &targets);
+	return mock_shared(map, &ps_instances, &ps_targets);
 }
 
 /* From each place to each. */

@@ -27,11 +27,11 @@ static void *mock_map_lookup(void *map, const void *key)
 	__u32 number;
 
 	memcpy(&number, key, sizeof(number));
-	if (map == &listeners && number / PS_SLOTS == MOCK_TARGET)
+	if (map == &ps_listeners && number / PS_SLOTS == MOCK_TARGET)
 		return mock_look(number % PS_SLOTS);
-	if (map == &spill)
+	if (map == &ps_overflow)
 		return mock_look(PS_SLOTS + ((const struct ps_overflow_key *)key)->n);
-	return map == &states ? &mock_state : NULL;
+	return map == &ps_states ? &mock_state : NULL;
 }
 
 static enum ps_found find(__u32 flags, __u16 client)

@@ -201,7 +201,7 @@ static size_t count_cells(const struct ps_plan *plan)
 /* What a rule's policies mean for its cells and trie entries. */
 static uint16_t rule_flags(const struct ps_rule *rule)
 {
-	return (uint16_t)((rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0) |
+	return (uint16_t)((rule->if_down == PS_DOWN_PASS ? PS_FRONT_PASS : 0) |
 			  (rule->owner.flags & PS_OWNER_CGROUP ? PS_FRONT_STRICT : 0));
 }
 
@@ -1031,7 +1031,7 @@ static struct ps_rule random_rule(uint32_t ports)
 
 	rule.front_last = (uint16_t)(rule.front + length);
 	rule.target = (uint16_t)(30001 + rnd(rnd(2) ? 50 : 35000));
-	rule.on_miss = rnd(2) ? PS_MISS_PASS : PS_MISS_REFUSE;
+	rule.if_down = rnd(2) ? PS_DOWN_PASS : PS_DOWN_REFUSE;
 	rule.name = (char *)(rnd(3) ? NULL : "label");
 	random_owner(&rule.owner);
 	random_prefix(&rule.prefix);
@@ -1296,7 +1296,7 @@ static void test_too_many_at_once(void **state)
 	plan.state = (struct ps_state){};
 	ps_plan_clear(&plan);
 	for (uint32_t i = 0; i < 200000; i++)
-		rules[i].on_miss = PS_MISS_PASS;
+		rules[i].if_down = PS_DOWN_PASS;
 	memset(&plan, 0xa5, sizeof(plan));
 	memset(&poison, 0xa5, sizeof(poison));
 	CHECK_EQ(ps_plan_build(&set, &in.state, in.word, &plan, &error), -E2BIG);

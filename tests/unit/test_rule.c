@@ -78,7 +78,7 @@ static void check_parsed(const struct parse_row *row, const struct ps_rule *rule
 	CHECK_EQ(rule->front_last, row->last);
 	CHECK_EQ(rule->target, row->target);
 	CHECK_EQ(rule->mode, PS_MODE_STEER);
-	CHECK_EQ(rule->on_miss, PS_MISS_REFUSE);
+	CHECK_EQ(rule->if_down, PS_DOWN_REFUSE);
 	CHECK_EQ(rule->owner.flags, 0);
 	CHECK_EQ(rule->owner.uid, 0);
 	CHECK(!rule->owner.cgroup && !rule->name);
@@ -648,8 +648,8 @@ static void test_words(void **state)
 	CHECK_STR(ps_mode_name(PS_MODE_STEER), "steer");
 	CHECK_STR(ps_mode_name(PS_MODE_BIND), "bind");
 	CHECK_STR(ps_mode_name(PS_MODE_CONNECT), "connect");
-	CHECK_STR(ps_on_miss_name(PS_MISS_REFUSE), "refuse");
-	CHECK_STR(ps_on_miss_name(PS_MISS_PASS), "pass");
+	CHECK_STR(ps_if_down_name(PS_DOWN_REFUSE), "refuse");
+	CHECK_STR(ps_if_down_name(PS_DOWN_PASS), "pass");
 	CHECK_STR(ps_proto_name(IPPROTO_TCP), "tcp");
 	CHECK_STR(ps_proto_name(IPPROTO_UDP), "udp");
 }

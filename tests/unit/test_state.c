@@ -154,7 +154,7 @@ static void test_round_trip_random(void **state)
 				rules[i].owner.cgroup = (char *)cgroups[rnd(4)];
 			}
 			rules[i].name = (char *)(rnd(2) ? "some name" : NULL);
-			rules[i].on_miss = rnd(2) ? PS_MISS_PASS : PS_MISS_REFUSE;
+			rules[i].if_down = rnd(2) ? PS_DOWN_PASS : PS_DOWN_REFUSE;
 		}
 		CHECK_EQ(ps_ruleset_add(&set, rules, count, NULL), 0);
 		build(&set, 1 + rnd(1000000), &one);
@@ -412,7 +412,7 @@ SPOIL(long_none, (s->rules.rules[0].prefix.family = 0, s->rules.rules[0].prefix.
 SPOIL(long_four, (s->rules.rules[0].prefix.family = 4, s->rules.rules[0].prefix.len = 33))
 SPOIL(long_six, (s->rules.rules[0].prefix.family = 6, s->rules.rules[0].prefix.len = 129))
 SPOIL(mode, s->rules.rules[0].mode = (enum ps_mode)9)
-SPOIL(on_miss, s->rules.rules[0].on_miss = (enum ps_on_miss)9)
+SPOIL(if_down, s->rules.rules[0].if_down = (enum ps_if_down)9)
 SPOIL(flags, s->rules.rules[0].owner.flags |= 16)
 SPOIL(nobody, s->rules.rules[0].owner.flags |= PS_OWNER_NOBODY)
 SPOIL(line, (free(s->rules.rules[0].origin.file), s->rules.rules[0].origin.file = NULL,
@@ -510,7 +510,7 @@ static void test_impossible(void **state)
 		{ "/33", long_four },
 		{ "/129", long_six },
 		{ "mode", mode },
-		{ "miss policy", on_miss },
+		{ "if-down policy", if_down },
 		{ "owner of a rule", flags },
 		{ "owner of a target", target_flags },
 		{ "nobody and somebody", nobody },

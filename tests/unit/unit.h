@@ -158,7 +158,7 @@ UNIT_FN void set_options(struct ps_rule *rule, const char *options)
 		if (!strcmp(o, "any")) {
 			rule->owner.flags |= PS_OWNER_ANY;
 		} else if (!strcmp(o, "pass")) {
-			rule->on_miss = PS_MISS_PASS;
+			rule->if_down = PS_DOWN_PASS;
 		} else if (!strcmp(o, "bind")) {
 			rule->mode = PS_MODE_BIND;
 		} else if (!strcmp(o, "grant")) {
@@ -258,7 +258,7 @@ UNIT_FN bool same_rule(const struct ps_rule *a, const struct ps_rule *b)
 	return a->prefix.family == b->prefix.family && a->prefix.len == b->prefix.len &&
 	       !memcmp(a->prefix.addr, b->prefix.addr, sizeof(a->prefix.addr)) &&
 	       a->proto == b->proto && a->front == b->front && a->front_last == b->front_last &&
-	       a->target == b->target && a->mode == b->mode && a->on_miss == b->on_miss &&
+	       a->target == b->target && a->mode == b->mode && a->if_down == b->if_down &&
 	       !strcmp(x, y) && !strcmp(a->scope ? a->scope : "", b->scope ? b->scope : "") &&
 	       a->to.family == b->to.family && !memcmp(a->to.addr, b->to.addr, 16) &&
 	       !a->name == !b->name && (!a->name || !strcmp(a->name, b->name));

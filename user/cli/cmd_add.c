@@ -191,7 +191,7 @@ static void tell_added(const struct ps_report *report, const struct ps_rule *rul
 	printf("added %s for %s", text, owner);
 	if (rule->scope) {
 		ps_printable(rule->scope, scope, sizeof(scope));
-		printf(", from cgroup %s", scope);
+		printf(", client cgroup %s", scope);
 	}
 	if (ps_rule_is_fixed(rule))
 		puts(": as given, whoever is there");

@@ -83,8 +83,8 @@ int ps_cmd_del(struct ps_cli *cli, struct ps_error *error)
 	for (size_t i = 0; i < cli->arg_count && !ret; i++)
 		ret = ps_rule_parse_key(cli->args[i], &keys[i], error);
 	if (!ret)
-		ret = ps_rule_keys_scope(&list, cli->values.of[PS_OPT_FROM], keys, cli->arg_count,
-					 error);
+		ret = ps_rule_keys_scope(&list, cli->values.of[PS_OPT_CLIENT_CGROUP], keys,
+					 cli->arg_count, error);
 	if (!ret)
 		ret = delete_and_tell(cli, keys, cli->arg_count, error);
 	ps_rule_list_clear(&list);

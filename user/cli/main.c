@@ -24,16 +24,16 @@ static const char add_details[] =
 	"RULE is [ADDRESS[/LENGTH]:]PORT[-PORT]:TARGET[-TARGET][/tcp|udp]. Connections to PORT go\n"
 	"to the owner's process that listens on TARGET, and to nobody else's. With --mode bind, and\n"
 	"for UDP, the owner's bind to TARGET becomes one to PORT instead, from its next bind on.\n"
-	"With --from, only the connects of processes in that cgroup are changed, to loopback\n"
-	"addresses or to ADDRESS; TARGET may then be ADDRESS:PORT, for a service elsewhere. For UDP\n"
-	"it should be: without, TARGET is a port of whichever address the client asks for.\n"
+	"With --client-cgroup, only the connects of processes in that cgroup are changed, to\n"
+	"loopback addresses or to ADDRESS; TARGET may then be ADDRESS:PORT, for a service elsewhere.\n"
+	"For UDP it should be: without, TARGET is a port of whichever address the client asks for.\n"
 	"Without an owner option, the user who has TARGET open now becomes the owner. All rules of\n"
 	"one command come into force together, or none does.\n"
 	"\n"
 	"  portsteer add 80:8080 443:8443 --cgroup unit:nginx.service\n"
 	"  portsteer add 53:5300/udp 53:5300/tcp --mode bind --user dns\n"
-	"  portsteer add 80:8080 --from machine.slice/pod-a.scope --user 1000\n"
-	"  portsteer add 53:127.0.0.1:5354/udp --from machine.slice/pod-a.scope --any-user\n"
+	"  portsteer add 80:8080 --client-cgroup machine.slice/pod-a.scope --user 1000\n"
+	"  portsteer add 53:127.0.0.1:5354/udp --client-cgroup machine.slice/pod-a.scope --any-user\n"
 	"  portsteer add 80:8080 --user alice --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
 	"  portsteer add -f rules.txt\n";
@@ -60,7 +60,7 @@ static const char del_details[] =
 	"\n"
 	"  portsteer del 80 443\n"
 	"  portsteer del 10.0.0.1:80:8080/tcp 53/udp\n"
-	"  portsteer del 80 --from machine.slice/pod-a.scope\n";
+	"  portsteer del 80 --client-cgroup machine.slice/pod-a.scope\n";
 static const char apply_details[] =
 	"The configuration is read from portsteer/portsteer.conf and portsteer/portsteer.conf.d in\n"
 	"/usr/lib, /run and /etc, or from FILE; see portsteer.conf(5). Its rules replace those that\n"
@@ -101,7 +101,7 @@ const struct ps_command ps_commands[] = {
 		  PS_BIT(PS_OPT_NAME),
 	  true, true, "let the owner bind a privileged port as it is", allow_details,
 	  ps_cmd_allow },
-	{ "del", "RULE...", PS_BIT(PS_OPT_FROM), true, true, "delete rules", del_details,
+	{ "del", "RULE...", PS_BIT(PS_OPT_CLIENT_CGROUP), true, true, "delete rules", del_details,
 	  ps_cmd_del },
 	{ "flush", "", 0, false, true, "delete all rules, and stay loaded", NULL, ps_cmd_flush },
 	{ "apply", "",

@@ -249,12 +249,12 @@ static struct json_object *given_json(const struct ps_rule *rule)
 	put_text(object, "mode", ps_mode_name(rule->mode));
 	put(object, "grant", json_object_new_boolean(ps_rule_is_grant(rule)));
 	put(object, "blocked", json_object_new_boolean(ps_rule_is_block(rule)));
-	put_text(object, "from", rule->scope);
+	put_text(object, "client_cgroup", rule->scope);
 	put_to(object, rule);
-	put_text(object, "on_miss",
+	put_text(object, "if_down",
 		 rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
 			 NULL :
-			 ps_on_miss_name(rule->on_miss));
+			 ps_if_down_name(rule->if_down));
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put(object, "origin", origin_json(&rule->origin));
@@ -307,7 +307,7 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	ps_rule_format(rule, text);
 	put_text(object, "rule", text);
 	put_text(object, "mode", ps_mode_name(rule->mode));
-	put_text(object, "from", rule->scope);
+	put_text(object, "client_cgroup", rule->scope);
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
 	put_number(counters, "steered", s->steered);

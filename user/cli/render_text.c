@@ -88,7 +88,7 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct 
 	ps_table_add(table, owner);
 	ps_table_add(table, rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
 				    "-" :
-				    ps_on_miss_name(rule->on_miss));
+				    ps_if_down_name(rule->if_down));
 	if (extra.names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
@@ -192,9 +192,9 @@ void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 	table.heads[table.columns++] = "RULE";
 	table.heads[table.columns++] = "MODE";
 	if (extra.scopes)
-		table.heads[table.columns++] = "FROM";
+		table.heads[table.columns++] = "CLIENT CGROUP";
 	table.heads[table.columns++] = "OWNER";
-	table.heads[table.columns++] = "ON MISS";
+	table.heads[table.columns++] = "IF DOWN";
 	if (extra.names)
 		table.heads[table.columns++] = "NAME";
 	if (extra.origins)
@@ -295,7 +295,7 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
 
 	if (scopes)
-		table.heads[table.columns++] = "FROM";
+		table.heads[table.columns++] = "CLIENT CGROUP";
 	table.heads[table.columns++] = "OWNER";
 	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
 		shown[c] = is_shown(report, c);
@@ -465,7 +465,7 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 	print_instances(cli, info);
 }
 
-/* "80:8080/tcp steer, user www-data, refuse, from cgroup /a, name web" */
+/* "80:8080/tcp steer, user www-data, refuse, client cgroup /a, name web" */
 static void print_rule(const char *sign, const struct ps_rule *rule)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], more[4 * PS_CGROUP_PATH];
@@ -474,10 +474,10 @@ static void print_rule(const char *sign, const struct ps_rule *rule)
 	ps_owner_text(&rule->owner, owner);
 	printf("%s %s %s, %s", sign, text, ps_mode_name(rule->mode), owner);
 	if (rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule))
-		printf(", %s", ps_on_miss_name(rule->on_miss));
+		printf(", %s", ps_if_down_name(rule->if_down));
 	if (rule->scope) {
 		ps_printable(rule->scope, more, sizeof(more));
-		printf(", from cgroup %s", more);
+		printf(", client cgroup %s", more);
 	}
 	if (rule->name) {
 		ps_printable(rule->name, more, sizeof(more));

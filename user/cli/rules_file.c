@@ -19,9 +19,9 @@ struct ps_rule_words ps_words_of(const struct ps_values *values)
 	return (struct ps_rule_words){
 		.user = values->of[PS_OPT_USER],
 		.cgroup = values->of[PS_OPT_CGROUP],
-		.from = values->of[PS_OPT_FROM],
+		.client_cgroup = values->of[PS_OPT_CLIENT_CGROUP],
 		.mode = values->of[PS_OPT_MODE],
-		.on_miss = values->of[PS_OPT_ON_MISS],
+		.if_down = values->of[PS_OPT_IF_DOWN],
 		.name = values->of[PS_OPT_NAME],
 		.any_user = values->of[PS_OPT_ANY_USER],
 	};
@@ -60,8 +60,8 @@ static int check_lasting(const struct ps_values *line, struct ps_error *error)
 
 	if (line->of[PS_OPT_CGROUP])
 		ret = ps_cgroup_check_lasting(line->of[PS_OPT_CGROUP], error);
-	if (!ret && line->of[PS_OPT_FROM])
-		ret = ps_cgroup_check_lasting(line->of[PS_OPT_FROM], error);
+	if (!ret && line->of[PS_OPT_CLIENT_CGROUP])
+		ret = ps_cgroup_check_lasting(line->of[PS_OPT_CLIENT_CGROUP], error);
 	return ret;
 }
 

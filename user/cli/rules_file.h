@@ -9,7 +9,8 @@
 /* The options that rules can have. */
 #define PS_RULE_OPTIONS                                                                            \
 	(PS_BIT(PS_OPT_USER) | PS_BIT(PS_OPT_CGROUP) | PS_BIT(PS_OPT_ANY_USER) |                   \
-	 PS_BIT(PS_OPT_FROM) | PS_BIT(PS_OPT_ON_MISS) | PS_BIT(PS_OPT_NAME) | PS_BIT(PS_OPT_MODE))
+	 PS_BIT(PS_OPT_CLIENT_CGROUP) | PS_BIT(PS_OPT_IF_DOWN) | PS_BIT(PS_OPT_NAME) |             \
+	 PS_BIT(PS_OPT_MODE))
 
 /* What names mean on this host. */
 extern const struct ps_resolver ps_resolver;

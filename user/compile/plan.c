@@ -270,7 +270,7 @@ static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
 /* The flags of a cell or trie entry that leads to the rule's target. */
 static __u16 flags_of(const struct ps_rule *rule)
 {
-	return (__u16)(PS_FRONT_USED | (rule->on_miss == PS_MISS_PASS ? PS_FRONT_PASS : 0) |
+	return (__u16)(PS_FRONT_USED | (rule->if_down == PS_DOWN_PASS ? PS_FRONT_PASS : 0) |
 		       (rule->owner.flags & PS_OWNER_CGROUP ? PS_FRONT_STRICT : 0));
 }
 

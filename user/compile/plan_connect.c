@@ -172,7 +172,7 @@ static struct ps_hop hop_of(const struct ps_plan *plan, const struct ps_rule *ru
 	};
 	const struct ps_target *target;
 
-	hop.flags = (__u8)((rule->on_miss == PS_MISS_PASS ? PS_HOP_PASS : 0) |
+	hop.flags = (__u8)((rule->if_down == PS_DOWN_PASS ? PS_HOP_PASS : 0) |
 			   (ps_rule_is_fixed(rule) ? PS_HOP_FIXED : 0) |
 			   (rule->to.family ? PS_HOP_TO : 0) |
 			   (rule->prefix.family ? 0 : PS_HOP_LOOPBACK));

@@ -44,7 +44,7 @@ struct saved_owner {
 };
 
 struct saved_rule {
-	uint8_t family, len, proto, mode, on_miss, reserved;
+	uint8_t family, len, proto, mode, if_down, reserved;
 	uint16_t front, front_last, target;
 	uint8_t addr[16];
 	struct saved_owner owner;
@@ -152,7 +152,7 @@ static void put_rule(struct saved_rule *to, const struct ps_rule *from, struct s
 		.len = from->prefix.len,
 		.proto = from->proto,
 		.mode = (uint8_t)from->mode,
-		.on_miss = (uint8_t)from->on_miss,
+		.if_down = (uint8_t)from->if_down,
 		.front = from->front,
 		.front_last = from->front_last,
 		.target = from->target,
@@ -329,7 +329,7 @@ static bool is_valid(const struct saved_rule *r)
 	return (!r->family || r->family == 4 || r->family == 6) && r->len <= most &&
 	       (r->proto == IPPROTO_TCP || r->proto == IPPROTO_UDP) && r->front && r->target &&
 	       r->front_last >= r->front && r->target + (r->front_last - r->front) <= UINT16_MAX &&
-	       r->mode <= PS_MODE_CONNECT && r->on_miss <= PS_MISS_PASS &&
+	       r->mode <= PS_MODE_CONNECT && r->if_down <= PS_DOWN_PASS &&
 	       (!r->to_family || r->to_family == 4 || r->to_family == 6) &&
 	       !r->scope == (r->mode != PS_MODE_CONNECT) && (r->origin || !r->line) &&
 	       r->id < PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS;
@@ -349,7 +349,7 @@ static int take_rule(const struct saved *saved, size_t i, struct ps_rule *to)
 	memcpy(to->prefix.addr, from.addr, sizeof(from.addr));
 	to->proto = from.proto;
 	to->mode = (enum ps_mode)from.mode;
-	to->on_miss = (enum ps_on_miss)from.on_miss;
+	to->if_down = (enum ps_if_down)from.if_down;
 	to->front = from.front;
 	to->front_last = from.front_last;
 	to->target = from.target;

@@ -23,9 +23,9 @@ enum key {
 	KEY_USER,
 	KEY_CGROUP,
 	KEY_ANY_USER,
-	KEY_FROM,
+	KEY_CLIENT_CGROUP,
 	KEY_MODE,
-	KEY_ON_MISS,
+	KEY_IF_DOWN,
 	KEY_NAME,
 	KEYS,
 };
@@ -35,9 +35,9 @@ const struct ps_config_key ps_config_keys[] = {
 	[KEY_USER] = { "user", "NAME|UID" },
 	[KEY_CGROUP] = { "cgroup", "PATH|unit:NAME|container:ID" },
 	[KEY_ANY_USER] = { "any-user", "yes|no" },
-	[KEY_FROM] = { "from", "PATH|unit:NAME|container:ID" },
+	[KEY_CLIENT_CGROUP] = { "client-cgroup", "PATH|unit:NAME|container:ID" },
 	[KEY_MODE] = { "mode", "steer|bind|connect" },
-	[KEY_ON_MISS] = { "on-miss", "refuse|pass" },
+	[KEY_IF_DOWN] = { "if-down", "refuse|pass" },
 	[KEY_NAME] = { "name", "LABEL" },
 };
 const size_t ps_config_key_count = KEYS;
@@ -286,16 +286,16 @@ static void check_value(struct parser *p, enum key key, const char *text)
 	struct ps_rule_words words = {
 		.user = key == KEY_USER ? text : NULL,
 		.cgroup = key == KEY_CGROUP ? text : NULL,
-		.from = key == KEY_FROM ? text : NULL,
+		.client_cgroup = key == KEY_CLIENT_CGROUP ? text : NULL,
 		.mode = key == KEY_MODE ? text : NULL,
-		.on_miss = key == KEY_ON_MISS ? text : NULL,
+		.if_down = key == KEY_IF_DOWN ? text : NULL,
 		.name = key == KEY_NAME ? text : NULL,
 	};
 	struct ps_rule options = {};
 	struct ps_error error;
 	int ret = 0;
 
-	if (key == KEY_CGROUP || key == KEY_FROM)
+	if (key == KEY_CGROUP || key == KEY_CLIENT_CGROUP)
 		ret = ps_cgroup_check_lasting(text, &error);
 	if (!ret)
 		ret = ps_rule_options(&p->config->list, &words, &options, &error);
@@ -435,9 +435,9 @@ static struct ps_rule_words words_of(const struct section *s)
 	return (struct ps_rule_words){
 		.user = s->of[KEY_USER].text,
 		.cgroup = s->of[KEY_CGROUP].text,
-		.from = s->of[KEY_FROM].text,
+		.client_cgroup = s->of[KEY_CLIENT_CGROUP].text,
 		.mode = s->of[KEY_MODE].text,
-		.on_miss = s->of[KEY_ON_MISS].text,
+		.if_down = s->of[KEY_IF_DOWN].text,
 		.name = s->of[KEY_NAME].text,
 		.any_user = s->any_user,
 	};
@@ -446,7 +446,7 @@ static struct ps_rule_words words_of(const struct section *s)
 /* What the keys of a section must be to each other. */
 static void check_section(struct parser *p)
 {
-	static const enum key only_ports[] = { KEY_FROM, KEY_MODE, KEY_ON_MISS };
+	static const enum key only_ports[] = { KEY_CLIENT_CGROUP, KEY_MODE, KEY_IF_DOWN };
 	struct section *s = &p->section;
 	bool given[WORD_OTHER + 1] = {};
 
@@ -550,7 +550,7 @@ static void add_rules(struct parser *p)
 	}
 }
 
-/* Did a list go on with what may be a key or a section's name, as in " from = a" or " [b]"? */
+/* Did a list go on with what may be a key or a section's name, as in " client-cgroup = a" or " [b]"? */
 static bool has_riddle(struct parser *p)
 {
 	static const struct ps_config_meant nobody = {};
@@ -580,7 +580,7 @@ static bool is_vague(struct parser *p)
 
 	if (!s->open || s->mixed || has_riddle(p))
 		return true;
-	if (s->of[KEY_FROM].line)
+	if (s->of[KEY_CLIENT_CGROUP].line)
 		return elsewhere || s->of[KEY_ALLOW].line;
 	return mode && !elsewhere;
 }
@@ -590,17 +590,17 @@ static bool is_vague(struct parser *p)
 static void keep_fronts(struct parser *p)
 {
 	struct section *s = &p->section;
-	const char *from = s->of[KEY_FROM].text;
+	const char *clients = s->of[KEY_CLIENT_CGROUP].text;
 	struct ps_config_meant meant = {};
 	char *note = NULL;
 
 	if (is_vague(p))
 		meant.here = meant.vague = true;
-	else if (!from)
+	else if (!clients)
 		meant.here = true;
 	/* A process's cgroup is not to be had from a file. */
-	else if (s->torn || !strncmp(from, "pid:", 4) ||
-		 p->config->list.resolver->scope(from, &meant.scope, &note, NULL))
+	else if (s->torn || !strncmp(clients, "pid:", 4) ||
+		 p->config->list.resolver->scope(clients, &meant.scope, &note, NULL))
 		meant.vague = true;
 	free(note);
 	for (size_t i = 0; i < s->word_count && !p->ret; i++) {
@@ -891,14 +891,14 @@ static void begin_key(struct parser *p, const char *name)
 			name);
 	} else if (key < 0) {
 		mistake(p, p->line,
-			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, from, "
-			"mode, on-miss and name",
+			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, "
+			"client-cgroup, mode, if-down and name",
 			name);
 		s->garbled = true;
 	} else if (s->of[key].line) {
 		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
 		 * another section may be missing between the two lines. */
-		*(key == KEY_FROM ? &s->torn : &s->mixed) = true;
+		*(key == KEY_CLIENT_CGROUP ? &s->torn : &s->mixed) = true;
 		mistake(p, p->line, "%s is there already, on line %u; %s", name, s->of[key].line,
 			is_list((enum key)key) ?
 				"put all into one, whose further lines begin with a blank" :

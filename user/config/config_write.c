@@ -50,7 +50,7 @@ static int compare_sections(const struct ps_rule *a, const struct ps_rule *b)
 		order = compare_numbers(says_mode(a), says_mode(b));
 	if (!order && says_mode(a))
 		order = compare_numbers(a->mode, b->mode);
-	return order ? order : compare_numbers(a->on_miss, b->on_miss);
+	return order ? order : compare_numbers(a->if_down, b->if_down);
 }
 
 static int compare_rules(const void *left, const void *right)
@@ -130,7 +130,7 @@ static void write_head(FILE *out, const struct ps_rule *rule, const char *title,
 	else
 		fprintf(out, "\n[rules-%zu]\n", number);
 	if (rule->scope)
-		write_cgroup(out, "from", rule->scope);
+		write_cgroup(out, "client-cgroup", rule->scope);
 	if (rule->owner.flags & PS_OWNER_USER) {
 		name = user(rule->owner.uid);
 		if (name)
@@ -144,8 +144,8 @@ static void write_head(FILE *out, const struct ps_rule *rule, const char *title,
 		fputs("any-user = yes\n", out);
 	if (says_mode(rule))
 		fprintf(out, "mode = %s\n", ps_mode_name(rule->mode));
-	if (rule->on_miss == PS_MISS_PASS)
-		fputs("on-miss = pass\n", out);
+	if (rule->if_down == PS_DOWN_PASS)
+		fputs("if-down = pass\n", out);
 	if (rule->name)
 		write_value(out, "name", rule->name);
 }

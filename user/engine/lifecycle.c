@@ -36,7 +36,7 @@
  */
 static int make_alive(const struct ps_netns *netns)
 {
-	_cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_DEVMAP_HASH, PORTSTEER_CARRIED "alive",
+	_cleanup_close_ int fd = bpf_map_create(BPF_MAP_TYPE_DEVMAP_HASH, PORTSTEER_PREFIX "alive",
 						sizeof(__u32), sizeof(__u32), 1, NULL);
 	_cleanup_close_ int own = -1;
 	__u32 inode, loopback = 1; /* net/core/net_namespace.c, LOOPBACK_IFINDEX */
@@ -195,26 +195,26 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 	return ret ? ret : ps_drop_host_if_unused(host);
 }
 
-static void maps_of(const struct ps4_instance *skel, int fds[PS_INST_FDS])
+static void maps_of(const struct ps_instance_bpf *skel, int fds[PS_INST_FDS])
 {
 	const int maps[PS_INST_FDS] = {
 		[PS_INST_FILTER] = bpf_map__fd(skel->maps.data),
-		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps4_fronts),
-		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps4_fronts_more),
-		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps4_hits),
-		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps4_hits_more),
-		[PS_INST_STATES] = bpf_map__fd(skel->maps.ps4_states),
-		[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps4_states_more),
-		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps4_listeners),
-		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps4_listeners_more),
-		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps4_overflow),
-		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps4_prefixes),
+		[PS_INST_FRONTS] = bpf_map__fd(skel->maps.ps_fronts),
+		[PS_INST_FRONTS_MORE] = bpf_map__fd(skel->maps.ps_fronts_more),
+		[PS_INST_HITS] = bpf_map__fd(skel->maps.ps_hits),
+		[PS_INST_HITS_MORE] = bpf_map__fd(skel->maps.ps_hits_more),
+		[PS_INST_STATES] = bpf_map__fd(skel->maps.ps_states),
+		[PS_INST_STATES_MORE] = bpf_map__fd(skel->maps.ps_states_more),
+		[PS_INST_LISTENERS] = bpf_map__fd(skel->maps.ps_listeners),
+		[PS_INST_LISTENERS_MORE] = bpf_map__fd(skel->maps.ps_listeners_more),
+		[PS_INST_OVERFLOW] = bpf_map__fd(skel->maps.ps_overflow),
+		[PS_INST_PREFIXES] = bpf_map__fd(skel->maps.ps_prefixes),
 	};
 
 	memcpy(fds, maps, sizeof(maps));
 }
 
-static int pin_instance(const struct ps4_instance *skel, uint64_t cookie,
+static int pin_instance(const struct ps_instance_bpf *skel, uint64_t cookie,
 			const int fds[PS_INST_FDS])
 {
 	char path[PS_PATH];
@@ -231,7 +231,7 @@ static int pin_instance(const struct ps4_instance *skel, uint64_t cookie,
 		ret = ps_bpffs_pin(fds[i], path);
 	}
 	ps_bpffs_path(path, FOLDER "/steer", cookie);
-	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps4_steer), path);
+	return ret ? ret : ps_bpffs_pin(bpf_program__fd(skel->progs.ps_steer), path);
 }
 
 int ps_steer_attach(const struct ps_netns *netns)
@@ -260,7 +260,7 @@ int ps_steer_attach(const struct ps_netns *netns)
 }
 
 static int fill_instance(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
-			 const struct ps4_instance *skel)
+			 const struct ps_instance_bpf *skel)
 {
 	struct ps_state empty = { .generation = 1 };
 	int fds[PS_INST_FDS], ret;
@@ -297,7 +297,7 @@ static int loaded_map(const struct ps_host *host, const struct ps_tables *tables
 
 /* `tables`: those of the instance, if it is loaded, or NULL. */
 static int load_program(const struct ps_host *host, const struct ps_tables *tables, uint32_t index,
-			struct ps4_instance *skel)
+			struct ps_instance_bpf *skel)
 {
 	struct bpf_map *map;
 	int ret = 0;
@@ -314,14 +314,14 @@ static int load_program(const struct ps_host *host, const struct ps_tables *tabl
 			ret = bpf_map__reuse_fd(map, fd);
 	}
 	if (!ret)
-		ret = ps4_instance__load(skel);
+		ret = ps_instance_bpf__load(skel);
 	return ret ? ret : ps_mark_bind_all(host->fd[PS_HOST_MARK], skel->obj);
 }
 
 static int load_instance(const struct ps_host *host, const struct ps_tables *tables, uint32_t index,
-			 struct ps4_instance **result, struct ps_error *error)
+			 struct ps_instance_bpf **result, struct ps_error *error)
 {
-	struct ps4_instance *skel = ps4_instance__open();
+	struct ps_instance_bpf *skel = ps_instance_bpf__open();
 	int ret;
 
 	if (!skel)
@@ -331,7 +331,7 @@ static int load_instance(const struct ps_host *host, const struct ps_tables *tab
 		*result = skel;
 		return 0;
 	}
-	ps4_instance__destroy(skel);
+	ps_instance_bpf__destroy(skel);
 	return ps_fail_load(error, ps_load_result(ret), "the sk_lookup program");
 }
 
@@ -340,7 +340,7 @@ int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, s
 {
 	__attribute__((cleanup(ps_tables_close))) struct ps_tables tables = PS_TABLES_NONE;
 	char folder[PS_PATH], pin[PS_PATH];
-	struct ps4_instance *skel = NULL;
+	struct ps_instance_bpf *skel = NULL;
 	int ret = ps_tables_open(host, cookie, index, &tables, error);
 
 	if (!ret)
@@ -349,22 +349,22 @@ int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, s
 		return ret ? ret : -EINVAL;
 	ps_bpffs_path(folder, FOLDER, cookie);
 	ps_bpffs_path(pin, FOLDER "/steer", cookie);
-	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_steer), pin, folder,
+	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps_steer), pin, folder,
 			  BPF_LINK_TYPE_NETNS, BPF_SK_LOOKUP);
-	ps4_instance__destroy(skel);
+	ps_instance_bpf__destroy(skel);
 	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
 }
 
 const void *ps_instance_elf(size_t *size)
 {
-	return ps4_instance__elf_bytes(size);
+	return ps_instance_bpf__elf_bytes(size);
 }
 
 int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, int alive,
 		 struct ps_error *error)
 {
 	struct ps_instance *me = &host->instances[index];
-	struct ps4_instance *skel = NULL;
+	struct ps_instance_bpf *skel = NULL;
 	int ret = load_instance(host, NULL, index, &skel, error);
 
 	if (ret || !skel)
@@ -376,7 +376,7 @@ int ps_create_at(const struct ps_host *host, uint64_t cookie, uint32_t index, in
 	ret = bpf_map_update_elem(host->fd[PS_HOST_NETNS], &cookie, &index, 0) ? -errno : 0;
 	if (!ret)
 		ret = fill_instance(host, cookie, index, alive, skel);
-	ps4_instance__destroy(skel);
+	ps_instance_bpf__destroy(skel);
 	if (!ret)
 		return 0;
 	remove_rest(host, cookie, index);

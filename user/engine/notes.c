@@ -84,7 +84,7 @@ static char *line_of(enum note note, const char *who, const char *rule)
 	case NOTE_STANDS_IN:
 		ret = asprintf(&line,
 			       "%s has the port of rule %s: new connections reach it only while the "
-			       "owner has no listener there (on-miss pass)",
+			       "owner has no listener there (if-down pass)",
 			       who, rule);
 		break;
 	case NOTE_BLOCKED:
@@ -355,7 +355,7 @@ static void note_steer(struct noting *n)
 {
 	struct ps_range range = ps_report_fronts(n->report, n->rule);
 	enum note note = ps_rule_is_block(n->rule)	  ? NOTE_BLOCKED :
-			 n->rule->on_miss == PS_MISS_PASS ? NOTE_STANDS_IN :
+			 n->rule->if_down == PS_DOWN_PASS ? NOTE_STANDS_IN :
 							    NOTE_REPLACED;
 
 	for (size_t i = range.first; i < range.end; i++) {

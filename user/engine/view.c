@@ -99,7 +99,7 @@ static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
 	s->family = hits.family;
 	s->device = hits.device;
 	s->taken = hits.taken;
-	s->refused = rule->on_miss == PS_MISS_REFUSE ? hits.missed + hits.family + hits.device : 0;
+	s->refused = rule->if_down == PS_DOWN_REFUSE ? hits.missed + hits.family + hits.device : 0;
 	s->last_hit = since_jiffies(hits.last);
 	return add_events(t, state, rule, s);
 }
@@ -135,7 +135,7 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 	s->missed = events.missed;
 	s->family = events.family;
 	s->taken = events.taken;
-	s->refused = rule->on_miss == PS_MISS_REFUSE ? events.missed + events.family : 0;
+	s->refused = rule->if_down == PS_DOWN_REFUSE ? events.missed + events.family : 0;
 	s->last_hit = since_jiffies(events.last);
 	return ps_rule_has_targets(rule) ? add_events(t, state, rule, s) : 0;
 }
@@ -263,8 +263,8 @@ static int read_rules(struct ps_tables *tables, void *data)
 	return ret;
 }
 
-/* Read something of a loaded instance. */
-static int read_once(const struct ps_netns *netns,
+/* Read something of a loaded instance, of the state in the folder with this inode. */
+static int read_once(const struct ps_netns *netns, uint64_t folder,
 		     int (*read)(struct ps_tables *tables, void *data), void *data,
 		     struct ps_error *error)
 {
@@ -278,6 +278,10 @@ static int read_once(const struct ps_netns *netns,
 	index = ps_find_loaded(&host, netns->cookie);
 	ret = index < 0 ? index :
 			  ps_tables_open(&host, netns->cookie, (uint32_t)index, &tables, error);
+	/* The tables may be of another layout than the shared part: their elements have other sizes,
+	 * and must not be read. */
+	if (!ret && ps_bpffs_inode() != folder)
+		return ps_fail_kernel(error, -EAGAIN, "read the rules in force");
 	if (!ret) {
 		ret = read(&tables, data);
 		if (ret)
@@ -301,7 +305,7 @@ static int read_instance(const struct ps_netns *netns,
 {
 	for (int tries = READ_TRIES; tries--;) {
 		uint64_t folder = ps_bpffs_inode();
-		int ret = read_once(netns, read, data, error);
+		int ret = read_once(netns, folder, read, data, error);
 
 		if (ps_bpffs_inode() == folder || !tries)
 			return ret;

@@ -77,7 +77,7 @@ void ps_host_info_clear(struct ps_host_info *info);
 /* The loaded instances alone, by cookie; -ESRCH (PS_EXIT_NOT_LOADED) without the shared
  * programs. */
 int ps_instances_read(struct ps_host_info *info, struct ps_error *error);
-/* Works without an instance, with leftovers, and with another ABI's objects
+/* Works without an instance, with leftovers, and with another layout's objects
  * (-EPROTO, message names both versions and the command to run). */
 int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 		      struct ps_error *error);

@@ -282,8 +282,7 @@ int ps_bpffs_replace(int fd, const char *path)
 
 bool ps_name_is_ours(const char *name)
 {
-	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)) ||
-	       !strncmp(name, PORTSTEER_CARRIED, strlen(PORTSTEER_CARRIED));
+	return !strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX));
 }
 
 /* What the descriptor is: "anon_inode:bpf-map" and so on. */

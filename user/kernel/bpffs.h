@@ -76,16 +76,17 @@ int ps_bpffs_pin(int fd, const char *path);
 #define PS_REPLACING "replacing"
 int ps_bpffs_replace(int fd, const char *path);
 
-/* Open a pinned map or program and check its name for our ABI: a descriptor,
- * -ENOENT, -EPROTO for an object of another ABI, or another -errno. */
+/* Open a pinned map or program and check that its name is one of ours: a descriptor, -ENOENT,
+ * -EPROTO for another's object, or another -errno. Of which layout it is, the name does not say:
+ * see ps_build_read(). */
 int ps_bpffs_open(const char *path);
 /* The same for a link (links have no name of their own). */
 int ps_bpffs_open_link(const char *path);
 
-/* Is it the name of an object of our ABI, or of one that all ABIs share? */
+/* Does an object's name begin as ours do, of whatever layout? */
 bool ps_name_is_ours(const char *name);
 
-/* Open a pin that may be another ABI's, without a look at its name. */
+/* Open a pin that may be another layout's, without a look at its name. */
 int ps_bpffs_open_any(const char *path);
 /* The same for a map and for a link; -EPROTO if it is something else. */
 int ps_bpffs_open_map(const char *path);

@@ -36,7 +36,7 @@ static const struct {
 	enum bpf_attach_type types[6]; /* of the links */
 } sets[PS_SETS] = {
 	[PS_SET_BIND] = { "bind",
-			  "ps4_bind",
+			  "ps_bind",
 			  &ps_object_bind,
 			  "that a program may grant a bind (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
@@ -45,14 +45,14 @@ static const struct {
 			    BPF_CGROUP_INET4_POST_BIND, BPF_CGROUP_INET6_POST_BIND,
 			    BPF_CGROUP_INET4_GETSOCKNAME, BPF_CGROUP_INET6_GETSOCKNAME } },
 	[PS_SET_CONNECT] = { "connect",
-			     "ps4_connect",
+			     "ps_connect",
 			     &ps_object_connect,
 			     PS_CONNECT_NEEDS,
 			     { "connect4", "connect6", "getpeername4", "getpeername6" },
 			     { BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT,
 			       BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME } },
 	[PS_SET_DATAGRAM] = { "datagram",
-			      "ps4_datagram",
+			      "ps_datagram",
 			      &ps_object_datagram,
 			      PS_CONNECT_NEEDS,
 			      { "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6" },
@@ -65,10 +65,10 @@ static const struct {
 	enum ps_set set;
 	const char *pin, *map, *program;
 } objects[PS_HOOKS_FDS] = {
-	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps4_binds", NULL },
-	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", PORTSTEER_CARRIED "bound", NULL },
+	[PS_HOOKS_BINDS] = { PS_SET_BIND, "binds", "ps_binds", NULL },
+	[PS_HOOKS_BOUND] = { PS_SET_BIND, "bound", PORTSTEER_PREFIX "bound", NULL },
 	[PS_HOOKS_BIND_FILTER] = { PS_SET_BIND, "filter", ".data", NULL },
-	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps4_marks" },
+	[PS_HOOKS_MARKS] = { PS_SET_BIND, "marks", NULL, "ps_marks" },
 	[PS_HOOKS_CONNECT_FILTER] = { PS_SET_CONNECT, "filter", ".data", NULL },
 };
 

@@ -151,39 +151,42 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 				       "portsteer is not loaded; run 'portsteer load' or "
 				       "'portsteer add'");
 		ret = open_pins(&opened, error);
-		if (!ret)
-			*host = opened;
-		else
-			ps_host_close(&opened);
-		/* Readers take no lock: it may have been removed, or made again. */
-		if (ret != -ENOENT || folder_inode() == inode)
+		/* Readers take no lock: it may have been removed, or made again, with another layout
+		 * than that of the record, whose maps have the same names. */
+		if (folder_inode() == inode) {
+			if (!ret)
+				*host = opened;
+			else
+				ps_host_close(&opened);
 			return ret;
+		}
+		ps_host_close(&opened);
 	}
 }
 
-static int pin_host(struct ps4_host *skel, int mark)
+static int pin_host(struct ps_host_bpf *skel, int mark)
 {
 	const int fds[PS_HOST_FDS] = {
-		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps4_instances),
-		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps4_netns),
-		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps4_admits),
-		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps4_owners),
-		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps4_sockets),
-		[PS_HOST_TARGETS] = bpf_map__fd(skel->maps.ps4_targets),
-		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps4_events),
-		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps4_overflows),
-		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps4_scan_args),
-		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps4_seen),
+		[PS_HOST_INSTANCES] = bpf_map__fd(skel->maps.ps_instances),
+		[PS_HOST_NETNS] = bpf_map__fd(skel->maps.ps_netns),
+		[PS_HOST_ADMITS] = bpf_map__fd(skel->maps.ps_admits),
+		[PS_HOST_OWNERS] = bpf_map__fd(skel->maps.ps_owners),
+		[PS_HOST_SOCKETS] = bpf_map__fd(skel->maps.ps_sockets),
+		[PS_HOST_TARGETS] = bpf_map__fd(skel->maps.ps_targets),
+		[PS_HOST_EVENTS] = bpf_map__fd(skel->maps.ps_events),
+		[PS_HOST_OVERFLOWS] = bpf_map__fd(skel->maps.ps_overflows),
+		[PS_HOST_SCAN_ARGS] = bpf_map__fd(skel->maps.ps_scan_args),
+		[PS_HOST_SEEN] = bpf_map__fd(skel->maps.ps_seen),
 		[PS_HOST_MARK] = mark,
-		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps4_listen),
-		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps4_scan),
-		[PS_HOST_SCOPES] = bpf_map__fd(skel->maps.ps4_scopes),
-		[PS_HOST_HOPS] = bpf_map__fd(skel->maps.ps4_hops),
-		[PS_HOST_SCOPES_FOUND] = bpf_map__fd(skel->maps.ps4_scopes_found),
+		[PS_HOST_LISTEN] = bpf_program__fd(skel->progs.ps_listen),
+		[PS_HOST_SCAN] = bpf_program__fd(skel->progs.ps_scan),
+		[PS_HOST_SCOPES] = bpf_map__fd(skel->maps.ps_scopes),
+		[PS_HOST_HOPS] = bpf_map__fd(skel->maps.ps_hops),
+		[PS_HOST_SCOPES_FOUND] = bpf_map__fd(skel->maps.ps_scopes_found),
 		[PS_HOST_TRAILS] = bpf_map__fd(skel->maps.ps_trails),
-		[PS_HOST_FLOWS] = bpf_map__fd(skel->maps.ps4_flows),
-		[PS_HOST_REFUSALS] = bpf_map__fd(skel->maps.ps4_refusals),
-		[PS_HOST_REFUSED] = bpf_map__fd(skel->maps.ps4_refused),
+		[PS_HOST_FLOWS] = bpf_map__fd(skel->maps.ps_flows),
+		[PS_HOST_REFUSALS] = bpf_map__fd(skel->maps.ps_refusals),
+		[PS_HOST_REFUSED] = bpf_map__fd(skel->maps.ps_refused),
 		[PS_HOST_CLIENT_FILTER] = bpf_map__fd(skel->maps.data),
 	};
 	char path[PS_PATH];
@@ -198,10 +201,10 @@ static int pin_host(struct ps4_host *skel, int mark)
 }
 
 /* Everything under a temporary name, then one rename. */
-static int publish_host(struct ps4_host *skel)
+static int publish_host(struct ps_host_bpf *skel)
 {
-	_cleanup_close_ int mark = ps_mark_make(bpf_map__fd(skel->maps.ps4_netns),
-						bpf_map__fd(skel->maps.ps4_instances));
+	_cleanup_close_ int mark = ps_mark_make(bpf_map__fd(skel->maps.ps_netns),
+						bpf_map__fd(skel->maps.ps_instances));
 	char temporary[PS_PATH], final[PS_PATH];
 	int ret = mark < 0 ? mark : ps_mark_bind_all(mark, skel->obj);
 
@@ -225,13 +228,11 @@ static int publish_host(struct ps4_host *skel)
 
 const void *ps_host_elf(size_t *size)
 {
-	return ps4_host__elf_bytes(size);
+	return ps_host_bpf__elf_bytes(size);
 }
 
 int ps_host_map(const struct ps_host *host, const char *name)
 {
-	if (!strcmp(name, PORTSTEER_CARRIED "trails"))
-		return host->fd[PS_HOST_TRAILS];
 	if (strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)))
 		return -1;
 	for (int i = 0; i < PS_HOST_FDS; i++) {
@@ -247,17 +248,16 @@ static int loaded_map(const struct ps_host *host, const struct ps_takeover *take
 		      const char *name)
 {
 	if (!host)
-		return takeover && !strcmp(name, PORTSTEER_CARRIED "trails") ? takeover->trails :
-									       -1;
+		return takeover && !strcmp(name, PORTSTEER_PREFIX "trails") ? takeover->trails : -1;
 	return strstr(name, ".data") ? host->fd[PS_HOST_CLIENT_FILTER] : ps_host_map(host, name);
 }
 
 /* Load the object; `host`: with the maps that are loaded, or NULL for new ones, but for those
  * that are taken over. */
 static int load_object(const struct ps_host *host, const struct ps_takeover *takeover,
-		       struct ps4_host **loaded, struct ps_error *error)
+		       struct ps_host_bpf **loaded, struct ps_error *error)
 {
-	struct ps4_host *skel = ps4_host__open();
+	struct ps_host_bpf *skel = ps_host_bpf__open();
 	struct bpf_map *map;
 	int ret = 0;
 
@@ -271,33 +271,33 @@ static int load_object(const struct ps_host *host, const struct ps_takeover *tak
 			ret = bpf_map__reuse_fd(map, fd);
 	}
 	if (!ret)
-		ret = ps_load_result(ps4_host__load(skel));
+		ret = ps_load_result(ps_host_bpf__load(skel));
 	if (!ret && host)
 		ret = ps_mark_bind_all(host->fd[PS_HOST_MARK], skel->obj);
 	if (!ret) {
 		*loaded = skel;
 		return 0;
 	}
-	ps4_host__destroy(skel);
+	ps_host_bpf__destroy(skel);
 	return ps_fail_load(error, ret, "the programs that find listeners");
 }
 
 static int load_host(const struct ps_takeover *takeover, struct ps_error *error)
 {
-	struct ps4_host *skel = NULL;
+	struct ps_host_bpf *skel = NULL;
 	int ret = load_object(NULL, takeover, &skel, error);
 
 	if (ret || !skel)
 		return ret ? ret : -EINVAL;
 	ret = publish_host(skel);
-	ps4_host__destroy(skel);
+	ps_host_bpf__destroy(skel);
 	return ret ? ps_fail_kernel(error, ret, "pin the shared programs") : 0;
 }
 
 int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_error *error)
 {
 	char folder[PS_PATH], listen[PS_PATH], scan[PS_PATH];
-	struct ps4_host *skel = NULL;
+	struct ps_host_bpf *skel = NULL;
 	int ret = load_object(host, NULL, &skel, error);
 
 	if (ret || !skel)
@@ -305,11 +305,11 @@ int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_err
 	ps_bpffs_path(folder, "host");
 	ps_bpffs_path(listen, "host/%s", ps_host_pin[PS_HOST_LISTEN]);
 	ps_bpffs_path(scan, "host/%s", ps_host_pin[PS_HOST_SCAN]);
-	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_listen), listen, folder,
+	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps_listen), listen, folder,
 			  BPF_LINK_TYPE_CGROUP, BPF_CGROUP_SOCK_OPS);
 	if (!ret)
-		ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps4_scan), scan, "", 0, 0);
-	ps4_host__destroy(skel);
+		ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps_scan), scan, "", 0, 0);
+	ps_host_bpf__destroy(skel);
 	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
 }
 

@@ -11,7 +11,7 @@
 /* Open the inner map at `key` of a map of maps: a descriptor or -ENOENT. */
 int ps_inner_open(int outer, const void *key);
 
-/* Make a map; `name` is without the ABI's prefix. */
+/* Make a map; `name` is without the prefix. */
 int ps_map_make(enum bpf_map_type type, const char *name, uint32_t key_size, uint32_t value_size,
 		uint32_t entries, uint32_t flags);
 

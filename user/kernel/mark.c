@@ -49,7 +49,7 @@ int ps_mark_make(int netns, int instances)
 	if (ret)
 		return ret;
 	mark.device = st.st_dev;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, PORTSTEER_CARRIED "mark", sizeof(key), sizeof(mark),
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, PORTSTEER_PREFIX "mark", sizeof(key), sizeof(mark),
 			    1, NULL);
 	if (fd < 0 || bpf_map_update_elem(fd, &key, &mark, 0) || bpf_map_freeze(fd))
 		return -errno;

@@ -443,6 +443,6 @@ int ps_cgroup_resolve(const char *text, char **path, char **note, struct ps_erro
 
 int ps_scope_resolve(const char *text, char **path, char **note, struct ps_error *error)
 {
-	return resolve_all_but_root(text, "scope", "/", "if all are meant, write --from /", path,
-				    note, error);
+	return resolve_all_but_root(text, "client cgroup", "/",
+				    "if all are meant, write --client-cgroup /", path, note, error);
 }

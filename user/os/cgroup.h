@@ -31,7 +31,7 @@ char *ps_cgroup_path_of(pid_t pid, uint64_t id);
  */
 int ps_cgroup_resolve(const char *text, char **path, char **note, struct ps_error *error);
 
-/* The same for a scope, which may be the root if it is written as "/". */
+/* The same for a client cgroup, which may be the root if it is written as "/". */
 int ps_scope_resolve(const char *text, char **path, char **note, struct ps_error *error);
 
 #endif

@@ -70,23 +70,23 @@ static int check_bind(const struct ps_rule *rule, const char *text, struct ps_er
 	return 0;
 }
 
-/* A scope, and a target's address, belong to connect mode and to no other. */
+/* A client cgroup, and a target's address, belong to connect mode and to no other. */
 static int check_scope(const struct ps_rule *rule, const char *text, struct ps_error *error)
 {
 	if (rule->mode == PS_MODE_CONNECT && !rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: whose connects are meant? Give --from with their cgroup; "
-			       "'--from /' is everybody",
+			       "rule %s: whose connects are meant? Give their cgroup with "
+			       "--client-cgroup; '--client-cgroup /' is everybody",
 			       text);
 	if (rule->mode != PS_MODE_CONNECT && rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: --from is for connect mode, and not for %s mode, where the "
-			       "client is not known; leave one of them out",
+			       "rule %s: --client-cgroup is for connect mode, and not for %s mode, "
+			       "where the client is not known; leave one of them out",
 			       text, ps_mode_name(rule->mode));
 	if (rule->mode != PS_MODE_CONNECT && rule->to.family)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %s: the target has an address, which only connect mode can send "
-			       "clients to; leave it out, or give --from",
+			       "clients to; leave it out, or give --client-cgroup",
 			       text);
 	return 0;
 }
@@ -327,7 +327,7 @@ static int check_crowd(const struct merged *m, const struct ps_rule **sorted, si
 				continue;
 			blame(m, rule, NULL);
 			ret = ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-				      "the scope %s would have more than %d rules for port %u; use "
+				      "client cgroup %s would have more than %d rules for port %u; use "
 				      "shorter prefixes",
 				      rule->scope, PS_MAX_HOPS_PER_PORT, port);
 		}
@@ -354,10 +354,11 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 		if (!sorted[first]->scope)
 			continue;
 		if (++scopes > PS_MAX_SCOPES)
-			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-				       "more than %d different scopes; name a cgroup above several of "
-				       "them",
-				       PS_MAX_SCOPES);
+			return ps_fail(
+				m->error, PS_EXIT_FAILED, E2BIG,
+				"more than %d different client cgroups; name a cgroup above several "
+				"of them",
+				PS_MAX_SCOPES);
 		for (size_t i = first; i < end; i++)
 			mark_front(fronts, sorted[i]);
 		ret = check_crowd(m, sorted, first, end, used);

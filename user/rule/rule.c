@@ -491,7 +491,7 @@ void ps_rule_describe(const struct ps_rule *rule, char text[PS_RULE_WHOLE])
 	put(text, " (%s", ps_mode_name(rule->mode));
 	put_owner(text, &rule->owner);
 	if (rule->scope)
-		put(text, ", from cgroup %.60s%s", rule->scope,
+		put(text, ", client cgroup %.60s%s", rule->scope,
 		    strlen(rule->scope) > 60 ? "..." : "");
 	if (rule->name)
 		put(text, ", name %s", rule->name);
@@ -593,9 +593,9 @@ const char *ps_mode_name(enum ps_mode mode)
 	return mode == PS_MODE_STEER ? "steer" : mode == PS_MODE_BIND ? "bind" : "connect";
 }
 
-const char *ps_on_miss_name(enum ps_on_miss on_miss)
+const char *ps_if_down_name(enum ps_if_down if_down)
 {
-	return on_miss == PS_MISS_PASS ? "pass" : "refuse";
+	return if_down == PS_DOWN_PASS ? "pass" : "refuse";
 }
 
 const char *ps_proto_name(uint8_t proto)
@@ -702,7 +702,7 @@ bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b)
 {
 	return ps_prefix_equal(&a->prefix, &b->prefix) && a->proto == b->proto &&
 	       a->front == b->front && a->front_last == b->front_last && a->target == b->target &&
-	       a->mode == b->mode && a->on_miss == b->on_miss && text_equal(a->scope, b->scope) &&
+	       a->mode == b->mode && a->if_down == b->if_down && text_equal(a->scope, b->scope) &&
 	       a->to.family == b->to.family &&
 	       !memcmp(a->to.addr, b->to.addr, sizeof(a->to.addr)) &&
 	       ps_owner_equal(&a->owner, &b->owner) && text_equal(a->name, b->name);

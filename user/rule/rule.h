@@ -13,7 +13,7 @@
 #include "util/error.h"
 
 enum ps_mode { PS_MODE_STEER, PS_MODE_BIND, PS_MODE_CONNECT };
-enum ps_on_miss { PS_MISS_REFUSE, PS_MISS_PASS };
+enum ps_if_down { PS_DOWN_REFUSE, PS_DOWN_PASS };
 
 /* Longest --name, in bytes without NUL. */
 enum { PS_NAME_MAX = 64 };
@@ -49,7 +49,7 @@ struct ps_origin {
 };
 
 /* A rule. Ports are in host byte order. front..front_last leads to target..
- * target + (front_last - front); in bind mode equal ports are a grant. on_miss has a
+ * target + (front_last - front); in bind mode equal ports are a grant. if_down has a
  * meaning in steer mode only. The owner nobody (PS_OWNER_NOBODY, with equal ports) makes a
  * block: what it is for is refused. */
 struct ps_rule {
@@ -57,7 +57,7 @@ struct ps_rule {
 	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
 	uint16_t front, front_last, target;
 	enum ps_mode mode;
-	enum ps_on_miss on_miss;
+	enum ps_if_down if_down;
 	struct ps_owner_spec owner;
 	/* Connect mode: the cgroup whose clients it is for, as an owner's; owned. NULL in the
 	 * other modes. */
@@ -136,7 +136,7 @@ int ps_cgroup_check_lasting(const char *text, struct ps_error *error);
 int ps_name_check(const char *name, struct ps_error *error);
 
 const char *ps_mode_name(enum ps_mode mode); /* "steer", "bind", "connect" */
-const char *ps_on_miss_name(enum ps_on_miss on_miss); /* "refuse", "pass" */
+const char *ps_if_down_name(enum ps_if_down if_down); /* "refuse", "pass" */
 const char *ps_proto_name(uint8_t proto); /* "tcp", "udp" */
 
 bool ps_owner_equal(const struct ps_owner_spec *a, const struct ps_owner_spec *b);
@@ -149,7 +149,7 @@ bool ps_rule_is_grant(const struct ps_rule *rule);
 uint16_t ps_rule_target_last(const struct ps_rule *rule);
 /* A rule that refuses connections, instead of one that cannot be read? */
 bool ps_rule_is_block(const struct ps_rule *rule);
-/* Same match, target, mode, miss policy, owner and name; the id and the origin do not count. */
+/* Same match, target, mode, if-down policy, owner and name; the id and the origin do not count. */
 bool ps_rule_equal(const struct ps_rule *a, const struct ps_rule *b);
 bool ps_origin_equal(const struct ps_origin *a, const struct ps_origin *b);
 /* Same scope or none, address and protocol. */

@@ -143,17 +143,17 @@ int ps_rule_options(struct ps_rule_list *list, const struct ps_rule_words *words
 {
 	int ret = words->mode ? read_mode(words->mode, &options->mode, error) : 0;
 
-	if (!ret && words->from) {
-		ret = find_scope(list, words->from, error);
+	if (!ret && words->client_cgroup) {
+		ret = find_scope(list, words->client_cgroup, error);
 		options->scope = list->scope;
 	}
 	if (ret)
 		return ret;
-	if (words->on_miss && !strcmp(words->on_miss, "pass"))
-		options->on_miss = PS_MISS_PASS;
-	else if (words->on_miss && strcmp(words->on_miss, "refuse"))
+	if (words->if_down && !strcmp(words->if_down, "pass"))
+		options->if_down = PS_DOWN_PASS;
+	else if (words->if_down && strcmp(words->if_down, "refuse"))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown --on-miss '%.100s'; use refuse or pass", words->on_miss);
+			       "unknown --if-down '%.100s'; use refuse or pass", words->if_down);
 	if (words->name) {
 		ret = ps_name_check(words->name, error);
 		if (ret)
@@ -181,17 +181,17 @@ static int grow(struct ps_rule_list *list, struct ps_error *error)
 	return 0;
 }
 
-/* --on-miss is for rules that look for a listener. */
-static int check_on_miss(const struct ps_rule *rule, const char *text, struct ps_error *error)
+/* --if-down is for rules that look for a listener. */
+static int check_if_down(const struct ps_rule *rule, const char *text, struct ps_error *error)
 {
 	if (ps_rule_is_fixed(rule))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "rule %.127s: clients are sent to the pair as it is given, and "
-			       "--on-miss is for rules that look for a listener; leave it out",
+			       "--if-down is for rules that look for a listener; leave it out",
 			       text);
 	if (rule->mode == PS_MODE_BIND)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %.127s is a bind rule, and --on-miss is for steer rules: the "
+			       "rule %.127s is a bind rule, and --if-down is for steer rules: the "
 			       "kernel answers for a port that nobody is bound to; leave it out",
 			       text);
 	return 0;
@@ -210,12 +210,12 @@ int ps_rule_list_append(struct ps_rule_list *list, const char *text, bool grant,
 	rule.scope = options->scope;
 	if (!grant)
 		rule.mode = words->mode ? options->mode : ps_rule_usual_mode(&rule);
-	ret = words->on_miss ? check_on_miss(&rule, text, error) : 0;
+	ret = words->if_down ? check_if_down(&rule, text, error) : 0;
 	if (!ret)
 		ret = grow(list, error);
 	if (ret)
 		return ret;
-	rule.on_miss = options->on_miss;
+	rule.if_down = options->if_down;
 	rule.owner = options->owner;
 	rule.name = options->name;
 	if (ps_rule_copy(&rule, &list->rules[list->count]))
@@ -224,10 +224,10 @@ int ps_rule_list_append(struct ps_rule_list *list, const char *text, bool grant,
 	return 0;
 }
 
-int ps_rule_keys_scope(struct ps_rule_list *list, const char *from, struct ps_rule *keys,
+int ps_rule_keys_scope(struct ps_rule_list *list, const char *text, struct ps_rule *keys,
 		       size_t count, struct ps_error *error)
 {
-	int ret = from ? find_scope(list, from, error) : 0;
+	int ret = text ? find_scope(list, text, error) : 0;
 
 	for (size_t i = 0; i < count && !ret; i++)
 		keys[i].scope = list->scope;

@@ -21,7 +21,7 @@ enum { PS_NAME_NOTES = 16 };
 
 /* Options of rules as they are written; NULL for one that is not given. */
 struct ps_rule_words {
-	const char *user, *cgroup, *from, *mode, *on_miss, *name;
+	const char *user, *cgroup, *client_cgroup, *mode, *if_down, *name;
 	bool any_user;
 };
 
@@ -31,7 +31,7 @@ struct ps_rule_list {
 	struct ps_rule *rules; /* owned */
 	size_t count, room;
 	char *cgroup_text, *cgroup; /* what the last --cgroup resolved to */
-	char *scope_text, *scope; /* and --from */
+	char *scope_text, *scope; /* and --client-cgroup */
 	char *user_text; /* and --user */
 	uint32_t uid;
 	char *notes[PS_NAME_NOTES]; /* on what names mean, each once */
@@ -39,7 +39,7 @@ struct ps_rule_list {
 };
 void ps_rule_list_clear(struct ps_rule_list *list);
 
-/* What the words say, without the ports: *options has owner, scope, on_miss and name,
+/* What the words say, without the ports: *options has owner, scope, if_down and name,
  * whose strings are borrowed from the list (until the next call) and from the words.
  * owner.flags is 0 where no owner is given. -EINVAL (PS_EXIT_USAGE) or the resolver's. */
 int ps_rule_options(struct ps_rule_list *list, const struct ps_rule_words *words,
@@ -51,8 +51,8 @@ int ps_rule_list_append(struct ps_rule_list *list, const char *text, bool grant,
 			const struct ps_rule_words *words, const struct ps_rule *options,
 			struct ps_error *error);
 
-/* Set the keys' scope to what `from` says, if it is not NULL; it stays the list's. */
-int ps_rule_keys_scope(struct ps_rule_list *list, const char *from, struct ps_rule *keys,
+/* Set the keys' client cgroup to what the text says, if it is not NULL; it stays the list's. */
+int ps_rule_keys_scope(struct ps_rule_list *list, const char *text, struct ps_rule *keys,
 		       size_t count, struct ps_error *error);
 
 /* The mode of a rule that says none: by its scope and its protocol. */

@@ -119,8 +119,9 @@ static int refuse_key(const struct ps_ruleset *set, const struct ps_rule *key,
 		return ps_fail(error, PS_EXIT_FAILED, ENOENT,
 			       "there is no rule %s%s%.300s, but there is %s%s%.300s; name a rule as "
 			       "'portsteer list' shows it",
-			       text, key->scope ? " --from " : "", key->scope ? key->scope : "",
-			       other, rule->scope ? " --from " : "",
+			       text, key->scope ? " --client-cgroup " : "",
+			       key->scope ? key->scope : "", other,
+			       rule->scope ? " --client-cgroup " : "",
 			       rule->scope ? rule->scope : "");
 	}
 	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
