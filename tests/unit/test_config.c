@@ -331,11 +331,12 @@ static const struct {
 	/* It may say whose the rules below are. */
 	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 82:8082\n" WWW,
 	  "81/tcp=steer,nobody 82:8082/tcp=steer,u33 81/tcp=connect,nobody,f/",
-	  { "1: 'from' is outside", "2: what stands above the first section" } },
+	  { "1: 'client-cgroup' is outside", "2: what stands above the first section" } },
 	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 81:8082\nany-user = yes\n"
 	  "client-cgroup = /a\n",
 	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/a",
-	  { "1: 'from' is outside", "2: what stands", "6: rule 81:8082/tcp would answer" } },
+	  { "1: 'client-cgroup' is outside", "2: what stands",
+	    "6: rule 81:8082/tcp would answer" } },
 	{ "from: /a\n\n# c\n[b]\nports = 81:8081\n" WWW,
 	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/",
 	  { "1: 'from: /a'", "4: what stands above the first section" } },
@@ -684,11 +685,12 @@ static void test_large_parts(void **state)
 			  ""),
 		    "f:3: unknown user", 1 + 50000);
 	ROW("UDP, for the clients of a cgroup each");
-	check_large(times(25000,
-			  "[s@]\nports = 1-60000:127.0.0.1:1-60000/udp\nclient-cgroup = /a/^\nuser = x\n"
-			  "[t@]\nports = 10.1.^:@:127.0.0.1:5353/udp\nclient-cgroup = /b\nany-user = yes\n",
-			  ""),
-		    "f:4: unknown user", 1 + 25000);
+	check_large(
+		times(25000,
+		      "[s@]\nports = 1-60000:127.0.0.1:1-60000/udp\nclient-cgroup = /a/^\nuser = x\n"
+		      "[t@]\nports = 10.1.^:@:127.0.0.1:5353/udp\nclient-cgroup = /b\nany-user = yes\n",
+		      ""),
+		"f:4: unknown user", 1 + 25000);
 	ROW("clients that are not known");
 	check_large(times(25000,
 			  "[s@]\nports = 10.0.^:@:8080\nmode = connect\nuser = x\n"

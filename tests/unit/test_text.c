@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Names of unknown origin, as they are shown: user/text.c. */
+/* Names of unknown origin, as they are shown: user/util/text.c. */
 #include "unit.h"
 
 #include "util/error.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What this kernel supports, found out by trying: the real programs are loaded and thrown
- * away. Nothing is pinned or left; on kernels without SO_NETNS_COOKIE one is attached for
- * the moment of a call (user/cookie.h).
+ * away. Nothing is pinned or left.
  */
 #ifndef PORTSTEER_PROBE_H
 #define PORTSTEER_PROBE_H
