@@ -209,7 +209,9 @@ block()
 	sleeper "$PS_TEST_DIR/"$'a\x1b[31m\nsleep'
 	portsteer -q --netns "pid:$SLEEPER" load
 	assert_match "$(portsteer list --all)" ": pid:$SLEEPER \(a.x1b\[31m.x0asleep\)"
-	portsteer list --all --json | json 'd["instances"][0]["netns"]["name"].isprintable()'
+	portsteer list --all --json >"$PS_TEST_DIR/list"
+	json 'd["instances"][0]["netns"]["name"].endswith(" (a\x1b[31m\nsleep)")' <"$PS_TEST_DIR/list"
+	[ "$(tr -cd '\000-\011\013-\037' <"$PS_TEST_DIR/list" | wc -c)" = 0 ]
 }
 
 @test "an ended namespace whose rules cannot be read is left out" {
