@@ -454,7 +454,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	serve web 0.0.0.0 8080
-	fails 1 "$RULES:1: 'from' is outside of a section" "$RULES:2: what stands above the first" \
+	fails 1 "$RULES:1: 'client-cgroup' is outside of a section" "$RULES:2: what stands above the first" \
 		"$RULES:10: unknown key 'description'" "$RULES:11: unknown key 'usr'" \
 		"$RULES:14: bad rule '0x50:8080': .*; its front side cannot be read, so that nothing refuses for it" \
 		"$RULES:14: bad rule '\"92:80\"'" "$RULES:14: bad rule '127.0.0.2:\*:443'" \

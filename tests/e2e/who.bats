@@ -86,13 +86,13 @@ readme_line()
 	assert_match "$(head -1 "$DIR/out")" \
 		"^added 80:8080/tcp for cgroup $NGINX: 2 listeners$"
 	assert_equal "$(grep -c 'gets nothing' "$DIR/out")" 0
-	assert_match "$(fetch client http://$HERE4/)" "Welcome to nginx"
-	assert_match "$(fetch client "http://[$HERE6]/")" "Welcome to nginx"
+	assert_match "$(fetch client http://$HERE4/)" "nginx"
+	assert_match "$(fetch client "http://[$HERE6]/")" "nginx"
 	# And when it comes after the rule.
 	kill_cgroup "$PS_TEST_CGROUP2$NGINX"
 	until_true 10 refused http://127.0.0.1/
 	start_debians_nginx
-	assert_match "$(fetch client http://$HERE4/)" "Welcome to nginx"
+	assert_match "$(fetch client http://$HERE4/)" "nginx"
 }
 
 @test "Debian's nginx and --user www-data: who is there, why not, and what fits" {
@@ -117,7 +117,7 @@ became the owner's user.*; if it is the server, this owner fits: --cgroup unit:n
 	fits=$(sed -n '2s/.*this owner fits: //p' "$DIR/out")
 	portsteer -q del 80
 	eval "portsteer -q add 80:8080 $fits"
-	assert_match "$(fetch http://127.0.0.1/)" "Welcome to nginx"
+	assert_match "$(fetch http://127.0.0.1/)" "nginx"
 }
 
 @test "no owner named, and root listens: a note names the owner that is less" {
