@@ -388,13 +388,27 @@ static const struct {
 	{ "[a]\nports = 80:8080\nform = /a\nany-user = yes\n"
 	  "[b]\nports = 80:8081 81:8081\nclient-cgroup = /\nany-user = yes\n"
 	  "[c]\nports = 81:8082\nclient-cgroup = /a/b\nany-user = yes\n",
-	  "80/tcp=steer,nobody 80:8081/tcp=connect,any,f/ 81:8081/tcp=connect,any,f/ "
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
 	  "81:8082/tcp=connect,any,f/a/b",
-	  { "3: unknown key 'form'" } },
+	  { "3: unknown key 'form'", "6: rule 80:8081/tcp would answer for 80/tcp" } },
+	/* Of which clients it is, may be in a key that was not understood. */
+	{ "[a]\nports = 80:8080\nclient-cgrup = /a\nany-user = yes\n"
+	  "[b]\nports = 81:8080\nusr = www\n",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/",
+	  { "3: unknown key 'client-cgrup'", "7: unknown key 'usr'" } },
+	/* A line that is damaged is read as the list that it is. */
+	{ "[a]\nports = 10.0.0.1:80:8080,10.0.0.2:81:8081 \x01\n" WWW
+	  "[b]\nports =\n 82:x\n 83 \x01\n" WWW "[c]\nports 84:8080,85:8081\n" WWW,
+	  "10.0.0.1:80/tcp=steer,nobody 10.0.0.2:81/tcp=steer,nobody 82/tcp=steer,nobody "
+	  "83/tcp=steer,nobody 84/tcp=steer,nobody 85/tcp=steer,nobody "
+	  "10.0.0.1:80/tcp=connect,nobody,f/ 10.0.0.2:81/tcp=connect,nobody,f/ "
+	  "82/tcp=connect,nobody,f/ 83/tcp=connect,nobody,f/ 84/tcp=connect,nobody,f/ "
+	  "85/tcp=connect,nobody,f/",
+	  { "2: byte", "6: bad rule '82:x'", "7: byte", "10: 'ports 84" } },
 	/* What is near to ports or allow is read as they are, other keys are not. */
 	{ "[a]\nports = 80:8080\ndescription = ticket 22 of 2026-11-26, see https://wiki/8443\n"
 	  "usr = 47101\nform = /443\nhost = 10.1.2.3\n",
-	  "80/tcp=steer,nobody",
+	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "3: unknown key 'description'", "4: unknown key 'usr'", "5: unknown key 'form'",
 	    "6: unknown key 'host'" } },
 	{ "[a]\nprot = 443 x\nPROTS = 81:9090x\nrule = 82\nalows = 83-\n" WWW,
@@ -426,8 +440,9 @@ static const struct {
 	  { "6: client-cgroup is for ports", "7: user is there already" } },
 	/* Lines that were not understood. */
 	{ "[a]\nports: 80:8080\nallow:81\nports 82:8082\n83:8083\n" WWW,
-	  "80/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
-	  "80/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ 83/tcp=connect,nobody,f/",
+	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
+	  "80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ "
+	  "83/tcp=connect,nobody,f/",
 	  { "2: 'ports: 80:8080': no key", "3: 'allow:81'", "4: 'ports 82:8082'",
 	    "5: '83:8083'" } },
 	{ "[a]\n ports=80:8080\n" WWW " ports = 81:8081\n",

@@ -62,6 +62,7 @@ struct section {
 	uint32_t number; /* of all that have begun */
 	bool garbled; /* has lines that were not understood: what is missing may be in them */
 	bool torn; /* it names two cgroups of clients */
+	bool strange; /* it has a key of which it is not known what it means */
 	bool mixed; /* it may have keys of another section, or lack some of its own */
 	char name[PS_CONFIG_NAME + 1];
 	uint32_t line;
@@ -426,7 +427,7 @@ static void end_of(struct section *s)
 	for (int key = 0; key < KEYS; key++)
 		free(s->of[key].text);
 	memset(s->of, 0, sizeof(s->of));
-	s->open = s->faulty = s->garbled = s->torn = s->mixed = s->any_user = false;
+	s->open = s->faulty = s->garbled = s->torn = s->strange = s->mixed = s->any_user = false;
 	s->used = s->word_count = 0;
 }
 
@@ -580,6 +581,8 @@ static bool is_vague(struct parser *p)
 
 	if (!s->open || s->mixed || has_riddle(p))
 		return true;
+	if (s->strange && !s->of[KEY_CLIENT_CGROUP].line)
+		return true;
 	if (s->of[KEY_CLIENT_CGROUP].line)
 		return elsewhere || s->of[KEY_ALLOW].line;
 	return mode && !elsewhere;
@@ -655,14 +658,75 @@ static int number_section(struct parser *p)
 	return 0;
 }
 
+/* Do at most `most` letters that are added, left out, exchanged or swapped make one word of the
+ * other? */
+static bool is_near(const char *a, const char *b, unsigned int most)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	if (!*a && !*b)
+		return true;
+	if (!most)
+		return false;
+	return (*a && is_near(a + 1, b, most - 1)) || (*b && is_near(a, b + 1, most - 1)) ||
+	       (*a && *b && is_near(a + 1, b + 1, most - 1)) ||
+	       (*a && *b && a[1] && *a == b[1] && a[1] == *b && is_near(a + 2, b + 2, most - 1));
+}
+
+/* The key that an unknown one may be meant for: -1 if it is near to none. Of short words two letters
+ * are too much. */
+static int nearest_key(const char *name)
+{
+	static const char *const lists[] = { "port", "rules", "rule" };
+	char lower[16] = "";
+	unsigned int most = strlen(name) > 4 ? 2 : 1;
+
+	for (size_t i = 0; name[i] && i + 1 < sizeof(lower); i++)
+		lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+	for (unsigned int far = 0; far <= most; far++) {
+		for (size_t i = 0; i < PS_ARRAY_SIZE(lists); i++) {
+			if (is_near(lower, lists[i], far))
+				return KEY_PORTS;
+		}
+		for (int key = 0; key < KEYS; key++) {
+			if (is_near(lower, ps_config_keys[key].name, far))
+				return key;
+		}
+	}
+	return -1;
+}
+
+static int kind_of(int key)
+{
+	return key >= 0 && is_list((enum key)key) ? WORD_LIST : WORD_OTHER;
+}
+
+/* Is a line that is not understood rather of `ports` or `allow`, or goes on with it? */
+static int kind_of_line(const struct parser *p)
+{
+	char name[16] = "";
+
+	if (p->after_key && p->raw_length && (*p->raw == ' ' || *p->raw == '\t'))
+		return p->bad_key ? p->stray : kind_of((int)p->key);
+	for (size_t i = 0; i < p->raw_length && i + 1 < sizeof(name); i++) {
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-", p->raw[i]) ||
+		    !p->raw[i])
+			break;
+		name[i] = p->raw[i];
+	}
+	return kind_of(nearest_key(name));
+}
+
 /* The line is not understood, nor is what goes on with it. */
 static void garble(struct parser *p)
 {
+	p->stray = kind_of_line(p);
 	p->after_key = p->bad_key = true;
-	p->stray = WORD_OTHER;
 	p->section.garbled = p->section.mixed = true;
 	p->outside |= !p->section.open;
-	add_strays(p, WORD_OTHER, p->raw, p->raw_length);
+	add_strays(p, p->stray, p->raw, p->raw_length);
 }
 
 /* "[web]": is it one? */
@@ -838,54 +902,14 @@ static int find_key(const char *name)
 	return -1;
 }
 
-/* Do at most `most` letters that are added, left out, exchanged or swapped make one word of the
- * other? */
-static bool is_near(const char *a, const char *b, unsigned int most)
-{
-	while (*a && *a == *b) {
-		a++;
-		b++;
-	}
-	if (!*a && !*b)
-		return true;
-	if (!most)
-		return false;
-	return (*a && is_near(a + 1, b, most - 1)) || (*b && is_near(a, b + 1, most - 1)) ||
-	       (*a && *b && is_near(a + 1, b + 1, most - 1)) ||
-	       (*a && *b && a[1] && *a == b[1] && a[1] == *b && is_near(a + 2, b + 2, most - 1));
-}
-
-/* Is an unknown key rather ports or allow than another? Of short words two letters are too much. */
-static bool is_nearly_list(const char *name)
-{
-	static const char *const lists[] = { "ports", "port", "allow", "rules", "rule" };
-	char lower[16] = "";
-	unsigned int most = strlen(name) > 4 ? 2 : 1;
-
-	for (size_t i = 0; name[i] && i + 1 < sizeof(lower); i++)
-		lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
-	for (unsigned int far = 0; far <= most; far++) {
-		for (size_t i = 0; i < PS_ARRAY_SIZE(lists); i++) {
-			if (is_near(lower, lists[i], far))
-				return true;
-		}
-		for (size_t i = KEY_USER; i < KEYS; i++) {
-			if (is_near(lower, ps_config_keys[i].name, far))
-				return false;
-		}
-	}
-	return false;
-}
-
 /* A line begins with this key. */
 static void begin_key(struct parser *p, const char *name)
 {
 	struct section *s = &p->section;
-	int key = find_key(name);
+	int key = find_key(name), near = key < 0 ? nearest_key(name) : key;
 
 	p->bad_key = true;
-	p->stray = (key < 0 ? is_nearly_list(name) : is_list((enum key)key)) ? WORD_LIST :
-									       WORD_OTHER;
+	p->stray = kind_of(near);
 	if (!s->open) {
 		mistake(p, p->line, "'%.100s' is outside of a section; write [NAME] above it",
 			name);
@@ -895,6 +919,8 @@ static void begin_key(struct parser *p, const char *name)
 			"client-cgroup, mode, if-down and name",
 			name);
 		s->garbled = true;
+		/* It may say which clients are meant. */
+		s->strange |= near < 0 || near == KEY_CLIENT_CGROUP || near == KEY_MODE;
 	} else if (s->of[key].line) {
 		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
 		 * another section may be missing between the two lines. */
@@ -996,16 +1022,19 @@ static void go_back(struct parser *p, struct mark to)
 	end_of(&p->section);
 	p->no_text = false;
 	mistake(p, 0,
-		"the file has too much that is not understood, more than %d words with what is before "
-		"it: none of it counts; is it a configuration?",
+		"the file has too much that is not understood, more than %d words: none of it counts; "
+		"is it a configuration?",
 		PS_CONFIG_UNKNOWN);
 }
 
 int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, size_t size)
 {
 	struct parser p = { .config = config, .file = file, .text = text, .end = text + size };
-	const struct mark before = mark(config);
+	struct mark before;
 	int ret;
+
+	config->unknown = 0;
+	before = mark(config);
 
 	if (size && (!has_nul(&p) || config->keep_going)) {
 		set_up_libinih();

@@ -373,7 +373,7 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules);
 	struct ps_plan plan = {};
 	bool interrupted = is_interrupted(t);
-	int ret;
+	int ret, retired;
 
 	/* A generation that a killed command has used is not used again: by its number, what that
 	 * command has stored would be taken for the next ruleset's. */
@@ -394,11 +394,12 @@ static int replace(struct ps_host *host, struct ps_tables *t, const struct ps_ne
 	if (!ret) {
 		ps_store(&t->instance->active, plan.word);
 		narrow_ports(t, &plan);
-		ps_tables_retire(t, &plan.state,
-				 plan.wait || interrupted ? 0 : before->retired_count);
+		retired = ps_tables_retire(t, &plan.state,
+					   plan.wait || interrupted ? 0 : before->retired_count);
 		tidy(host, t, plan.state.generation, prefixes);
 		release_steer(t, &plan.state.rules);
-		ps_store(&t->instance->begun, 0);
+		if (!retired)
+			ps_store(&t->instance->begun, 0);
 	} else {
 		give_up_pending(t, word);
 		tidy(host, t, PS_WORD_GEN(word), prefixes);
@@ -447,17 +448,20 @@ static bool has_idle(const struct ps_host *host, const struct ps_ruleset *rules)
 
 /* Where nothing changes, something may be left of a command that was killed: clean that up
  * if there is a sign of it. */
-static void tidy_unchanged(struct ps_host *host, struct ps_tables *t,
-			   const struct ps_ruleset *rules)
+static void tidy_unchanged(struct ps_host *host, struct ps_tables *t, const struct ps_state *state)
 {
 	uint64_t word = ps_present_word(t->instance);
 	bool pending = is_interrupted(t);
 
-	if (!pending && !has_idle(host, rules))
+	if (!pending && !has_idle(host, &state->rules))
 		return;
 	if (pending && give_up_pending(t, word))
 		return;
 	tidy(host, t, PS_WORD_GEN(word), pending);
+	/* Killed behind its store, it left the listeners of rules that are deleted. */
+	if (pending && ps_fetch(&t->instance->begun) == PS_WORD_GEN(word) &&
+	    !ps_tables_retire(t, state, 0))
+		ps_store(&t->instance->begun, 0);
 }
 
 static int read_in_force(const struct ps_tables *t, struct ps_state *state, struct ps_error *error)
@@ -569,7 +573,7 @@ static int edit_loaded(struct writer *w, const struct ps_netns *netns, uint32_t 
 		if (*replaced)
 			ret = replace(&w->host, &tables, netns, &rules, &before, error);
 		else
-			tidy_unchanged(&w->host, &tables, &rules);
+			tidy_unchanged(&w->host, &tables, &before);
 		*replaced |= revived;
 	}
 	ps_ruleset_clear(&rules);

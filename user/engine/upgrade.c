@@ -277,7 +277,7 @@ static bool is_owners(const struct ps_rule *rule, const struct ps_socket *socket
 	const struct ps_owner_spec *owner = &rule->owner;
 	char path[PS_CGROUP_PATH];
 
-	if (rule->mode == PS_MODE_BIND || rule->proto != IPPROTO_TCP ||
+	if (!ps_rule_has_targets(rule) || ps_rule_is_block(rule) || rule->proto != IPPROTO_TCP ||
 	    socket->port < rule->target ||
 	    socket->port - rule->target > rule->front_last - rule->front)
 		return false;
@@ -299,13 +299,15 @@ static bool is_wanted(const struct ps_sockets *sockets, const struct ps_ruleset 
 			if (is_owners(&rules->rules[j], &sockets->items[i]))
 				return true;
 		}
+		return false;
 	}
-	return false;
+	/* A listing may lack a socket while others are closed. */
+	return true;
 }
 
 /* Of listeners that were not found, those that the rules lead to: a killed command may have left
- * others in the old state, of rules that are deleted. All, if that cannot be told. */
-static size_t keep_wanted(uint64_t cookie, const struct ps_state *state, uint64_t *cookies,
+ * others in the old state, of rules that are deleted. All of which that cannot be told. */
+static size_t keep_wanted(uint64_t cookie, const struct ps_ruleset *rules, uint64_t *cookies,
 			  size_t count)
 {
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
@@ -313,13 +315,13 @@ static size_t keep_wanted(uint64_t cookie, const struct ps_state *state, uint64_
 	struct ps_sockets sockets = {};
 	size_t kept = count;
 
-	for (size_t i = 0; ports && i < state->target_count; i++)
-		ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port, state->targets[i].port);
+	if (ports)
+		ps_ports_add(ports, IPPROTO_TCP, 1, UINT16_MAX);
 	if (ports && !open_namespace(cookie, &netns) &&
 	    !ps_sockets_read(&netns, ports, &sockets, NULL)) {
 		kept = 0;
 		for (size_t i = 0; i < count; i++) {
-			if (is_wanted(&sockets, &state->rules, cookies[i]))
+			if (is_wanted(&sockets, rules, cookies[i]))
 				cookies[kept++] = cookies[i];
 		}
 	}
@@ -328,27 +330,36 @@ static size_t keep_wanted(uint64_t cookie, const struct ps_state *state, uint64_
 	return kept;
 }
 
+/* Those that are still in the old state: the others were closed meanwhile. */
+static int keep_open(uint64_t cookie, uint64_t *cookies, size_t *count)
+{
+	_cleanup_free_ uint64_t *now = NULL;
+	size_t now_count;
+	int ret = *count ? ps_loaded_listeners(PS_STATE, cookie, &now, &now_count) : 0;
+
+	if (!ret && *count)
+		*count = intersect(cookies, *count, now, now_count);
+	return ret;
+}
+
 /* How many listeners the old state has (and had a moment ago) which the new one lacks. */
 static int count_missed(uint64_t cookie, const struct ps_state *state, size_t *missed)
 {
-	_cleanup_free_ uint64_t *before = NULL, *found = NULL, *now = NULL;
-	size_t before_count, found_count, now_count;
-	int ret = ps_loaded_listeners(PS_STATE, cookie, &before, &before_count);
+	_cleanup_free_ uint64_t *before = NULL, *found = NULL;
+	size_t count, found_count;
+	int ret = ps_loaded_listeners(PS_STATE, cookie, &before, &count);
 
-	*missed = 0;
 	if (!ret)
 		ret = ps_loaded_listeners(PS_ASIDE, cookie, &found, &found_count);
 	if (ret)
 		return ret;
-	before_count = subtract(before, before_count, found, found_count);
-	if (!before_count)
-		return 0;
-	/* Some may have been closed meanwhile. */
-	ret = ps_loaded_listeners(PS_STATE, cookie, &now, &now_count);
-	if (!ret)
-		before_count = intersect(before, before_count, now, now_count);
-	if (!ret && before_count)
-		*missed = keep_wanted(cookie, state, before, before_count);
+	count = subtract(before, count, found, found_count);
+	ret = keep_open(cookie, before, &count);
+	if (!ret && count) {
+		count = keep_wanted(cookie, &state->rules, before, count);
+		ret = keep_open(cookie, before, &count);
+	}
+	*missed = count;
 	return ret;
 }
 

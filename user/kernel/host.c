@@ -144,7 +144,7 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 		struct ps_host opened = PS_HOST_NONE;
 		int64_t inode = folder_inode();
 
-		if (inode == -EACCES || inode == -EPERM)
+		if (inode < 0 && inode != -ENOENT && inode != -ENOTDIR)
 			return ps_fail_kernel(error, (int)inode, "look at the state in " PS_STATE);
 		if (inode < 0)
 			return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,

@@ -11,7 +11,7 @@
 static int is_layout(uint32_t code)
 {
 	return (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-	       code == 0x200e || code == 0x200f || code == 0xfeff;
+	       code == 0x061c || code == 0x200e || code == 0x200f || code == 0xfeff;
 }
 
 size_t ps_utf8_read(const char *from, uint32_t *code)
