@@ -227,3 +227,28 @@ paused()
 @test "a listener that pauses by connect to nowhere is one who does not listen" {
 	paused connect --cgroup "$CG/web"
 }
+
+# The program itself: it pauses on SIGTTOU, and goes on on SIGTTIN.
+@test "HAProxy that pauses is one who does not listen, and comes back" {
+	cat >"$PS_TEST_DIR/haproxy.cfg" <<-END
+		defaults
+		    mode http
+		    timeout client 5s
+		frontend web
+		    bind 127.0.0.1:8080
+		    http-request return status 200 content-type text/plain string "haproxy 1"
+	END
+	portsteer -q add 80:8080 --user ps-web
+	start -u $WEB haproxy -db -f "$PS_TEST_DIR/haproxy.cfg"
+	wait_port 8080
+	answers haproxy http://127.0.0.1/
+	kill -TTOU "$PID"
+	until_true 10 nobody_on_8080
+	refused http://127.0.0.1/
+	refused http://127.0.0.1:8080/
+	kill -TTIN "$PID"
+	wait_port 8080
+	answers haproxy http://127.0.0.1/
+	counters 80:8080/tcp "steered=2 missed=1 refused=1 error=0"
+}
+nobody_on_8080() { [ -z "$(ss -Hltn 'sport = :8080')" ]; }

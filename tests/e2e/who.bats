@@ -195,7 +195,6 @@ while True:
 }
 
 @test "a socket that systemd itself made: unit:init.scope" {
-	[ ! -d "$PS_TEST_CGROUP2/init.scope" ] || skip "systemd runs here"
 	host_cgroup /init.scope
 	called systemd -u root -g /init.scope 127.0.0.1 8080
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
@@ -408,4 +407,21 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 		[b"x\xff", b"x\xef\xbf\xbdff", rb"x\xff", "x\u00e4\u202e".encode()])'
 	# Nothing that turns the line round.
 	grep -Fq '\u202e' "$DIR/json"
+}
+
+# bats test_tags=kernel
+@test "a listener that only io_uring keeps is not found, which is said; started again it is seen" {
+	start -u $WEB "$PYTHON" uring.py 8080
+	until_true 10 listens 127.0.0.1 8080
+	until_true 10 grep -q ready "$LOG"
+	assert_match "$(portsteer add 80:8080 --user ps-web)" \
+		"note: 127.0.0.1:8080 ps-web .*gets nothing of rule 80:8080/tcp: no process .* io_uring"
+	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: no process .* io_uring"
+	refused http://127.0.0.1/
+	counters 80:8080/tcp "admitted=0 steered=0 missed=1"
+	stop "$PID"
+	start -u $WEB "$PYTHON" uring.py 8080
+	until_true 10 grep -q ready "$LOG"
+	assert_equal "$(listener_count 80:8080/tcp)" 1
+	counters 80:8080/tcp "admitted=1"
 }

@@ -30,14 +30,6 @@ static int compare_scopes(const void *a, const void *b)
 	return compare_paths(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_below(const char *path, const char *top)
-{
-	size_t length = strlen(top);
-
-	return length == 1 ||
-	       (!strncmp(path, top, length) && (path[length] == '\0' || path[length] == '/'));
-}
-
 /* The first scope that is not before this one; or the first that is behind all below it. */
 static uint32_t find_scope(const struct ps_front_tree *tree, const char *scope, bool behind)
 {
@@ -47,7 +39,7 @@ static uint32_t find_scope(const struct ps_front_tree *tree, const char *scope, 
 		size_t middle = from + (to - from) / 2;
 		const char *at = tree->scopes[middle];
 
-		if (compare_paths(at, scope) < 0 || (behind && is_below(at, scope)))
+		if (compare_paths(at, scope) < 0 || (behind && ps_path_is_below(at, scope)))
 			from = middle + 1;
 		else
 			to = middle;

@@ -86,12 +86,10 @@ static uint8_t only_family(const struct ps_socket *socket)
 static bool is_refused(const struct ps_report *report, const struct ps_rule *rule)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
+	const struct ps_rule *found = ps_report_rule(report, rule);
 
-	for (size_t i = 0; report->view.stats && i < rules->count; i++) {
-		if (!ps_rule_compare(rule, &rules->rules[i]))
-			return report->view.stats[i].error;
-	}
-	return false;
+	return report->view.stats && found >= rules->rules && found < rules->rules + rules->count &&
+	       report->view.stats[found - rules->rules].error;
 }
 
 struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const struct ps_rule *rule,
@@ -111,6 +109,7 @@ struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const stru
 		.hook_lost = rule->mode == PS_MODE_BIND ? report->view.bind_detached :
 							  report->view.listen_detached,
 		.refused = is_refused(report, rule),
+		.unheld = !socket->process_count,
 	};
 
 	for (uint32_t i = 0; i < socket->process_count; i++)

@@ -49,6 +49,7 @@ struct noting {
 	const struct ps_rule *last_rule; /* and of which rule */
 	uint32_t looks;
 	bool filtered; /* is there a filter that matches sockets? */
+	bool binds; /* is there a rule in force that may be split from another, see are_split? */
 	int ret;
 };
 
@@ -232,6 +233,15 @@ static bool has_steered(const struct ps_rule *rules, size_t count)
 	return false;
 }
 
+static bool binds_udp(const struct ps_ruleset *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->rules[i].mode == PS_MODE_BIND && rules->rules[i].proto == IPPROTO_UDP)
+			return true;
+	}
+	return false;
+}
+
 static bool is_new(const struct noting *n, const struct ps_rule *rule)
 {
 	for (size_t i = 0; i < n->count; i++) {
@@ -246,7 +256,7 @@ static void note_splits(struct noting *n)
 {
 	const struct ps_ruleset *in_force = &n->report->view.state.rules;
 
-	for (size_t i = 0; i < in_force->count; i++) {
+	for (size_t i = 0; n->binds && i < in_force->count; i++) {
 		const struct ps_rule *other = &in_force->rules[i];
 
 		if (are_split(n->rule, other))
@@ -333,6 +343,7 @@ static void note_other(const struct ps_socket *socket, void *data)
 		break;
 	case PS_WHY_USER:
 	case PS_WHY_CGROUP:
+	case PS_WHY_UNHELD:
 		note_stranger(n, socket, &who);
 		break;
 	default:
@@ -403,6 +414,7 @@ int ps_notes_read(struct ps_report *report, const struct ps_rule *rules, size_t 
 		.notes = notes, .report = report, .rules = rules, .count = count, .only_ask = true
 	};
 
+	n.binds = binds_udp(&report->view.state.rules);
 	n.filtered = has_steered(rules, count) && ps_netns_matches_sockets(report->netns);
 	note_rules(&n);
 	if (!n.any)

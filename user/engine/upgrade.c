@@ -264,13 +264,6 @@ static int open_namespace(uint64_t cookie, struct ps_netns *netns)
 	return ret ?: netns->cookie == cookie ? 0 : -ENOENT;
 }
 
-static bool is_below(const char *path, const char *top)
-{
-	size_t length = strlen(top);
-
-	return length <= 1 || (!strncmp(path, top, length) && strchr("/", path[length]));
-}
-
 /* Would a scan admit the socket for the rule? Yes, if it cannot be told. */
 static bool is_owners(const struct ps_rule *rule, const struct ps_socket *socket)
 {
@@ -286,7 +279,7 @@ static bool is_owners(const struct ps_rule *rule, const struct ps_socket *socket
 	if (!(owner->flags & PS_OWNER_CGROUP) || !socket->cgroup ||
 	    ps_cgroup_path(socket->cgroup, path, sizeof(path)))
 		return true;
-	return is_below(path, owner->cgroup);
+	return ps_path_is_below(path, owner->cgroup);
 }
 
 static bool is_wanted(const struct ps_sockets *sockets, const struct ps_ruleset *rules,

@@ -9,13 +9,6 @@
 #include "util/text.h"
 #include "util/util.h"
 
-static bool is_below(const char *path, const char *above)
-{
-	size_t length = strlen(above);
-
-	return !strncmp(path, above, length) && (!path[length] || path[length] == '/');
-}
-
 static bool has_front(const struct ps_rule *rule, uint16_t port)
 {
 	return rule->mode == PS_MODE_BIND && port >= rule->front && port <= rule->front_last;
@@ -33,7 +26,7 @@ static enum ps_who_why why_not_owners(const struct ps_rule *rule,
 		return PS_WHY_UNSEEN;
 	if (!facts->cgroup)
 		return PS_WHY_MAYBE_CGROUP;
-	return is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNSEEN : PS_WHY_CGROUP;
+	return ps_path_is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNSEEN : PS_WHY_CGROUP;
 }
 
 static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socket_facts *facts)
@@ -58,7 +51,9 @@ static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socke
 		return PS_WHY_HOOK;
 	if (why == PS_WHY_UNSEEN && bind)
 		return PS_WHY_EARLY;
-	return why == PS_WHY_UNSEEN && facts->refused ? PS_WHY_REFUSED : why;
+	if (why != PS_WHY_UNSEEN)
+		return why;
+	return facts->refused ? PS_WHY_REFUSED : facts->unheld ? PS_WHY_UNHELD : PS_WHY_UNSEEN;
 }
 
 #define DETACHED(hook)                                                                             \
@@ -94,6 +89,9 @@ static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
 	case PS_WHY_REFUSED:
 		return "the kernel has refused it: no place is left, or it is in another program's "
 		       "socket map";
+	case PS_WHY_UNHELD:
+		return "no process that can be seen has it open, so that it was not found (io_uring "
+		       "keeps it, or a process in another PID namespace); start it again";
 	case PS_WHY_UNSEEN:
 		break;
 	}
@@ -188,7 +186,7 @@ static bool put_option(char *to, size_t size, const char *option, const char *va
  * login, and with a user's services in it. */
 static bool says_who(const char *cgroup)
 {
-	return cgroup && cgroup[1] && !is_below(cgroup, "/user.slice");
+	return cgroup && cgroup[1] && !ps_path_is_below(cgroup, "/user.slice");
 }
 
 /* That of a container of the host's, whose users' numbers are not the host's. */

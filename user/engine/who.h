@@ -24,10 +24,12 @@ struct ps_socket_facts {
 	bool became; /* a process that holds it runs as the rule's user now */
 	bool hook_lost; /* the hook that would have admitted it is not attached */
 	bool refused; /* the kernel has refused a socket of this rule's */
+	bool unheld; /* no process that can be seen has it open */
 };
 
 enum ps_who_why {
 	PS_WHY_UNSEEN, /* it was not seen to begin to listen */
+	PS_WHY_UNHELD, /* nor could it be found, among the files of processes */
 	PS_WHY_BLOCK, /* the rule's section has a mistake */
 	PS_WHY_USER, /* another user made it */
 	PS_WHY_CGROUP, /* it was made in another cgroup */

@@ -25,13 +25,6 @@ void ps_anchors_clear(struct ps_anchors *anchors)
 }
 
 /* Is `path` `top` itself or below it? The root is "". */
-static bool is_below(const char *path, const char *top)
-{
-	size_t len = strlen(top);
-
-	return !strncmp(path, top, len) && (path[len] == '\0' || path[len] == '/');
-}
-
 static int append(struct ps_anchors *anchors, const char *path)
 {
 	char **grown = realloc(anchors->paths, (anchors->count + 1) * sizeof(*grown));
@@ -53,11 +46,11 @@ static int include(struct ps_anchors *anchors, const char *path)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < anchors->count; i++) {
-		if (is_below(path, anchors->paths[i]))
+		if (ps_path_is_below(path, anchors->paths[i]))
 			return 0;
 	}
 	for (size_t i = 0; i < anchors->count; i++) {
-		if (is_below(anchors->paths[i], path))
+		if (ps_path_is_below(anchors->paths[i], path))
 			free(anchors->paths[i]);
 		else
 			anchors->paths[kept++] = anchors->paths[i];
@@ -83,8 +76,8 @@ static const char *attach_point(const char *mount, const char *cgroup)
 
 	for (size_t i = 0; i < PS_ARRAY_SIZE(slices) && keeps_slices(); i++) {
 		snprintf(whole, sizeof(whole), "%s%s", mount, slices[i]);
-		if (is_below(cgroup, slices[i]) && strcmp(cgroup, slices[i]) && !stat(whole, &st) &&
-		    S_ISDIR(st.st_mode))
+		if (ps_path_is_below(cgroup, slices[i]) && strcmp(cgroup, slices[i]) &&
+		    !stat(whole, &st) && S_ISDIR(st.st_mode))
 			return slices[i];
 	}
 	return "";
@@ -221,18 +214,27 @@ struct wanted {
 	size_t count;
 };
 
-static int detach_unwanted(const char *name, void *data)
+/* The cgroup that the link is on, 0 if it is detached. 1; 0 if the pin is none of these links; or
+ * -errno. */
+static int read_pin(const char *name, char pin[PS_PATH], uint64_t *id)
 {
-	const struct wanted *wanted = data;
-	char pin[PS_PATH];
-	uint64_t id;
 	int ret;
 
 	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
 		return 0;
 	ps_bpffs_path(pin, "host/%s", name);
-	ret = linked_cgroup(pin, &id);
-	if (ret)
+	ret = linked_cgroup(pin, id);
+	return ret ? ret : 1;
+}
+
+static int detach_unwanted(const char *name, void *data)
+{
+	const struct wanted *wanted = data;
+	char pin[PS_PATH];
+	uint64_t id;
+	int ret = read_pin(name, pin, &id);
+
+	if (ret <= 0)
 		return ret;
 	for (size_t i = 0; i < wanted->count; i++) {
 		if (id && wanted->ids[i] == id)
@@ -319,14 +321,10 @@ static int is_lost(const char *name, void *data)
 {
 	char pin[PS_PATH];
 	uint64_t id;
-	int ret;
+	int ret = read_pin(name, pin, &id);
 
 	(void)data;
-	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
-		return 0;
-	ps_bpffs_path(pin, "host/%s", name);
-	ret = linked_cgroup(pin, &id);
-	return ret ? ret : !id;
+	return ret <= 0 ? ret : !id;
 }
 
 int ps_anchors_lost(void)
@@ -359,13 +357,9 @@ static int read_one(const char *name, void *data)
 	char pin[PS_PATH], text[32];
 	const char *path;
 	uint64_t id;
-	int ret;
+	int ret = read_pin(name, pin, &id);
 
-	if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)))
-		return 0;
-	ps_bpffs_path(pin, "host/%s", name);
-	ret = linked_cgroup(pin, &id);
-	if (ret)
+	if (ret <= 0)
 		return ret;
 	if (!id)
 		return append(anchors, "(detached)");

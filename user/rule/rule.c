@@ -786,3 +786,11 @@ void ps_rule_clear(struct ps_rule *rule)
 	free(rule->origin.file);
 	rule->name = rule->owner.cgroup = rule->scope = rule->origin.file = NULL;
 }
+
+bool ps_path_is_below(const char *path, const char *top)
+{
+	size_t length = strlen(top);
+
+	return length <= 1 ||
+	       (!strncmp(path, top, length) && (path[length] == '\0' || path[length] == '/'));
+}

@@ -99,6 +99,9 @@ void ps_rule_format(const struct ps_rule *rule, char text[PS_RULE_TEXT]);
 enum { PS_RULE_WHOLE = 240 };
 void ps_rule_describe(const struct ps_rule *rule, char text[PS_RULE_WHOLE]);
 
+/* Is a cgroup's path `top`, or below it? "" and "/" are the root, which has all below it. */
+bool ps_path_is_below(const char *path, const char *top);
+
 /* How ps_rule_describe names a user; NULL, as it is at first, or a result of NULL: by number. */
 extern const char *(*ps_rule_user_name)(uint32_t uid);
 
