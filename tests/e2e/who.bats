@@ -234,6 +234,17 @@ on .* this owner fits: --user ps-web$"
 	answers conmon http://127.0.0.1:91/
 }
 
+# The program itself, which calls itself passt.avx2, or passt.
+@test "a port that pasta publishes" {
+	ip route add default via $THERE4
+	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
+	until_true 10 listens 0.0.0.0 8080
+	assert_match "$(portsteer add 80:8080 --user ps-db)" \
+		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network program passt, it \
+passes connections on .* this owner fits: --user ps-web$"
+	ip route del default
+}
+
 @test "nothing is said of the owner's, of a neighbour port, nor of the other family" {
 	serve web 127.0.0.1 8080
 	assert_equal "$(portsteer add 80:8080 --user ps-web)" \

@@ -111,7 +111,8 @@ static const struct program {
 	{ "rootlessport", false, "Podman's" },
 	{ "slirp4netns", false, "the container's network program" },
 	{ "pasta", false, "the container's network program" },
-	{ "passt", false, "the virtual machine's network program" },
+	/* pasta, too, as it runs the program that fits the processor: "passt.avx2" */
+	{ "passt", false, "a container's or a virtual machine's network program" },
 	{ "conmon", true, "Podman's" },
 };
 
