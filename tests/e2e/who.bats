@@ -426,8 +426,8 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	until_true 10 listens 127.0.0.1 8080
 	until_true 10 grep -q ready "$LOG"
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
-		"note: 127.0.0.1:8080 ps-web .*gets nothing of rule 80:8080/tcp: no process .* io_uring"
-	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: no process .* io_uring"
+		"note: 127.0.0.1:8080 ps-web .*gets nothing of rule 80:8080/tcp: no process .*io_uring"
+	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: no process .*io_uring"
 	refused http://127.0.0.1/
 	counters 80:8080/tcp "admitted=0 steered=0 missed=1"
 	stop "$PID"
