@@ -40,6 +40,26 @@ complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
 	assert_equal "$(rules | sort | xargs)" "80:8080/tcp 81:2049/tcp"
 }
 
+@test "a front side that only refuses connections is not refused for the kernel's NFS server" {
+	modprobe nfsd
+	cat >"$PS_TEST_DIR/rules" <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+		[broken]
+		ports = 127.0.0.2:1-65535:443
+		user = ps-web
+		usr = ps-web
+	END
+	local status=0
+	portsteer apply --keep-going -f "$PS_TEST_DIR/rules" 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/err")" "1 rule is in force"
+	serve web 0.0.0.0 8080
+	answers web http://127.0.0.1/
+	refused http://127.0.0.2/
+}
+
 @test "a listener that the kernel made is not admitted, and stays what it is" {
 	local before
 	before=$(complaints)

@@ -62,10 +62,11 @@ static uint32_t nfsd_port(const struct ps_rule *rule)
 	return found;
 }
 
-/* Could root's listeners be the rule's? */
+/* Could root's listeners be the rule's? A rule that only refuses connections has none. */
 static bool may_be_roots(const struct ps_rule *rule)
 {
-	return !(rule->owner.flags & PS_OWNER_USER) || !rule->owner.uid;
+	return !ps_rule_is_block(rule) &&
+	       (!(rule->owner.flags & PS_OWNER_USER) || !rule->owner.uid);
 }
 
 static bool has_rule(const struct ps_ruleset *set, const struct ps_rule *rule)
