@@ -17,7 +17,7 @@
 #include "kernel/world.h"
 #include "os/netns.h"
 #include "os/users.h"
-#include "rule/conflicts.h"
+#include "rule/rule_check.h"
 #include "util/util.h"
 
 static const char add_details[] =

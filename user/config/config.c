@@ -13,6 +13,7 @@
 
 #include "config/config_part.h"
 #include "rule/conflicts.h"
+#include "rule/rule_check.h"
 #include "util/bpf_types.h"
 #include "util/text.h"
 #include "util/util.h"
@@ -1162,7 +1163,6 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
  * the others are looked at again. */
 static int find_clashes(struct ps_config *config)
 {
-	const struct ps_ruleset none = {};
 	struct ps_rule_list *list = &config->list;
 	struct ps_clash clash;
 	struct ps_error error;
@@ -1170,7 +1170,9 @@ static int find_clashes(struct ps_config *config)
 	int ret;
 
 	for (; clashes < PS_CONFIG_MISTAKES && (!config->more || config->keep_going); clashes++) {
-		ret = ps_conflicts_check(&none, list->rules, list->count, &clash, &error);
+		ret = ps_conflicts_check((struct ps_rules){},
+					 (struct ps_rules){ list->rules, list->count }, &clash,
+					 &error);
 		if (!ret || ret == -ENOMEM)
 			return ret;
 		if (clash.one == SIZE_MAX) {

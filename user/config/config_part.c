@@ -425,7 +425,6 @@ int ps_config_part(struct ps_config *config, struct ps_ruleset *rules)
 {
 	__attribute__((cleanup(ps_ruleset_clear))) struct ps_ruleset blocks = {};
 	struct ps_rule_list *list = &config->list;
-	const struct ps_ruleset none = {};
 	struct ps_ruleset set;
 	int ret = 1;
 
@@ -447,7 +446,8 @@ int ps_config_part(struct ps_config *config, struct ps_ruleset *rules)
 	for (size_t i = 0; i < blocks.count && !ret; i++)
 		ret = ps_ruleset_append(&set, &blocks.rules[i]);
 	if (!ret)
-		ret = ps_conflicts_check(&none, set.rules, set.count, NULL, NULL);
+		ret = ps_conflicts_check((struct ps_rules){},
+					 (struct ps_rules){ set.rules, set.count }, NULL, NULL);
 	if (ret) {
 		ps_ruleset_clear(&set);
 		return ret == -ENOMEM ? ret : -E2BIG;
