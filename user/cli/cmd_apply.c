@@ -11,6 +11,7 @@
 #include "cli/rules_file.h"
 #include "config/config_files.h"
 #include "config/config_write.h"
+#include "config/finish.h"
 #include "engine/held.h"
 #include "engine/notes.h"
 #include "os/users.h"

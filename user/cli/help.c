@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "config/keys.h"
 
 static void print_option(const struct ps_option *option)
 {
@@ -79,7 +80,7 @@ void ps_help_table(void)
 				print_row(ps_commands[i].name, &ps_options[id]);
 		}
 	}
-	for (size_t i = 0; i < ps_config_key_count; i++)
+	for (size_t i = 0; i < PS_KEYS; i++)
 		printf("key %s %s\n", ps_config_keys[i].name, ps_config_keys[i].value);
 }
 
