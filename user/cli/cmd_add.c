@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer add, allow */
+#include "cli/cmd_add.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "cli/rules_file.h"
+#include "engine/instance.h"
 #include "engine/report.h"
 #include "os/users.h"
 #include "util/text.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer check, apply, save */
+#include "cli/cmd_apply.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "cli/rules_file.h"
@@ -13,6 +13,7 @@
 #include "config/config_write.h"
 #include "config/finish.h"
 #include "engine/held.h"
+#include "engine/instance.h"
 #include "engine/notes.h"
 #include "os/users.h"
 #include "util/util.h"

@@ -3,7 +3,7 @@
 #ifndef PORTSTEER_RULES_FILE_H
 #define PORTSTEER_RULES_FILE_H
 
-#include "cli/cli.h"
+#include "cli/options.h"
 #include "rule/rule_list.h"
 
 /* The options that rules can have. */
