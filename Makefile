@@ -144,13 +144,13 @@ $(B)/unit/%: tests/unit/%.c $(CORE:%=$(B)/user/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $< $(filter %.o,$^) -lcmocka -lz -o $@
+		$(HARDENING_LD) $< $(filter %.o,$^) -lcmocka -o $@
 
 $(B)/unit-asan/%: tests/unit/%.c $(CORE:%=$(B)/user-asan/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(SANITISE) -O1 -g -MF $@.d \
-		$< $(filter %.o,$^) -lcmocka -lz -o $@
+		$< $(filter %.o,$^) -lcmocka -o $@
 
 # An archive, so that a test is linked with no more than it uses.
 $(B)/libportsteer.a: $(LIBRARY:%=$(B)/user/%.o)

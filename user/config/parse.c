@@ -183,8 +183,10 @@ static void take_lines(struct ps_parser *p)
 {
 	_cleanup_free_ char *line = malloc(PS_CONFIG_LINE + 1);
 
-	if (!line)
+	if (!line) {
 		p->ret = -ENOMEM;
+		return;
+	}
 	while (p->text < p->end && !ps_parser_is_over(p))
 		take_line(p, line, next_line(p, line, PS_CONFIG_LINE));
 }
