@@ -18,7 +18,8 @@ static const char add_details[] =
 	"loopback addresses or to ADDRESS; TARGET may then be ADDRESS:PORT, for a service elsewhere.\n"
 	"For UDP it should be: without, TARGET is a port of whichever address the client asks for.\n"
 	"Without an owner option, the user who has TARGET open now becomes the owner. All rules of\n"
-	"one command come into force together, or none does.\n"
+	"one command come into force together, or none does. FILE is written as the configuration,\n"
+	"portsteer.conf(5); what a section does not say, also its owner, the options say.\n"
 	"\n"
 	"  portsteer add 80:8080 443:8443 --cgroup unit:nginx.service\n"
 	"  portsteer add 53:5300/udp 53:5300/tcp --mode bind --user dns\n"
@@ -26,7 +27,7 @@ static const char add_details[] =
 	"  portsteer add 53:127.0.0.1:5354/udp --client-cgroup machine.slice/pod-a.scope --any-user\n"
 	"  portsteer add 80:8080 --user alice --name web\n"
 	"  portsteer add 10.0.0.1:80:8080 '[2001:db8::]/32:80:8081' --user 1000\n"
-	"  portsteer add -f rules.txt\n";
+	"  portsteer add -f rules.conf --user alice\n";
 static const char allow_details[] =
 	"PORT is [ADDRESS[/LENGTH]:]PORT[-PORT][/tcp|udp], below 1024 (or what\n"
 	"net.ipv4.ip_unprivileged_port_start says). The owner may bind it as it is, without any\n"

@@ -56,6 +56,10 @@ struct ps_config {
 	size_t mistake_count;
 	bool more; /* there may be more mistakes than were kept */
 	bool keep_going; /* set by the caller: a section without a mistake counts by itself */
+	/* Set by the caller: what holds where a section does not say it; and that it need not have
+	 * an owner even so. */
+	struct ps_rule_words defaults;
+	bool ownerless;
 	unsigned char *broken; /* for each section: it has a mistake */
 	size_t begun, broken_room; /* sections that have begun */
 	struct ps_config_front *fronts; /* what broken sections name; if it is to keep going */

@@ -32,7 +32,7 @@ static void sort_mistakes(struct ps_mistake *mistakes, size_t count)
 	}
 }
 
-static int find_twins(struct ps_config *config)
+int ps_config_twins(struct ps_config *config)
 {
 	struct ps_config_section *s = config->sections;
 	struct ps_error error;
@@ -145,7 +145,7 @@ static int set_origins(struct ps_config *config)
 
 int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules)
 {
-	int ret = find_twins(config);
+	int ret = ps_config_twins(config);
 
 	if (!ret)
 		ret = find_clashes(config);

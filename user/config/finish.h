@@ -6,6 +6,9 @@
 #include "config/config.h"
 #include "rule/ruleset.h"
 
+/* Note sections that have one name: 0 or -ENOMEM. */
+int ps_config_twins(struct ps_config *config);
+
 /* After the last file: see which rules cannot be in force together, and move the rules to
  * *rules. 0; -EINVAL if there are mistakes, which are then in order; -ENOMEM. If it is to keep
  * going *rules are those of the sections without a mistake, and blocks for what the others name,

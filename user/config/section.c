@@ -21,16 +21,31 @@ void ps_section_clear(struct ps_section *s)
 	s->used = s->word_count = 0;
 }
 
-static struct ps_rule_words words_of(const struct ps_section *s)
+static bool has_owner(const struct ps_section *s)
 {
+	return s->of[PS_KEY_USER].line || s->of[PS_KEY_CGROUP].line || s->any_user;
+}
+
+static const char *or_else(const struct ps_value *value, const char *otherwise)
+{
+	return value->text ? value->text : otherwise;
+}
+
+/* What the section says; what it does not say at all is as everywhere. */
+static struct ps_rule_words words_of(const struct ps_section *s,
+				     const struct ps_rule_words *otherwise)
+{
+	static const struct ps_rule_words nothing = {};
+	const struct ps_rule_words *owner = has_owner(s) ? &nothing : otherwise;
+
 	return (struct ps_rule_words){
-		.user = s->of[PS_KEY_USER].text,
-		.cgroup = s->of[PS_KEY_CGROUP].text,
-		.client_cgroup = s->of[PS_KEY_CLIENT_CGROUP].text,
-		.mode = s->of[PS_KEY_MODE].text,
-		.if_down = s->of[PS_KEY_IF_DOWN].text,
-		.name = s->of[PS_KEY_NAME].text,
-		.any_user = s->any_user,
+		.user = or_else(&s->of[PS_KEY_USER], owner->user),
+		.cgroup = or_else(&s->of[PS_KEY_CGROUP], owner->cgroup),
+		.client_cgroup = or_else(&s->of[PS_KEY_CLIENT_CGROUP], otherwise->client_cgroup),
+		.mode = or_else(&s->of[PS_KEY_MODE], otherwise->mode),
+		.if_down = or_else(&s->of[PS_KEY_IF_DOWN], otherwise->if_down),
+		.name = or_else(&s->of[PS_KEY_NAME], otherwise->name),
+		.any_user = s->any_user || owner->any_user,
 	};
 }
 
@@ -55,7 +70,7 @@ static void check_section(struct ps_parser *p)
 		ps_parser_mistake(
 			p, s->of[PS_KEY_ALLOW].line,
 			"allow has no value; give ports as in 443/tcp, or leave the key out");
-	if (!s->garbled && !s->of[PS_KEY_USER].line && !s->of[PS_KEY_CGROUP].line && !s->any_user)
+	if (!s->garbled && !p->config->ownerless && !has_owner(s))
 		ps_parser_mistake(p, s->line,
 				  "section [%s] has no owner; give it user, cgroup or any-user = yes",
 				  s->name);
@@ -82,7 +97,7 @@ static void judge_rule(struct ps_parser *p, uint32_t line)
 
 	if (ps_grow((void **)&c->places, &c->place_room, c->list.count - 1, sizeof(*c->places))) {
 		p->ret = -ENOMEM;
-	} else if (ps_rule_check(rule, &error)) {
+	} else if ((rule->owner.flags || !c->ownerless) && ps_rule_check(rule, &error)) {
 		ps_parser_note(p, line, &error);
 		ps_rule_clear(rule);
 		c->list.count--;
@@ -116,7 +131,7 @@ static void note_word(struct ps_parser *p, const struct ps_word *word, struct ps
 static void add_rules(struct ps_parser *p)
 {
 	struct ps_section *s = &p->section;
-	struct ps_rule_words words = words_of(s);
+	struct ps_rule_words words = words_of(s, &p->config->defaults);
 	struct ps_rule options = {}, ignored;
 	struct ps_error error;
 	bool faulty = s->faulty;
