@@ -54,7 +54,7 @@ HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPI
 SMALL := -fno-asynchronous-unwind-tables -fno-unwind-tables
 HARDENING_LD := -pie -Wl,-z,relro,-z,now
 SANITISE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-LDLIBS := -lbpf -lelf -lz -ljson-c -linih
+LDLIBS := -lbpf -lelf -lz -ljson-c
 
 # --- files
 
@@ -144,13 +144,13 @@ $(B)/unit/%: tests/unit/%.c $(CORE:%=$(B)/user/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(HARDENING) $(CFLAGS) -MF $@.d \
-		$(HARDENING_LD) $< $(filter %.o,$^) -lcmocka -lz -linih -o $@
+		$(HARDENING_LD) $< $(filter %.o,$^) -lcmocka -o $@
 
 $(B)/unit-asan/%: tests/unit/%.c $(CORE:%=$(B)/user-asan/%.o) Makefile
 	$(say) TEST $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(COMMON) -Itests/unit $(SANITISE) -O1 -g -MF $@.d \
-		$< $(filter %.o,$^) -lcmocka -lz -linih -o $@
+		$< $(filter %.o,$^) -lcmocka -o $@
 
 # An archive, so that a test is linked with no more than it uses.
 $(B)/libportsteer.a: $(LIBRARY:%=$(B)/user/%.o)

@@ -48,6 +48,12 @@ json() {
 	"$python" -c 'import json, sys; print(eval("j" + sys.argv[1], {"j": json.load(sys.stdin)}))' "$1"
 }
 
+# as_section: rules, one a line, as a configuration.
+as_section() {
+	printf '[rules]\nports =\n'
+	sed 's/^/ /'
+}
+
 # The median wall time in ms of a whole process, with another command between the runs
 # that undoes it: milliseconds UNDO... -- COMMAND...
 milliseconds() {

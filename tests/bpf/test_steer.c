@@ -26,6 +26,7 @@
 #include "host.skel.h"
 #include "instance.skel.h"
 #include "engine/lifecycle.h"
+#include "compile/ids.h"
 #include "compile/plan.h"
 #include "kernel/tables.h"
 

@@ -1190,11 +1190,20 @@ for r in json.load(sys.stdin)["rules"]:
 
 @test "add -f: rules of both modes in one file" {
 	cat >"$PS_TEST_DIR/rules" <<-END
-		80:8080 443:8443 --user ps-web
-		53:5353/udp --user ps-web --name dns
-		53:5353/tcp --user ps-web --mode bind
-		10.1.2.3:123:1230/udp --cgroup $CG/ntp # bound, as all of UDP
-		853:853 --user ps-web --mode bind # as 'allow 853'
+		[web]
+		ports = 80:8080 443:8443 53:5353/udp
+		user = ps-web
+		[dns]
+		ports = 53:5353/tcp
+		user = ps-web
+		mode = bind
+		[ntp]
+		# bound, as all of UDP
+		ports = 10.1.2.3:123:1230/udp
+		cgroup = $CG/ntp
+		[dot]
+		allow = 853
+		user = ps-web
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules"
 	assert_equal "$(portsteer list --json | "$PYTHON" -c '
@@ -1260,7 +1269,7 @@ for r in json.load(sys.stdin)["rules"]:
 	for n in $(seq 1 400); do
 		echo "$n:$((20000 + n))/udp --user $((50000 + n))"
 		echo "10.1.2.3:$n:$((20000 + n))/udp --user ps-web"
-	done | portsteer -q add -f -
+	done | sections | portsteer -q add -f -
 	for n in 1 80 255 256 399 400; do
 		becomes $n -u $((50000 + n)) 0.0.0.0 $((20000 + n)) --udp
 		becomes $n 10.1.2.3 $((20000 + n)) --udp

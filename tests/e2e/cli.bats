@@ -438,23 +438,63 @@ new_id()
 	assert_equal "$(portsteer flush)" "deleted 1 rule"
 }
 
-@test "add -f: a file, or standard input; options on each line, comments" {
+@test "add -f: a file, or standard input, as the configuration" {
 	cat >"$PS_TEST_DIR/rules" <<-END
 		# front of the shop
-		80:8080 --user ps-web --name shop
+		[shop]
+		ports = 80:8080
+		user = ps-web
+		name = shop
 
-		443:8443 8444-8445:9443-9444 --cgroup=$CG/web --if-down pass   # two rules
-		[2001:db8::]/32:80:8081 --any-user --name last
+		[two]
+		ports = 443:8443
+		  8444-8445:9443-9444
+		cgroup = $CG/web
+		if-down = pass
+		[last]
+		ports = [2001:db8::]/32:80:8081
+		any-user = yes
+		name = last
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules"
 	portsteer list --json >"$PS_TEST_DIR/one"
 	json 'len(d["rules"]) == 4' '"last" in [r["name"] for r in d["rules"]]' \
 		'[r["if_down"] for r in d["rules"] if r["rule"] == "443:8443/tcp"] == ["pass"]' \
 		<"$PS_TEST_DIR/one"
+	json '{o for r in d["rules"] for o in [r.get("origin")]} == {None}' <"$PS_TEST_DIR/one"
 	portsteer -q flush
 	portsteer -q add --file=- <"$PS_TEST_DIR/rules"
 	assert_equal "$(portsteer list --json | jsonget rules)" \
 		"$(jsonget rules <"$PS_TEST_DIR/one")"
+}
+
+@test "add -f: what a section does not say is the command's to say, also who the owner is" {
+	local out
+	cat >"$PS_TEST_DIR/rules" <<-END
+		[bare]
+		ports = 80:8080
+		[own]
+		ports = 81:8081
+		cgroup = $CG/web
+		if-down = refuse
+		name = own
+	END
+	out=$(portsteer add 82:8082 -f "$PS_TEST_DIR/rules" --user ps-web --if-down pass --name all)
+	assert_match "$out" "added 80:8080/tcp for user ps-web"
+	portsteer list --json >"$PS_TEST_DIR/list"
+	json '[(r["rule"], r["if_down"], r["name"], bool(r["owner"]["uid"]), bool(r["owner"]["cgroup"])) for r in d["rules"]] == [
+		("80:8080/tcp", "pass", "all", True, False), ("81:8081/tcp", "refuse", "own", False, True),
+		("82:8082/tcp", "pass", "all", True, False)]' <"$PS_TEST_DIR/list"
+	# Without one the owner is who listens now, as for a rule that is typed.
+	portsteer -q flush
+	serve web 127.0.0.1 8080
+	printf '[bare]\nports = 80:8080\n' >"$PS_TEST_DIR/rules"
+	assert_match "$(portsteer add -f "$PS_TEST_DIR/rules")" "owner of 80:8080/tcp: user ps-web"
+	printf '[bare]\nports = 83:8083\n' >"$PS_TEST_DIR/rules"
+	local status=0
+	portsteer add -f "$PS_TEST_DIR/rules" 2>"$PS_TEST_DIR/stderr" || status=$?
+	assert_equal $status 2
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "no owner for 83:8083/tcp: nobody listens"
 }
 
 @test "del: with and without the target, as list shows it" {

@@ -124,7 +124,7 @@ made()
 	for n in $(seq 1 300); do
 		echo "80:$((20000 + n)) --client-cgroup $CG/s$n --user ps-web"
 		echo "80:$((20300 + n)) --client-cgroup $CG/s$n/deep --user ps-web"
-	done | portsteer -q add -f -
+	done | sections | portsteer -q add -f -
 	for n in 1 2 150 299 300; do
 		serve s$n 127.0.0.1 $((20000 + n))
 		serve d$n 127.0.0.1 $((20300 + n))
@@ -1301,7 +1301,7 @@ all_by()
 		echo "98:$((8000 + n % 2)) --client-cgroup $CG/d$n"
 		((n % 2 == 0)) || echo "127.0.0.$n/32:99:8001 --client-cgroup $CG/d1"
 		echo "$((100 + n)):$((8000 + n % 2)) --client-cgroup $CG/d1"
-	done >"$PS_TEST_DIR/rules"
+	done | sections >"$PS_TEST_DIR/rules"
 	portsteer -q add 99:8000 --client-cgroup "$CG/d1" --user ps-web
 	portsteer -q add -f "$PS_TEST_DIR/rules" --user ps-web
 	# More than the programs remember, so that some share a place; some come in turns with
@@ -1440,11 +1440,20 @@ all_gone()
 	[ -z "$(comm -12 "$PS_TEST_DIR/new" <(bpf_objects))" ]
 }
 
-@test "add -f: lines with --client-cgroup, and the command's own for those without" {
+@test "add -f: sections with client-cgroup, and the command's own for those without" {
 	cat >"$PS_TEST_DIR/rules" <<-END
-		80:8080 --user ps-web                    # of the command line
-		80:8081 81:8081 --client-cgroup $CG/b --user ps-web
-		53:5353/udp --client-cgroup=$CG/b/c --any-user
+		# of the command line
+		[a]
+		ports = 80:8080
+		user = ps-web
+		[b]
+		ports = 80:8081 81:8081
+		client-cgroup = $CG/b
+		user = ps-web
+		[c]
+		ports = 53:5353/udp
+		client-cgroup = $CG/b/c
+		any-user = yes
 	END
 	portsteer -q add -f "$PS_TEST_DIR/rules" --client-cgroup "$CG/a"
 	assert_equal "$(portsteer list --json | jsonget rules.0.client_cgroup rules.1.client_cgroup \

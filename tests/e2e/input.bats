@@ -340,15 +340,14 @@ in_cgroup_namespace()
 }
 
 @test "a process's number in a file of rules" {
-	printf '90:9090 --cgroup pid:1\n' >"$PS_TEST_DIR/rules"
-	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
-	printf '90:9090 --user ps-web --client-cgroup pid:1\n' >"$PS_TEST_DIR/rules"
-	bad 2 "rules:1: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	printf '[a]\nports = 90:9090\ncgroup = pid:1\n' >"$PS_TEST_DIR/rules"
+	bad 1 "rules:3: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	printf '[a]\nports = 90:9090\nuser = ps-web\nclient-cgroup = pid:1\n' >"$PS_TEST_DIR/rules"
+	bad 1 "rules:4: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
 	# what is typed is for now
 	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
 	until_true 5 grep -qx "0::/$CG/pid" "/proc/$PID/cgroup"
-	printf '90:9090 --cgroup pid:%s\n' "$PID" | portsteer -q add --file -
-	printf '91:9091\n' >"$PS_TEST_DIR/rules"
+	printf '[a]\nports = 91:9091\n' >"$PS_TEST_DIR/rules"
 	portsteer -q add --file "$PS_TEST_DIR/rules" --cgroup "pid:$PID"
 	assert_equal "$(portsteer list --json | jsonget "rules|rule=91:9091/tcp|owner|cgroup")" "/$CG/pid"
 }
@@ -632,7 +631,7 @@ in_cgroup_namespace()
 	bad 1 "91:7070/tcp.*10.0.0.0/8:91:9191/tcp" add 91:7070 --user ps-web
 	bad 1 "92:7070/tcp.*92/tcp" add 92:7070 --user ps-web
 	# also in one command
-	printf '%s\n' '93:7070' '10.1.2.3:93:7171 --mode bind' >"$PS_TEST_DIR/rules"
+	printf '%s\n' '93:7070' '10.1.2.3:93:7171 --mode bind' | sections >"$PS_TEST_DIR/rules"
 	bad 1 "93:7070/tcp.*10.1.2.3:93:7171/tcp" add -f "$PS_TEST_DIR/rules" --user ps-web
 	# other addresses, and the other protocol, are no conflict
 	portsteer -q add 192.0.2.0/24:443:9443 --mode bind --user ps-web
@@ -672,9 +671,10 @@ in_cgroup_namespace()
 }
 
 @test "too many bind rules of one port" {
-	seq 1 65 | sed 's/.*/10.0.&.0\/24:53:5353\/udp --user ps-web/' >"$PS_TEST_DIR/many"
+	seq 1 65 | sed 's/.*/10.0.&.0\/24:53:5353\/udp --user ps-web/' >"$PS_TEST_DIR/lines"
+	sections <"$PS_TEST_DIR/lines" >"$PS_TEST_DIR/many"
 	bad 1 "port 53.* 64 " add -f "$PS_TEST_DIR/many"
-	head -64 "$PS_TEST_DIR/many" | portsteer -q add -f -
+	head -64 "$PS_TEST_DIR/lines" | sections | portsteer -q add -f -
 }
 
 @test "del of a bind rule that is not there" {
@@ -723,33 +723,37 @@ in_cgroup_namespace()
 }
 
 @test "a file of rules: all or nothing, and the error names the line" {
-	local file=$PS_TEST_DIR/rules
-	printf '%s\n' '# a comment' '' '90:9090 --user ps-web' '91:9091 --user nosuch' >"$file"
-	bad 2 "$file:4: .*nosuch" add -f "$file"
-	printf '%s\n' '90:9090 --user ps-web' '91:' >"$file"
-	bad 2 "$file:2: .*91:" add -f "$file"
-	printf '%s\n' '90:9090 --user ps-web' '91:9091 --user' >"$file"
-	bad 2 "$file:2: " add -f "$file"
-	printf '%s\n' '90:9090 --user ps-web --frob' >"$file"
-	bad 2 "$file:1: .*--frob" add -f "$file"
-	printf '%s\n' '90:9090 --user ps-web' '80:9090 --user ps-web' >"$file"
-	bad 1 "80:9090.*80:8080" add -f "$file"
-	printf '90:9090 --user ps-web\n91:9091 --user "ps' >"$file"
-	bad 2 "$file:2: " add -f "$file"
-	printf '90:9090 --user ps-web\n91:9\00091 --user ps-web\n' >"$file"
-	bad 2 "$file" add -f "$file"
+	local file=$PS_TEST_DIR/rules good='[a]\nports = 90:9090\nuser = ps-web\n'
+	# shellcheck disable=SC2059 # formats
+	{
+		printf "${good}[b]\nports = 91:9091\nuser = nosuch\n" >"$file"
+		bad 1 "$file:6: .*nosuch" add -f "$file"
+		printf "${good}[b]\nports = 91:\nuser = ps-web\n" >"$file"
+		bad 1 "$file:5: .*91:" add -f "$file"
+		printf "${good}[b]\nports = 91:9091\nuser =\n" >"$file"
+		bad 1 "$file:6: user has no value" add -f "$file"
+		printf "${good}frob = 1\n" >"$file"
+		bad 1 "$file:4: unknown key 'frob'" add -f "$file"
+		printf "${good}[a]\nports = 91:9091\nuser = ps-web\n" >"$file"
+		bad 1 "$file:4: section \[a\] is there already, at $file:1" add -f "$file"
+		printf "${good}[b]\nports = 80:9090\nuser = ps-web\n" >"$file"
+		bad 1 "80:9090.*80:8080" add -f "$file"
+		printf "${good}[b]\nports = 91:9\00091\nuser = ps-web\n" >"$file"
+		bad 1 "$file:5: there is a NUL byte" add -f "$file"
+	}
+	# as commands were written once
+	printf '90:9090 --user ps-web\n' >"$file"
+	bad 1 "$file:1: .*no key and no section" add -f "$file"
+	printf '[a]\nports = 90:9090\n' >"$file"
+	bad 2 "unknown --mode 'no'" add -f "$file" --user ps-web --mode no
+	chmod o+w "$file"
+	bad 1 "$file: others than its owner may write to it" add -f "$file" --user ps-web
+	rm "$file"
 	bad 1 "/nowhere/rules" add -f /nowhere/rules
 	printf '# no rule\n\n' >"$file"
 	bad 2 "$file has no rule in it, so that nothing is added" add -f "$file" --user ps-web
 	bad 2 "\(standard input\) has no rule in it" add -f - --user ps-web # nothing to read
 	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
-}
-
-@test "a file of rules with a NUL byte does not lose what follows it" {
-	printf '90:9090 --any-user\0 --user 1' >"$PS_TEST_DIR/nul"
-	bad 2 "nul:1: .*NUL" add -f "$PS_TEST_DIR/nul"
-	printf '90:9090\n%05000d' 1 >"$PS_TEST_DIR/long"
-	bad 2 "long:2: .*longer than" add -f "$PS_TEST_DIR/long" --any-user
 }
 
 # Too few descriptors is a failure of the moment: nothing that is loaded is given up.
@@ -777,10 +781,10 @@ in_cgroup_namespace()
 	local n file=$PS_TEST_DIR/many
 	for n in $(seq 1 33); do
 		echo "$((100 + n)):9999 --user $((50000 + n))"
-	done >"$file"
+	done | sections >"$file"
 	bad 1 "9999.*32" add -f "$file"
-	seq 1 200001 | awk '{ printf "10.%d.%d.%d:443:9443 --user 1\n", $1 / 65536, $1 / 256 % 256, $1 % 256 }' \
-		>"$file"
+	seq 1 200001 | awk '{ printf "10.%d.%d.%d:443:9443 --user 1\n", $1 / 65536, $1 / 256 % 256, $1 % 256 }' |
+		sections >"$file"
 	bad 1 "too many" add -f "$file"
 }
 
@@ -788,7 +792,7 @@ in_cgroup_namespace()
 	local n
 	for n in $(seq 1 64); do
 		echo "10.1.$n.0/24:90:9090 --client-cgroup $CG/a --user ps-web"
-	done >"$PS_TEST_DIR/many"
+	done | sections >"$PS_TEST_DIR/many"
 	portsteer -q add -f "$PS_TEST_DIR/many"
 	bad 1 "/$CG/a .*more than 64 rules for port 90" add 90:9090 --client-cgroup "$CG/a" --user ps-web
 	portsteer -q add 90:9090 --client-cgroup "$CG/b" --user ps-web

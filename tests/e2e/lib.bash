@@ -592,3 +592,27 @@ assert_match()
 		return 1
 	fi
 }
+
+# sections: of lines of rules and options, as a command has them, make a configuration.
+sections()
+{
+	awk '{
+		sub(/#.*/, "")
+		rules = keys = ""
+		for (i = 1; i <= NF; i++) {
+			if ($i !~ /^--/) {
+				rules = rules " " $i
+				continue
+			}
+			key = substr($i, 3)
+			at = index(key, "=")
+			value = key == "any-user" ? "yes" : at ? substr(key, at + 1) : $(++i)
+			keys = keys (at ? substr(key, 1, at - 1) : key) " = " value "\n"
+		}
+		if (rules && sections && keys == last)
+			print " " rules
+		else if (rules)
+			printf "[s%d]\n%sports =\n %s\n", ++sections, keys, rules
+		last = keys
+	}'
+}

@@ -173,7 +173,7 @@ in_client()
 	fails 3 "not loaded" portsteer list
 	# What the user's shell there sees stays as it was.
 	ip netns exec client bash -c '"$0" -q del 53/udp && ! mountpoint -q /sys/fs/bpf' "$PORTSTEER"
-	(cd "$PS_TEST_DIR" && echo "82:8082 --any-user" >some.rules &&
+	(cd "$PS_TEST_DIR" && echo "82:8082 --any-user" | sections >some.rules &&
 		in_client -q add -f some.rules && rm some.rules)
 	in_client -q del 82
 	in_client unload

@@ -286,7 +286,7 @@ serve_root()
 	for n in $(seq 1 400); do
 		rules+=("$n:$((20000 + n)) --user ps-web")
 	done
-	printf '%s\n' "${rules[@]}" | portsteer add -f -
+	printf '%s\n' "${rules[@]}" | sections | portsteer add -f -
 	for n in 1 80 255 256 399 400; do
 		serve s$n 127.0.0.1 $((20000 + n))
 	done
@@ -598,7 +598,7 @@ in_cgroup_made()
 
 @test "100,000 address rules in one command, and each answers for its own address" {
 	"$PYTHON" -c 'for i in range(100000):
-    print(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:{80 + i % 7}:8080")' >"$PS_TEST_DIR/rules"
+    print(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:{80 + i % 7}:8080")' | sections >"$PS_TEST_DIR/rules"
 	portsteer -q add -f "$PS_TEST_DIR/rules" --user ps-web
 	serve web 0.0.0.0 8080
 	# 10.1.2.3 is number 66051, 10.1.9.9 number 67849.
@@ -819,7 +819,7 @@ for r in json.load(sys.stdin)["rules"]:
     o = r["owner"]
     print(r["rule"], "--any-user" if o["any"] else "",
           "--user ps-web" if o["uid"] else "", "--cgroup " + o["cgroup"] if o["cgroup"] else "")
-' >"$PS_TEST_DIR/rules"
+' | sections >"$PS_TEST_DIR/rules"
 	portsteer -q flush
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From the configuration's text to rules and back: user/config/config.c, config_write.c. */
+/* From the configuration's text to rules and back: user/config/. */
 #define UNIT_FAULTS
 #include <sys/time.h>
 
@@ -7,7 +7,9 @@
 
 #include "config/config.h"
 #include "config/config_write.h"
+#include "config/finish.h"
 #include "config/fronts.h"
+#include "config/parse.h"
 
 /* --- What names mean here --- */
 
@@ -566,16 +568,16 @@ static void test_odd_parts(void **state)
 	static const char nul[] = "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081 \0 82:8082\n"
 				  "\0\0\n83:8083\n[c]\nclient-cgroup = /a\nallow = 84\n# \0 85";
 	static const char outside[] = "80:8080\n\0";
-	char text[20000];
+	static char text[PS_CONFIG_LINE + 20000];
 
 	(void)state;
 	ROW("a line too long");
 	memset(text, ' ', sizeof(text));
 	memcpy(text, "[a]\nports = 80:8080", 19);
-	strcpy(text + 10000, "443:8443\n" WWW "[b]\nports = 443:8444\n" WWW);
+	strcpy(text + PS_CONFIG_LINE, "443:8443\n" WWW "[b]\nports = 443:8444\n" WWW);
 	check_part(text, strlen(text),
 		   "80/tcp=steer,nobody 443/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
-		   "443/tcp=connect,nobody,f/\nf:2: the line is longer than 8190 bytes");
+		   "443/tcp=connect,nobody,f/\nf:2: the line is longer than 65536 bytes");
 	ROW("a word too long");
 	strcpy(text, "[a]\nports = ");
 	for (int i = 1; i < 60; i++)
@@ -680,6 +682,9 @@ static void test_large_parts(void **state)
 {
 	static const char much[] = "f: the file has too much that is not understood";
 	static const char list[] = "[s@]\nports = 10.0.^:80-:x\n" WWW;
+#define PARTS4 ",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x"
+	static const char commas[] = "[s@]\nports = 10.0.^:80-:x" PARTS4 PARTS4 PARTS4
+				     ",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x\n" WWW;
 
 	(void)state;
 	ROW("a log");
@@ -693,6 +698,18 @@ static void test_large_parts(void **state)
 	check_large(times(PS_CONFIG_UNKNOWN, list, ""), "f:2: bad", 1 + PS_CONFIG_UNKNOWN);
 	ROW("one more");
 	check_large(times(PS_CONFIG_UNKNOWN + 1, list, ""), much, 1);
+	ROW("parts of words, no more than are tried");
+	check_large(times(PS_CONFIG_GUESSES / 16, commas, ""), "f:2: bad",
+		    1 + PS_CONFIG_GUESSES / 16);
+	ROW("one more");
+	check_large(times(PS_CONFIG_GUESSES / 16, commas, "[last]\nports = 80:x,\n" WWW), much, 1);
+	ROW("words of very many parts");
+	check_large(times(PS_CONFIG_UNKNOWN / 4,
+			  "[s@]\nports = 1-:" PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4
+				  PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4
+					  PARTS4 PARTS4 PARTS4 PARTS4 "\n" WWW,
+			  ""),
+		    much, 1);
 	ROW("sections with and without a mistake");
 	check_large(times(25000,
 			  "[s@]\nports = 10.0.^:443:8443\nuser = x\n"
@@ -845,7 +862,7 @@ static void test_lengths(void **state)
 	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
 	ROW("a line too long");
 	text = padded("[a]\nports =", ' ', PS_CONFIG_LINE - 7 - 6, after);
-	check_text(text, strlen(text), "f:2: the line is longer than 8190 bytes");
+	check_text(text, strlen(text), "f:2: the line is longer than 65536 bytes");
 	ROW("a comment may be longer");
 	text = padded("#", 'x', 100000, "\n[a]\nports = 80:8080\n" WWW);
 	check_text(text, strlen(text), "80:8080/tcp=steer,u33");

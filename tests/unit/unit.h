@@ -22,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "compile/ids.h"
 #include "compile/plan.h"
 #include "util/util.h"
 

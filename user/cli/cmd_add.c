@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer add, allow */
+#include "cli/cmd_add.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "cli/rules_file.h"
+#include "engine/instance.h"
 #include "engine/report.h"
 #include "os/users.h"
 #include "util/text.h"
@@ -22,14 +23,14 @@ enum { MDNS_PORT = 5353 };
 /* An add under way. */
 struct adding {
 	const struct ps_cli *cli;
+	struct ps_config *config; /* cli's, of the file that is given */
 	bool grants; /* `allow` */
-	struct ps_rule_list list;
+	struct ps_rule_list *list; /* the configuration's */
 	unsigned char *inferred; /* for each rule: its owner is not the user's word */
 };
 
 static void clear(struct adding *a)
 {
-	ps_rule_list_clear(&a->list);
 	free(a->inferred);
 }
 
@@ -105,17 +106,17 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	int ret;
 
 	/* A granted port is not yet open to whom it is granted. */
-	for (size_t i = 0; a->grants && i < a->list.count; i++) {
-		if (!a->list.rules[i].owner.flags)
+	for (size_t i = 0; a->grants && i < a->list->count; i++) {
+		if (!a->list->rules[i].owner.flags)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 				       "'portsteer allow' needs an owner: who may bind the port? Give "
 				       "--user, --cgroup or --any-user");
 	}
-	a->inferred = calloc(a->list.count + 1, 1);
+	a->inferred = calloc(a->list->count + 1, 1);
 	if (!a->inferred || !ports)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
-	for (size_t i = 0; i < a->list.count; i++) {
-		const struct ps_rule *rule = &a->list.rules[i];
+	for (size_t i = 0; i < a->list->count; i++) {
+		const struct ps_rule *rule = &a->list->rules[i];
 
 		a->inferred[i] = !rule->owner.flags && !ps_rule_is_fixed(rule);
 		any = any || a->inferred[i];
@@ -128,9 +129,9 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 			       "--quiet would hide who becomes the owner; give --user, --cgroup or "
 			       "--any-user");
 	ret = any ? ps_sockets_read(&a->cli->netns, ports, &sockets, error) : 0;
-	for (size_t i = 0; i < a->list.count && !ret; i++) {
+	for (size_t i = 0; i < a->list->count && !ret; i++) {
 		if (a->inferred[i])
-			ret = infer_owner(&sockets, &a->list.rules[i], error);
+			ret = infer_owner(&sockets, &a->list->rules[i], error);
 	}
 	ps_sockets_clear(&sockets);
 	return ret;
@@ -140,14 +141,14 @@ static int add_all(struct ps_ruleset *rules, void *data, struct ps_error *error)
 {
 	const struct adding *a = data;
 
-	return ps_ruleset_add(rules, a->list.rules, a->list.count, error);
+	return ps_ruleset_add(rules, a->list->rules, a->list->count, error);
 }
 
 static int read_rules(struct adding *a, struct ps_error *error)
 {
 	const struct ps_cli *cli = a->cli;
 	const char *file = cli->values.of[PS_OPT_FILE];
-	int ret;
+	int ret = 0;
 
 	if (!cli->arg_count && !file)
 		return ps_fail(
@@ -157,13 +158,19 @@ static int read_rules(struct adding *a, struct ps_error *error)
 				"443/tcp --user www-data'" :
 				"'portsteer add' needs a rule; give one as in 'portsteer add "
 				"80:8080 --cgroup unit:nginx.service'");
-	ret = ps_rule_list_add(&a->list, cli->args, cli->arg_count, a->grants, &cli->values, error);
+	/* A mistake in the options is none of the file's. */
+	if (file)
+		ret = ps_rule_list_add(a->list, NULL, 0, a->grants, &cli->values, error);
 	if (!ret && file)
-		ret = ps_rule_list_read(&a->list, file, &cli->values, error);
+		ret = ps_rule_list_read(a->config, file, &cli->values, error);
+	if (!ret)
+		ret = ps_rule_list_add(a->list, cli->args, cli->arg_count, a->grants, &cli->values,
+				       error);
 	/* A pipe whose other end has failed, for one. */
-	if (!ret && file && !a->list.count)
+	if (!ret && file && !a->list->count)
 		ret = ps_fail(error, PS_EXIT_USAGE, ENODATA,
-			      "%.200s has no rule in it, so that nothing is added; write one a line",
+			      "%.200s has no rule in it, so that nothing is added; write a section "
+			      "with ports or allow",
 			      strcmp(file, "-") ? file : "(standard input)");
 	return ret ? ret : infer_owners(a, error);
 }
@@ -208,14 +215,14 @@ static void tell_added(const struct ps_report *report, const struct ps_rule *rul
 static void tell_text(const struct adding *a, const struct ps_report *report,
 		      const struct ps_notes *notes)
 {
-	for (size_t i = 0; i < a->list.count; i++) {
+	for (size_t i = 0; i < a->list->count; i++) {
 		if (a->inferred[i])
-			tell_inferred(&a->list.rules[i]);
+			tell_inferred(&a->list->rules[i]);
 	}
-	if (a->list.count > TOLD_ONE_BY_ONE)
-		printf("added %zu rules\n", a->list.count);
-	for (size_t i = 0; i < a->list.count && a->list.count <= TOLD_ONE_BY_ONE; i++)
-		tell_added(report, &a->list.rules[i]);
+	if (a->list->count > TOLD_ONE_BY_ONE)
+		printf("added %zu rules\n", a->list->count);
+	for (size_t i = 0; i < a->list->count && a->list->count <= TOLD_ONE_BY_ONE; i++)
+		tell_added(report, &a->list->rules[i]);
 	for (size_t i = 0; i < notes->count; i++)
 		printf("note: %s\n", notes->lines[i]);
 }
@@ -223,22 +230,22 @@ static void tell_text(const struct adding *a, const struct ps_report *report,
 /* An owner that nobody named, and that is more than the server. */
 static void note_inferred(const struct adding *a, struct ps_report *report, struct ps_notes *notes)
 {
-	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+	for (size_t i = 0; i < a->list->count && notes->count < PS_NAME_NOTES; i++) {
 		if (a->inferred[i])
-			ps_notes_inferred(report, &a->list.rules[i], notes);
+			ps_notes_inferred(report, &a->list->rules[i], notes);
 	}
 }
 
 /* What the names mean, and what the owner is who was not named. */
 static void note_names(const struct adding *a, struct ps_notes *notes)
 {
-	for (size_t i = 0; i < a->list.note_count; i++)
-		ps_notes_add(notes, a->list.notes[i]);
-	for (size_t i = 0; i < a->list.count && notes->count < PS_NAME_NOTES; i++) {
+	for (size_t i = 0; i < a->list->note_count; i++)
+		ps_notes_add(notes, a->list->notes[i]);
+	for (size_t i = 0; i < a->list->count && notes->count < PS_NAME_NOTES; i++) {
 		_cleanup_free_ char *note = NULL;
 
 		if (a->inferred[i])
-			note = ps_user_note(a->list.rules[i].owner.uid);
+			note = ps_user_note(a->list->rules[i].owner.uid);
 		if (note)
 			ps_notes_add(notes, note);
 	}
@@ -246,17 +253,17 @@ static void note_names(const struct adding *a, struct ps_notes *notes)
 
 static int tell(const struct adding *a, struct ps_error *error)
 {
-	struct ps_ruleset rules = { .rules = a->list.rules, .count = a->list.count };
+	struct ps_ruleset rules = { .rules = a->list->rules, .count = a->list->count };
 	struct ps_report report = {};
 	struct ps_notes notes = {};
 	bool read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
-	struct ps_added added = { a->list.rules, a->list.count, a->inferred, &notes };
+	struct ps_added added = { a->list->rules, a->list->count, a->inferred, &notes };
 	int ret = 0;
 
 	note_names(a, &notes);
 	/* The rules are in force: whatever cannot be said now is no failure. */
 	if (read) {
-		ps_notes_read(&report, a->list.rules, a->list.count, &notes);
+		ps_notes_read(&report, a->list->rules, a->list->count, &notes);
 		note_inferred(a, &report, &notes);
 	}
 	if (a->cli->json)
@@ -270,10 +277,13 @@ static int tell(const struct adding *a, struct ps_error *error)
 
 static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 {
-	__attribute__((cleanup(clear))) struct adding a = { .cli = cli,
-							    .grants = grants,
-							    .list.resolver = &ps_resolver };
-	int ret = read_rules(&a, error);
+	__attribute__((cleanup(clear))) struct adding a = {
+		.cli = cli, .config = &cli->config, .grants = grants, .list = &cli->config.list
+	};
+	int ret;
+
+	a.list->resolver = &ps_resolver;
+	ret = read_rules(&a, error);
 
 	if (!ret)
 		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);

@@ -1,47 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer check, apply, save */
+#include "cli/cmd_apply.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "cli/rules_file.h"
 #include "config/config_files.h"
 #include "config/config_write.h"
+#include "config/finish.h"
 #include "engine/held.h"
+#include "engine/instance.h"
 #include "engine/notes.h"
 #include "os/users.h"
 #include "util/util.h"
-
-/* Mistakes of one kind have its exit status. */
-static enum ps_exit status_of(const struct ps_config *config)
-{
-	enum ps_exit status = config->mistakes[0].error.status;
-
-	for (size_t i = 1; i < config->mistake_count; i++) {
-		if (config->mistakes[i].error.status != status)
-			return PS_EXIT_FAILED;
-	}
-	return status == PS_EXIT_USAGE ? PS_EXIT_FAILED : status;
-}
-
-/* All of the mistakes are told by main(), from cli->config. */
-static int fail(const struct ps_config *config, struct ps_error *error)
-{
-	error->status = status_of(config);
-	if (config->mistake_count == 1 && !config->keep_going)
-		ps_mistake_text(config, &config->mistakes[0], error->message,
-				sizeof(error->message));
-	else
-		snprintf(error->message, sizeof(error->message),
-			 "the configuration has %s%zu mistake%s, and nothing is changed; correct them",
-			 config->more ? "more than " : "", config->mistake_count,
-			 config->mistake_count == 1 ? "" : "s");
-	return -EINVAL;
-}
 
 /* A pipe whose other end has failed must not delete all rules. */
 static int refuse_empty(struct ps_config *config)
@@ -89,7 +64,7 @@ static int read_config(struct ps_cli *cli, struct ps_ruleset *rules, struct ps_e
 		ret = -ENOMEM;
 	if (ret == -ENOMEM)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
-	return ret ? fail(config, error) : 0;
+	return ret ? ps_mistakes_fail(config, error) : 0;
 }
 
 static void tell_no_files(void)
@@ -209,7 +184,7 @@ static int choose_rules(struct applying *a, const struct ps_ruleset *present,
 			struct ps_error *error)
 {
 	if (a->cli->config.partial && present->count)
-		return ps_fail(error, status_of(&a->cli->config), EINVAL,
+		return ps_fail(error, ps_mistakes_status(&a->cli->config), EINVAL,
 			       "rules are in force, so that nothing is changed by a configuration with "
 			       "mistakes; correct them");
 	return a->cli->values.of[PS_OPT_ONLY] ? 0 : keep_hand(a, present, error);
@@ -381,7 +356,8 @@ static int fail_part(const struct applying *a, const struct ps_ruleset *rules,
 		add_word(&refused, text);
 		blocks++;
 	}
-	return tell_part(&sections, &refused, rules->count - blocks, status_of(config), error);
+	return tell_part(&sections, &refused, rules->count - blocks, ps_mistakes_status(config),
+			 error);
 }
 
 /* Apply what has been read. `part`: a copy of it, if it is only a part. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer load, unload, upgrade */
+#include "cli/cmd_life.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/cli.h"
+#include "engine/instance.h"
 #include "engine/strays.h"
 #include "engine/upgrade.h"
 #include "util/text.h"

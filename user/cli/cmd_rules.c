@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer del, flush */
+#include "cli/cmd_rules.h"
+
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/rules_file.h"
 #include "engine/held.h"
+#include "engine/instance.h"
 #include "util/util.h"
 
 struct deleting {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* portsteer list, stats, status, probe, version */
+#include "cli/cmd_show.h"
+
 #include <stdio.h>
 
-#include "cli/cli.h"
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "engine/probe.h"

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Help, made from the tables of commands and options. */
+#include "cli/help.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/suggest.h"
+#include "config/keys.h"
 
 static void print_option(const struct ps_option *option)
 {
@@ -27,17 +29,17 @@ static void print_globals(void)
 		print_option(&ps_options[id]);
 }
 
-void ps_help_general(void)
+void ps_help_general(const struct ps_cli *cli)
 {
 	puts("portsteer: connections to a privileged port go straight to the one unprivileged\n"
 	     "process that may have them, inside the kernel.\n\n"
 	     "Usage: portsteer [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:");
-	for (size_t i = 0; i < ps_command_count; i++) {
+	for (size_t i = 0; i < cli->command_count; i++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%s%s", ps_commands[i].name,
-			 *ps_commands[i].args ? " " : "", ps_commands[i].args);
-		printf("  %-20s  %s\n", left, ps_commands[i].help);
+		snprintf(left, sizeof(left), "%s%s%s", cli->commands[i].name,
+			 *cli->commands[i].args ? " " : "", cli->commands[i].args);
+		printf("  %-20s  %s\n", left, cli->commands[i].help);
 	}
 	print_globals();
 	puts("\nExample: portsteer add 80:8080 --cgroup unit:nginx.service\n"
@@ -68,18 +70,18 @@ static void print_row(const char *command, const struct ps_option *option)
 	printf("%s%s\n", option->arg ? " " : "", option->arg ? option->arg : "");
 }
 
-void ps_help_table(void)
+static void print_table(const struct ps_cli *cli)
 {
 	for (int id = 0; id < PS_OPT_GLOBALS; id++)
 		print_row("global", &ps_options[id]);
-	for (size_t i = 0; i < ps_command_count; i++) {
-		printf("command %s\n", ps_commands[i].name);
+	for (size_t i = 0; i < cli->command_count; i++) {
+		printf("command %s\n", cli->commands[i].name);
 		for (int id = PS_OPT_GLOBALS; id < PS_OPTIONS; id++) {
-			if (ps_commands[i].options & PS_BIT(id))
-				print_row(ps_commands[i].name, &ps_options[id]);
+			if (cli->commands[i].options & PS_BIT(id))
+				print_row(cli->commands[i].name, &ps_options[id]);
 		}
 	}
-	for (size_t i = 0; i < ps_config_key_count; i++)
+	for (size_t i = 0; i < PS_KEYS; i++)
 		printf("key %s %s\n", ps_config_keys[i].name, ps_config_keys[i].value);
 }
 
@@ -88,13 +90,13 @@ int ps_cmd_help(struct ps_cli *cli, struct ps_error *error)
 	const struct ps_command *command;
 
 	if (cli->values.of[PS_OPT_TABLE]) {
-		ps_help_table();
+		print_table(cli);
 	} else if (!cli->arg_count) {
-		ps_help_general();
+		ps_help_general(cli);
 	} else {
-		command = ps_command_find(cli->args[0]);
+		command = ps_command_find(cli, cli->args[0]);
 		if (!command || cli->arg_count > 1)
-			return ps_command_unknown(cli->args[cli->arg_count - 1], error);
+			return ps_command_unknown(cli, cli->args[cli->arg_count - 1], error);
 		ps_help_command(command);
 	}
 	return 0;

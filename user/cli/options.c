@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "cli/cli.h"
+#include "cli/options.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 const struct ps_option ps_options[PS_OPTIONS] = {

@@ -3,7 +3,8 @@
 #ifndef PORTSTEER_RULES_FILE_H
 #define PORTSTEER_RULES_FILE_H
 
-#include "cli/cli.h"
+#include "cli/options.h"
+#include "config/config.h"
 #include "rule/rule_list.h"
 
 /* The options that rules can have. */
@@ -23,10 +24,15 @@ struct ps_rule_words ps_words_of(const struct ps_values *values);
 int ps_rule_list_add(struct ps_rule_list *list, char **words, size_t count, bool grants,
 		     const struct ps_values *values, struct ps_error *error);
 
-/* Add the rules of a file ("-": standard input): one or more on each line, with
- * options; those of `values` hold where a line gives none of the kind. Everything
- * from '#' on is a comment. Errors are preceded by FILE:LINE. */
-int ps_rule_list_read(struct ps_rule_list *list, const char *path, const struct ps_values *values,
+/* Read the rules of a file ("-": standard input), which is written as a configuration, into
+ * config->list; `values` hold where a section says nothing of the kind, and no owner need be
+ * given. If there are mistakes they are config's, and the result is ps_mistakes_fail's. */
+int ps_rule_list_read(struct ps_config *config, const char *path, const struct ps_values *values,
 		      struct ps_error *error);
+
+/* The exit status for a configuration with mistakes: theirs, if they are of one kind. */
+enum ps_exit ps_mistakes_status(const struct ps_config *config);
+/* Say that there are mistakes, of which main() tells each. -EINVAL. */
+int ps_mistakes_fail(const struct ps_config *config, struct ps_error *error);
 
 #endif

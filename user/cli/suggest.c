@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Which command is meant by a word that is none. */
+#include "cli/suggest.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "cli/cli.h"
 #include "util/util.h"
 
 /* What other tools call it. */
@@ -53,29 +53,29 @@ static size_t distance(const char *a, const char *b)
 	return rows[length];
 }
 
-static const struct ps_command *meant_by(const char *name)
+static const struct ps_command *meant_by(const struct ps_cli *cli, const char *name)
 {
 	const struct ps_command *nearest = NULL;
 	size_t least = strlen(name) < 4 ? 2 : 3;
 
 	for (size_t i = 0; i < PS_ARRAY_SIZE(others); i++) {
 		if (!strcmp(others[i].word, name))
-			return ps_command_find(others[i].command);
+			return ps_command_find(cli, others[i].command);
 	}
-	for (size_t i = 0; i < ps_command_count; i++) {
-		size_t far = distance(name, ps_commands[i].name);
+	for (size_t i = 0; i < cli->command_count; i++) {
+		size_t far = distance(name, cli->commands[i].name);
 
 		if (far >= least)
 			continue;
 		least = far;
-		nearest = &ps_commands[i];
+		nearest = &cli->commands[i];
 	}
 	return nearest;
 }
 
-int ps_command_unknown(const char *name, struct ps_error *error)
+int ps_command_unknown(const struct ps_cli *cli, const char *name, struct ps_error *error)
 {
-	const struct ps_command *meant = meant_by(name);
+	const struct ps_command *meant = meant_by(cli, name);
 
 	if (meant)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,

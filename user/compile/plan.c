@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compile/chains.h"
+#include "compile/ids.h"
 #include "compile/plan_bind.h"
 #include "compile/plan_connect.h"
 #include "rule/targets.h"
 #include "util/util.h"
 
-enum { PORTS = 65536, MAX_CHAIN = 64, TRIES = 256 };
+enum { PORTS = 65536, TRIES = 256 };
 
 void ps_plan_clear(struct ps_plan *plan)
 {
@@ -24,247 +26,6 @@ void ps_plan_clear(struct ps_plan *plan)
 	free(plan->hops);
 	free(plan->owners);
 	*plan = (struct ps_plan){};
-}
-
-/* Which ids are taken, while new ones are given out. */
-struct ids {
-	unsigned char *taken;
-	uint32_t room; /* ids 0 .. room - 1 may be given */
-	uint32_t cursor;
-};
-
-/* The next free id from the cursor on, going round; there is always one. */
-static uint32_t next_id(struct ids *ids)
-{
-	uint32_t id = ids->cursor < ids->room ? ids->cursor : 0;
-
-	while (ids->taken[id])
-		id = id + 1 < ids->room ? id + 1 : 0;
-	ids->taken[id] = 1;
-	ids->cursor = id + 1;
-	return id;
-}
-
-/* Rule ids come in the small map, then in chunks. */
-static uint32_t rule_room(uint32_t need)
-{
-	if (need <= PS_HITS_SMALL)
-		return PS_HITS_SMALL;
-	need -= PS_HITS_SMALL;
-	return PS_HITS_SMALL + (need + PS_HITS_CHUNK - 1) / PS_HITS_CHUNK * PS_HITS_CHUNK;
-}
-
-uint32_t ps_target_linear(uint32_t target)
-{
-	uint32_t first = 0;
-
-	for (uint32_t k = 0; k < PS_TARGET_CHUNK_OF(target); k++)
-		first += PS_TARGET_CHUNK(k);
-	return first + PS_TARGET_INDEX_OF(target);
-}
-
-static uint32_t target_of(uint32_t linear)
-{
-	uint32_t k = 0;
-
-	while (linear >= PS_TARGET_CHUNK(k))
-		linear -= PS_TARGET_CHUNK(k++);
-	return PS_TARGET(k, linear);
-}
-
-uint32_t ps_rule_events(uint32_t rule_id)
-{
-	return PS_TARGET(PS_RULE_CHUNKS, 0) + target_of(rule_id);
-}
-
-static uint32_t target_room(uint32_t need)
-{
-	uint32_t room = 0;
-
-	for (uint32_t k = 0; k < PS_TARGET_CHUNKS; k++) {
-		room += PS_TARGET_CHUNK(k);
-		if (room >= need)
-			return room;
-	}
-	return 0;
-}
-
-static int too_many(struct ps_error *error, const char *what)
-{
-	return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-		       "too many %s change at once; change fewer in one command, or 'portsteer "
-		       "flush' first",
-		       what);
-}
-
-/* Equal rules keep their ids. New ones avoid those of removed rules too: these
- * go on counting until the ruleset is replaced. */
-static int give_rule_ids(struct ps_plan *plan, const struct ps_state *before,
-			 struct ps_error *error)
-{
-	const struct ps_ruleset *old = &before->rules, *new = &plan->state.rules;
-	_cleanup_free_ unsigned char *kept = calloc(new->count + 1, 1);
-	struct ids ids = { .cursor = before->rule_cursor };
-	uint32_t need = 0, fresh = (uint32_t) new->count;
-	size_t i, j;
-
-	if (!kept)
-		return -ENOMEM;
-	for (i = 0, j = 0; i < old->count; i++) {
-		const struct ps_rule *rule = &old->rules[i];
-
-		need = rule->id >= need ? rule->id + 1 : need;
-		while (j < new->count && ps_rule_compare(&new->rules[j], rule) < 0)
-			j++;
-		if (j < new->count && ps_rule_equal(&new->rules[j], rule)) {
-			new->rules[j].id = rule->id;
-			kept[j] = 1;
-			fresh--;
-		}
-	}
-	ids.room = (uint32_t)old->count + fresh;
-	ids.room = rule_room(ids.room > need ? ids.room : need);
-	if (ids.room > PS_HITS_SMALL + PS_HITS_CHUNK * PS_HITS_CHUNKS)
-		return too_many(error, "rules");
-	_cleanup_free_ unsigned char *taken = calloc(ids.room, 1);
-
-	ids.taken = taken;
-	if (!taken)
-		return -ENOMEM;
-	for (i = 0; i < old->count; i++)
-		taken[old->rules[i].id] = 1;
-	for (j = 0; j < new->count; j++) {
-		if (!kept[j])
-			new->rules[j].id = next_id(&ids);
-		if (new->rules[j].id >= plan->rule_ids)
-			plan->rule_ids = new->rules[j].id + 1;
-	}
-	plan->state.rule_cursor = ids.cursor;
-	return 0;
-}
-
-/* The targets in order, each with its id if the state before had it. */
-static int list_targets(struct ps_plan *plan, const struct ps_targets *targets,
-			const struct ps_state *before)
-{
-	struct ps_state *state = &plan->state;
-	size_t old = 0;
-
-	state->targets = calloc(targets->pair_count + 1, sizeof(*state->targets));
-	if (!state->targets)
-		return -ENOMEM;
-	for (size_t i = 0; i < targets->pair_count; i++) {
-		struct ps_target *t = &state->targets[i];
-		int order = 1;
-
-		t->port = PS_PAIR_PORT(targets->pairs[i]);
-		t->owner = *targets->owners[PS_PAIR_OWNER(targets->pairs[i])];
-		if (t->owner.cgroup) {
-			t->owner.cgroup = strdup(t->owner.cgroup);
-			if (!t->owner.cgroup)
-				return -ENOMEM;
-		}
-		state->target_count++;
-		while (old < before->target_count &&
-		       (order = ps_target_compare(&before->targets[old], t)) < 0)
-			old++;
-		t->fresh = before->renew_targets || old == before->target_count || order;
-		if (!t->fresh)
-			t->id = before->targets[old].id;
-	}
-	return 0;
-}
-
-/* The ids that this ruleset retires, and those of before that it did not give out. */
-static int retire_targets(struct ps_plan *plan, const struct ps_state *before)
-{
-	struct ps_state *state = &plan->state;
-	size_t kept = plan->wait ? 0 : before->retired_count, at = 0;
-
-	state->retired = calloc(kept + before->target_count + 1, sizeof(*state->retired));
-	if (!state->retired)
-		return -ENOMEM;
-	for (size_t i = 0; i < kept; i++)
-		state->retired[state->retired_count++] = before->retired[i];
-	for (size_t i = 0; i < before->target_count; i++) {
-		const struct ps_target *old = &before->targets[i];
-		int order = 1;
-
-		while (at < state->target_count &&
-		       (order = ps_target_compare(&state->targets[at], old)) < 0)
-			at++;
-		if (at == state->target_count || order || state->targets[at].fresh)
-			state->retired[state->retired_count++] = old->id;
-	}
-	return 0;
-}
-
-/* How many ids there have to be: all of the highest that is in use, or the number of those
- * that are in use, were, and will be. */
-static uint32_t count_targets(const struct ps_plan *plan, const struct ps_state *before)
-{
-	uint32_t need = 0, total = (uint32_t)before->target_count;
-
-	for (size_t i = 0; i < before->target_count; i++) {
-		uint32_t linear = ps_target_linear(before->targets[i].id);
-
-		need = linear >= need ? linear + 1 : need;
-	}
-	for (size_t i = 0; i < plan->state.target_count; i++)
-		total += plan->state.targets[i].fresh;
-	return total > need ? total : need;
-}
-
-/* Mark what may not be given out. Where no more are left, retired ids may. */
-static void take_ids(struct ids *ids, struct ps_plan *plan, const struct ps_state *before)
-{
-	uint32_t left = ids->room, fresh = 0;
-
-	for (size_t i = 0; i < before->retired_count; i++) {
-		if (ps_target_linear(before->retired[i]) < ids->room)
-			ids->taken[ps_target_linear(before->retired[i])] = 1;
-	}
-	for (size_t i = 0; i < before->target_count; i++)
-		ids->taken[ps_target_linear(before->targets[i].id)] = 1;
-	for (uint32_t id = 0; id < ids->room; id++)
-		left -= ids->taken[id];
-	for (size_t i = 0; i < plan->state.target_count; i++) {
-		if (plan->state.targets[i].fresh)
-			fresh++;
-	}
-	plan->wait = fresh > left;
-	if (!plan->wait)
-		return;
-	memset(ids->taken, 0, ids->room);
-	for (size_t i = 0; i < before->target_count; i++)
-		ids->taken[ps_target_linear(before->targets[i].id)] = 1;
-}
-
-static int give_target_ids(struct ps_plan *plan, const struct ps_state *before,
-			   struct ps_error *error)
-{
-	struct ps_state *state = &plan->state;
-	struct ids ids = { .cursor = before->target_cursor };
-
-	ids.room = target_room(count_targets(plan, before));
-	if (!ids.room)
-		return too_many(error, "target ports");
-	_cleanup_free_ unsigned char *taken = calloc(ids.room, 1);
-
-	ids.taken = taken;
-	if (!taken)
-		return -ENOMEM;
-	take_ids(&ids, plan, before);
-	for (size_t i = 0; i < state->target_count; i++) {
-		struct ps_target *t = &state->targets[i];
-
-		if (t->fresh)
-			t->id = target_of(next_id(&ids));
-		if (PS_TARGET_CHUNK_OF(t->id) >= plan->target_chunks)
-			plan->target_chunks = PS_TARGET_CHUNK_OF(t->id) + 1;
-	}
-	state->target_cursor = ids.cursor;
-	return retire_targets(plan, before);
 }
 
 /* The flags of a cell or trie entry that leads to the rule's target. */
@@ -402,55 +163,27 @@ static int lay_buckets(struct ps_plan *plan, const struct ps_front *fronts, uint
 	return 0;
 }
 
-int ps_plan_heads(const uint32_t *hashes, size_t count, uint32_t *heads)
-{
-	_cleanup_free_ unsigned char *length = calloc(PORTS, 1);
-	bool long_chain = true;
-
-	if (!length)
-		return -ENOMEM;
-	for (*heads = 1; *heads < PORTS && *heads < count;)
-		*heads *= 2;
-	while (long_chain && *heads < PORTS) {
-		long_chain = false;
-		memset(length, 0, *heads);
-		for (size_t i = 0; i < count && !long_chain; i++)
-			long_chain = ++length[hashes[i] & (*heads - 1)] > MAX_CHAIN;
-		if (long_chain)
-			*heads *= 2;
-	}
-	return 0;
-}
-
 static int lay_admits(struct ps_plan *plan, const struct ps_targets *targets)
 {
-	const struct ps_state *state = &plan->state;
-	_cleanup_free_ uint32_t *ports = calloc(targets->pair_count + 1, sizeof(*ports));
-	uint32_t heads;
+	static const struct ps_chain_form form = PS_CHAIN_FORM(struct ps_admit, owner);
+	const struct ps_target *of = plan->state.targets;
+	size_t count = targets->pair_count;
+	_cleanup_free_ struct ps_admit *records = calloc(count + 1, sizeof(*records));
+	_cleanup_free_ uint32_t *ports = calloc(count + 1, sizeof(*ports));
 
-	if (!ports)
+	if (!records || !ports)
 		return -ENOMEM;
-	for (size_t i = 0; i < targets->pair_count; i++)
-		ports[i] = PS_PAIR_PORT(targets->pairs[i]);
-	if (ps_plan_heads(ports, targets->pair_count, &heads))
-		return -ENOMEM;
-	plan->admit_count = heads + targets->pair_count;
-	plan->admits = calloc(plan->admit_count, sizeof(*plan->admits));
-	if (!plan->admits)
-		return -ENOMEM;
-	plan->admits[0].owner = heads;
-	for (size_t i = 0; i < targets->pair_count; i++) {
-		struct ps_admit *head = &plan->admits[state->targets[i].port & (heads - 1)];
-		struct ps_admit *record = &plan->admits[heads + i];
-
-		record->port = state->targets[i].port;
-		record->flags = state->targets[i].fresh ? PS_ADMIT_FRESH : 0;
-		record->target = state->targets[i].id;
-		record->owner = PS_PAIR_OWNER(targets->pairs[i]);
-		record->next = head->next;
-		head->next = (uint32_t)(heads + i);
+	for (size_t i = 0; i < count; i++) {
+		ports[i] = of[i].port;
+		records[i] = (struct ps_admit){
+			.port = of[i].port,
+			.flags = of[i].fresh ? PS_ADMIT_FRESH : 0,
+			.target = of[i].id,
+			.owner = PS_PAIR_OWNER(targets->pairs[i]),
+		};
 	}
-	return 0;
+	return ps_chains_build(&form, ports, records, count, (void **)&plan->admits,
+			       &plan->admit_count);
 }
 
 /* "/a/b" as "a\0b\0" with the start of each. */
@@ -484,6 +217,30 @@ static int lay_owners(struct ps_plan *plan, const struct ps_targets *targets)
 	return 0;
 }
 
+static int lay_connects(struct ps_plan *plan, const struct ps_targets *targets)
+{
+	_cleanup_free_ uint32_t *numbers = calloc(targets->owner_count + 1, sizeof(*numbers));
+	int ret = numbers ? ps_plan_scopes(&plan->state.rules, targets, numbers, &plan->scopes,
+					   &plan->scope_count) :
+			    -ENOMEM;
+
+	return ret ? ret :
+		     ps_plan_hops(&plan->state, targets, numbers, &plan->hops, &plan->hop_count);
+}
+
+/* The ports that programs have to look up. */
+static void note_ports(struct ps_plan *plan)
+{
+	for (size_t i = 0; i < plan->state.rules.count; i++) {
+		const struct ps_rule *rule = &plan->state.rules.rules[i];
+
+		ps_bind_ports(rule, plan->bind_filter);
+		ps_connect_ports(rule, plan->connect_filter);
+		ps_flow_ports(rule, plan->filter);
+		ps_flow_ports(rule, plan->filter + PORTS / 32);
+	}
+}
+
 /* Which parts must be loaded, and how much room they need. */
 static void note_modes(struct ps_plan *plan)
 {
@@ -506,12 +263,11 @@ static int lay_out(struct ps_plan *plan, const struct ps_targets *targets,
 		   const struct ps_state *before, uint64_t word, struct ps_error *error)
 {
 	_cleanup_free_ struct ps_front *fronts = calloc(PORTS, sizeof(*fronts));
-	int ret = fronts ? give_rule_ids(plan, before, error) : -ENOMEM;
+	int ret = fronts ? ps_ids_rules(&plan->state, before, &plan->rule_ids, error) : -ENOMEM;
 
 	if (!ret)
-		ret = list_targets(plan, targets, before);
-	if (!ret)
-		ret = give_target_ids(plan, before, error);
+		ret = ps_ids_targets(&plan->state, targets, before, &plan->target_chunks,
+				     &plan->wait, error);
 	if (!ret)
 		ret = lay_fronts(plan, targets, fronts);
 	if (!ret)
@@ -519,11 +275,14 @@ static int lay_out(struct ps_plan *plan, const struct ps_targets *targets,
 	if (!ret)
 		ret = lay_admits(plan, targets);
 	if (!ret)
-		ret = ps_plan_binds(plan, targets->owner_of);
+		ret = ps_plan_binds(&plan->state.rules, targets->owner_of, &plan->binds,
+				    &plan->bind_count);
 	if (!ret)
-		ret = ps_plan_connects(plan, targets);
-	if (!ret)
+		ret = lay_connects(plan, targets);
+	if (!ret) {
+		note_ports(plan);
 		note_modes(plan);
+	}
 	return ret ? ret : lay_owners(plan, targets);
 }
 

@@ -9,9 +9,6 @@
 #include "compile/state.h"
 #include "util/bpf_types.h" /* __u8 .. and abi.h */
 
-/* Target ids counted through all chunks: 0 .. 63 are chunk 0's and so on. */
-uint32_t ps_target_linear(uint32_t target);
-
 struct ps_prefix_entry {
 	struct ps_prefix_key key;
 	struct ps_front value; /* port is 0 */
@@ -46,14 +43,6 @@ struct ps_plan {
 	bool wait; /* retired ids are used again: wait for programs before the tables are stored */
 };
 void ps_plan_clear(struct ps_plan *plan);
-
-/* The number of chains, a power of two up to 65536, for `count` records with these hashes,
- * so that none is longer than half of what the programs walk. 0 or -ENOMEM. */
-int ps_plan_heads(const uint32_t *hashes, size_t count, uint32_t *heads);
-
-/* Where the events of a bind or connect rule with this id are: PS_TARGET(PS_RULE_CHUNKS +
- * k, i). */
-uint32_t ps_rule_events(uint32_t rule_id);
 
 /*
  * Lay out `rules` to follow `before` (an empty state with generation g for a new

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compile/chains.h"
+#include "compile/ids.h"
 #include "util/util.h"
 
 /* A record with the rule that it comes from. */
@@ -126,43 +128,27 @@ static int draft_all(const struct ps_ruleset *rules, const uint32_t *owner_of,
 	return 0;
 }
 
-static int chain(struct ps_plan *plan, const struct draft *drafts, size_t count)
+static int chain(const struct draft *drafts, size_t count, struct ps_bind **binds, size_t *total)
 {
+	static const struct ps_chain_form form = PS_CHAIN_FORM(struct ps_bind, owner);
 	_cleanup_free_ uint32_t *ports = calloc(count + 1, sizeof(*ports));
-	uint32_t heads;
+	_cleanup_free_ struct ps_bind *records = calloc(count + 1, sizeof(*records));
 
-	if (!ports)
+	if (!ports || !records)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		ports[i] = drafts[i].record.port;
-	if (ps_plan_heads(ports, count, &heads))
-		return -ENOMEM;
-	plan->bind_count = heads + count;
-	plan->binds = calloc(plan->bind_count, sizeof(*plan->binds));
-	if (!plan->binds)
-		return -ENOMEM;
-	plan->binds[0].owner = heads;
 	for (size_t i = 0; i < count; i++) {
-		struct ps_bind *head = &plan->binds[ports[i] & (heads - 1)];
-		struct ps_bind *record = &plan->binds[heads + i];
-
-		*record = drafts[i].record;
-		record->next = head->next;
-		head->next = (uint32_t)(heads + i);
+		ports[i] = drafts[i].record.port;
+		records[i] = drafts[i].record;
 	}
-	return 0;
+	return ps_chains_build(&form, ports, records, count, (void **)binds, total);
 }
 
-int ps_plan_binds(struct ps_plan *plan, const uint32_t *owner_of)
+int ps_plan_binds(const struct ps_ruleset *rules, const uint32_t *owner_of, struct ps_bind **binds,
+		  size_t *total)
 {
-	const struct ps_ruleset *rules = &plan->state.rules;
 	_cleanup_free_ struct draft *drafts = NULL;
 	size_t count;
 	int ret = draft_all(rules, owner_of, &drafts, &count);
 
-	if (ret)
-		return ret;
-	for (size_t i = 0; i < rules->count; i++)
-		ps_bind_ports(&rules->rules[i], plan->bind_filter);
-	return chain(plan, drafts, count);
+	return ret ? ret : chain(drafts, count, binds, total);
 }

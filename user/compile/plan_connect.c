@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compile/chains.h"
+#include "compile/ids.h"
 #include "util/util.h"
 
 static bool is_connect(const struct ps_rule *rule)
@@ -108,43 +110,53 @@ static int list_places(const struct ps_ruleset *rules, const struct ps_targets *
 	return 0;
 }
 
-/* Scopes' records. numbers[owner index] becomes the scope's number. */
-static int lay_scopes(struct ps_plan *plan, const struct place *places, size_t count,
-		      uint32_t *numbers)
+/* The number of the scope that contains that of places[i], 0 if there is none. What contains it
+ * comes before it: the one before, or what contains that. */
+static uint32_t parent_of(const struct place *places, size_t i, const struct ps_scope *scopes,
+			  uint32_t heads)
 {
+	size_t above = i;
+
+	while (above && !contains(places[above - 1].path, places[i].path)) {
+		uint32_t parent = scopes[heads + above - 1].parent;
+
+		above = parent ? parent - heads + 1 : 0;
+	}
+	return above ? (uint32_t)(heads + above - 1) : 0;
+}
+
+static int lay_scopes(const struct place *places, size_t count, uint32_t *numbers,
+		      struct ps_scope **scopes, size_t *total)
+{
+	static const struct ps_chain_form form = PS_CHAIN_FORM(struct ps_scope, owner);
 	_cleanup_free_ uint32_t *hashes = calloc(count + 1, sizeof(*hashes));
+	_cleanup_free_ struct ps_scope *records = calloc(count + 1, sizeof(*records));
 	uint32_t heads;
 
-	if (!hashes)
+	if (!hashes || !records)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		hashes[i] = hash_path(places[i].path);
-	if (ps_plan_heads(hashes, count, &heads))
-		return -ENOMEM;
-	plan->scope_count = heads + count;
-	plan->scopes = calloc(plan->scope_count, sizeof(*plan->scopes));
-	if (!plan->scopes)
-		return -ENOMEM;
-	plan->scopes[0].owner = heads;
 	for (size_t i = 0; i < count; i++) {
-		struct ps_scope *head = &plan->scopes[hashes[i] & (heads - 1)];
-		struct ps_scope *scope = &plan->scopes[heads + i];
-		size_t above = i;
-
+		hashes[i] = hash_path(places[i].path);
+		records[i] = (struct ps_scope){ .hash = hashes[i], .owner = places[i].owner };
+	}
+	if (ps_chains_build(&form, hashes, records, count, (void **)scopes, total))
+		return -ENOMEM;
+	heads = (uint32_t)(*total - count);
+	for (size_t i = 0; i < count; i++) {
 		numbers[places[i].owner] = (uint32_t)(heads + i);
-		scope->hash = hashes[i];
-		scope->next = head->next;
-		head->next = (uint32_t)(heads + i);
-		scope->owner = places[i].owner;
-		/* Those that contain it come before it: the one before, or what contains that. */
-		while (above && !contains(places[above - 1].path, places[i].path)) {
-			uint32_t parent = plan->scopes[heads + above - 1].parent;
-
-			above = parent ? parent - heads + 1 : 0;
-		}
-		scope->parent = above ? (uint32_t)(heads + above - 1) : 0;
+		(*scopes)[heads + i].parent = parent_of(places, i, *scopes, heads);
 	}
 	return 0;
+}
+
+int ps_plan_scopes(const struct ps_ruleset *rules, const struct ps_targets *targets,
+		   uint32_t *numbers, struct ps_scope **scopes, size_t *total)
+{
+	_cleanup_free_ struct place *places = NULL;
+	size_t count;
+	int ret = list_places(rules, targets, &places, &count);
+
+	return ret ? ret : lay_scopes(places, count, numbers, scopes, total);
 }
 
 /* --- hops --- */
@@ -158,7 +170,7 @@ static int compare_hops(const void *left, const void *right)
 	return !(a->flags & PS_HOP_LOOPBACK) - !(b->flags & PS_HOP_LOOPBACK);
 }
 
-static struct ps_hop hop_of(const struct ps_plan *plan, const struct ps_rule *rule,
+static struct ps_hop hop_of(const struct ps_state *state, const struct ps_rule *rule,
 			    const struct ps_prefix *prefix, uint32_t scope, uint32_t n)
 {
 	struct ps_hop hop = {
@@ -178,19 +190,18 @@ static struct ps_hop hop_of(const struct ps_plan *plan, const struct ps_rule *ru
 			   (rule->prefix.family ? 0 : PS_HOP_LOOPBACK));
 	memcpy(hop.addr, prefix->addr, sizeof(hop.addr));
 	memcpy(hop.to, rule->to.addr, sizeof(hop.to));
-	target = ps_rule_has_targets(rule) ?
-			 ps_state_target(&plan->state, hop.target, &rule->owner) :
-			 NULL;
+	target = ps_rule_has_targets(rule) ? ps_state_target(state, hop.target, &rule->owner) :
+					     NULL;
 	if (target)
 		hop.listeners = target->id;
 	return hop;
 }
 
 /* All records, in the order in which they go into their chains. */
-static int draft_hops(const struct ps_plan *plan, const struct ps_targets *targets,
+static int draft_hops(const struct ps_state *state, const struct ps_targets *targets,
 		      const uint32_t *numbers, struct ps_hop **result, size_t *count)
 {
-	const struct ps_ruleset *rules = &plan->state.rules;
+	const struct ps_ruleset *rules = &state->rules;
 	struct ps_prefix prefixes[2];
 	size_t room = 1, used = 0;
 	struct ps_hop *drafts;
@@ -206,7 +217,7 @@ static int draft_hops(const struct ps_plan *plan, const struct ps_targets *targe
 
 		for (size_t f = 0; f < families; f++) {
 			for (uint32_t n = 0; n < ports_of(rule); n++)
-				drafts[used++] = hop_of(plan, rule, &prefixes[f],
+				drafts[used++] = hop_of(state, rule, &prefixes[f],
 							numbers[targets->scope_of[i]], n);
 		}
 	}
@@ -217,52 +228,21 @@ static int draft_hops(const struct ps_plan *plan, const struct ps_targets *targe
 	return 0;
 }
 
-static int lay_hops(struct ps_plan *plan, const struct ps_hop *drafts, size_t count)
+int ps_plan_hops(const struct ps_state *state, const struct ps_targets *targets,
+		 const uint32_t *numbers, struct ps_hop **hops, size_t *total)
 {
-	_cleanup_free_ uint32_t *hashes = calloc(count + 1, sizeof(*hashes));
-	uint32_t heads;
+	static const struct ps_chain_form form = PS_CHAIN_FORM(struct ps_hop, scope);
+	_cleanup_free_ struct ps_hop *drafts = NULL;
+	_cleanup_free_ uint32_t *hashes = NULL;
+	size_t count;
+	int ret = draft_hops(state, targets, numbers, &drafts, &count);
 
+	if (ret)
+		return ret;
+	hashes = calloc(count + 1, sizeof(*hashes));
 	if (!hashes)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		hashes[i] = PS_HOP_HASH(drafts[i].scope, drafts[i].port);
-	if (ps_plan_heads(hashes, count, &heads))
-		return -ENOMEM;
-	plan->hop_count = heads + count;
-	plan->hops = calloc(plan->hop_count, sizeof(*plan->hops));
-	if (!plan->hops)
-		return -ENOMEM;
-	plan->hops[0].scope = heads;
-	for (size_t i = 0; i < count; i++) {
-		struct ps_hop *head = &plan->hops[hashes[i] & (heads - 1)];
-		struct ps_hop *hop = &plan->hops[heads + i];
-
-		*hop = drafts[i];
-		hop->next = head->next;
-		head->next = (uint32_t)(heads + i);
-	}
-	return 0;
-}
-
-int ps_plan_connects(struct ps_plan *plan, const struct ps_targets *targets)
-{
-	const struct ps_ruleset *rules = &plan->state.rules;
-	_cleanup_free_ uint32_t *numbers = calloc(targets->owner_count + 1, sizeof(*numbers));
-	_cleanup_free_ struct place *places = NULL;
-	_cleanup_free_ struct ps_hop *drafts = NULL;
-	size_t count;
-	int ret = numbers ? list_places(rules, targets, &places, &count) : -ENOMEM;
-
-	if (!ret)
-		ret = lay_scopes(plan, places, count, numbers);
-	if (!ret)
-		ret = draft_hops(plan, targets, numbers, &drafts, &count);
-	if (!ret)
-		ret = lay_hops(plan, drafts, count);
-	for (size_t i = 0; i < rules->count && !ret; i++) {
-		ps_connect_ports(&rules->rules[i], plan->connect_filter);
-		ps_flow_ports(&rules->rules[i], plan->filter);
-		ps_flow_ports(&rules->rules[i], plan->filter + 65536 / 32);
-	}
-	return ret;
+	return ps_chains_build(&form, hashes, drafts, count, (void **)hops, total);
 }

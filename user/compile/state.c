@@ -19,7 +19,6 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "rule/targets.h"
 #include "util/bpf_types.h"
@@ -30,7 +29,6 @@ enum { MAX_TARGETS = 1 << 21 };
 
 struct saved_header {
 	uint32_t magic;
-	uint32_t crc; /* of everything after this field */
 	uint32_t header_size, rule_size, target_size; /* bytes */
 	uint32_t rules, targets, retired, strings; /* counts, and bytes of strings */
 	uint32_t generation, rule_cursor, target_cursor;
@@ -65,7 +63,7 @@ struct saved_target {
 };
 
 #ifndef PS_OTHER_LAYOUT
-_Static_assert(sizeof(struct saved_header) == 48, "saved form");
+_Static_assert(sizeof(struct saved_header) == 44, "saved form");
 _Static_assert(sizeof(struct saved_rule) == 80, "saved form");
 #endif
 _Static_assert(sizeof(struct saved_target) == 20, "saved form");
@@ -168,13 +166,6 @@ static void put_rule(struct saved_rule *to, const struct ps_rule *from, struct s
 	memcpy(to->addr, from->prefix.addr, sizeof(to->addr));
 }
 
-static uint32_t checksum(const struct saved_header *header, size_t size)
-{
-	size_t skip = offsetof(struct saved_header, crc) + sizeof(header->crc);
-
-	return (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)header + skip, size - skip);
-}
-
 int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 {
 	size_t fixed = sizeof(struct saved_header) +
@@ -221,7 +212,6 @@ int ps_state_encode(const struct ps_state *state, void **data, size_t *size)
 		.target_cursor = state->target_cursor,
 	};
 	*size = fixed + s.used;
-	header->crc = checksum(header, *size);
 	*data = header;
 	return 0;
 }
@@ -264,16 +254,15 @@ static bool adds_up(const struct saved_header *h, size_t size)
 static int take_apart(const void *data, size_t size, struct saved *saved)
 {
 	struct saved_header *h = &saved->header;
-	uint32_t sizes[3];
+	uint32_t begin[2]; /* magic, header_size */
 	int ret;
 
-	if (size < sizeof(sizes))
+	if (size < sizeof(begin))
 		return -EBADMSG;
-	memcpy(sizes, data, sizeof(sizes));
-	if (sizes[0] != MAGIC || !is_size(sizes[2]) || sizes[2] > size ||
-	    checksum(data, size) != sizes[1])
+	memcpy(begin, data, sizeof(begin));
+	if (begin[0] != MAGIC || !is_size(begin[1]) || begin[1] > size)
 		return -EBADMSG;
-	ret = take_record(h, sizeof(*h), data, sizes[2]);
+	ret = take_record(h, sizeof(*h), data, begin[1]);
 	if (ret || !adds_up(h, size))
 		return ret ? ret : -EBADMSG;
 	saved->rules = (const char *)data + h->header_size;

@@ -39,8 +39,8 @@ int ps_target_compare(const struct ps_target *a, const struct ps_target *b);
 const struct ps_target *ps_state_target(const struct ps_state *state, uint16_t port,
 					const struct ps_owner_spec *owner);
 
-/* Write and read the saved form: bounded, with a checksum. decode trusts nothing: -EBADMSG for
- * anything that encode did not write; -ENOTSUP if a newer version's encode wrote something
+/* Write and read the saved form: bounded. decode trusts nothing: -EBADMSG for what encode does
+ * not write; -ENOTSUP if a newer version's encode wrote something
  * that this one does not know. */
 int ps_state_encode(const struct ps_state *state, void **data, size_t *size);
 int ps_state_decode(const void *data, size_t size, struct ps_state *state);

@@ -10,17 +10,10 @@
 #define PORTSTEER_CONFIG_H
 
 #include "rule/rule_list.h"
-#include "rule/ruleset.h"
 
-/* Bytes of a line without its end, of a section's name, and of all files together. */
-enum { PS_CONFIG_LINE = 8190, PS_CONFIG_NAME = 64, PS_CONFIG_SIZE = 64 << 20 };
-
-/* A key that a section may have. */
-struct ps_config_key {
-	const char *name, *value;
-};
-extern const struct ps_config_key ps_config_keys[];
-extern const size_t ps_config_key_count;
+/* Bytes of a line without its end, of a section's name, and of all files together. The first says
+ * with one mistake that a file without line ends is none of ours. */
+enum { PS_CONFIG_LINE = 64 << 10, PS_CONFIG_NAME = 64, PS_CONFIG_SIZE = 64 << 20 };
 
 /* Where something is written. */
 struct ps_place {
@@ -46,9 +39,10 @@ struct ps_config_front {
 	bool vague; /* it is not known for which clients: the rule has the cgroup of all */
 };
 
-/* At most this many mistakes are kept; and, to keep going, at most so many words of which it is not
- * known what they mean: a file with more is no configuration. */
-enum { PS_CONFIG_MISTAKES = 100, PS_CONFIG_UNKNOWN = 4096 };
+/* At most this many mistakes are kept; and, to keep going, at most so many words of a file of which
+ * it is not known what they mean, and so many parts of them, each of which may be a rule: a file
+ * with more is no configuration. */
+enum { PS_CONFIG_MISTAKES = 100, PS_CONFIG_UNKNOWN = 4096, PS_CONFIG_GUESSES = 64 << 10 };
 
 struct ps_config {
 	struct ps_rule_list list; /* .resolver is set by the caller */
@@ -62,11 +56,14 @@ struct ps_config {
 	size_t mistake_count;
 	bool more; /* there may be more mistakes than were kept */
 	bool keep_going; /* set by the caller: a section without a mistake counts by itself */
+	/* Set by the caller: what holds where a section does not say it; and that it need not have
+	 * an owner even so. */
+	struct ps_rule_words defaults;
+	bool ownerless;
 	unsigned char *broken; /* for each section: it has a mistake */
 	size_t begun, broken_room; /* sections that have begun */
 	struct ps_config_front *fronts; /* what broken sections name; if it is to keep going */
 	size_t front_count, front_room;
-	size_t unknown; /* words that were not understood; if it is to keep going */
 	bool hopeless; /* the rules cannot be told apart: too many, or too many conflicts */
 	bool partial; /* the rules are those of the sections without a mistake, and blocks */
 };
@@ -79,18 +76,12 @@ int ps_config_file(struct ps_config *config, const char *name);
 int ps_config_mistake(struct ps_config *config, struct ps_place place,
 		      const struct ps_error *error);
 
-/* Read the text of a file that ps_config_file has noted. Mistakes are noted; the result is
- * 0 or -ENOMEM. */
-int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, size_t size);
-
-/* After the last file: see which rules cannot be in force together, and move the rules to
- * *rules. 0; -EINVAL if there are mistakes, which are then in order; -ENOMEM. If it is to keep
- * going *rules are those of the sections without a mistake, and blocks for what the others name,
- * and `partial` is set; but not where that cannot be told, or could not be in force. */
-int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules);
-
-/* For the files behind this header: is it written earlier? */
+/* Is it written earlier? */
 int ps_place_compare(const struct ps_place *a, const struct ps_place *b);
+
+/* "/etc/portsteer/portsteer.conf:3", cut where it is too long. */
+enum { PS_PLACE_TEXT = 320 };
+void ps_place_text(const struct ps_config *config, struct ps_place place, char text[PS_PLACE_TEXT]);
 
 /* "/etc/portsteer/portsteer.conf:3: unknown key ...": the mistake on one line. Text that
  * is too long is cut. */

@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "config/parse.h"
 #include "util/util.h"
 
 /* In rising order. */

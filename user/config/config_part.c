@@ -17,130 +17,10 @@
 #include <string.h>
 
 #include "config/fronts.h"
+#include "config/sides.h"
 #include "rule/conflicts.h"
 #include "util/bpf_types.h"
 #include "util/util.h"
-
-/* Each rule may be of two protocols and for two kinds of clients; beyond this nothing is in force. */
-enum { MOST_FRONTS = 4 * PS_MAX_RULES };
-
-int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
-		    bool vague)
-{
-	size_t room = config->front_room ? 2 * config->front_room : 64;
-	struct ps_config_front *front;
-	const struct ps_rule block = {
-		.prefix = rule->prefix,
-		.proto = rule->proto,
-		.front = rule->front,
-		.front_last = rule->front_last,
-		.target = rule->front,
-		.mode = rule->scope ? PS_MODE_CONNECT : PS_MODE_STEER,
-		.scope = rule->scope,
-		.owner = { .flags = PS_OWNER_NOBODY },
-		.origin = { config->files[place.file], place.line },
-	};
-
-	if (config->front_count > MOST_FRONTS)
-		return 0;
-	if (config->front_count == config->front_room) {
-		front = reallocarray(config->fronts, room, sizeof(*front));
-		if (!front)
-			return -ENOMEM;
-		config->fronts = front;
-		config->front_room = room;
-	}
-	front = &config->fronts[config->front_count];
-	if (ps_rule_copy(&block, &front->rule))
-		return -ENOMEM;
-	front->place = place;
-	front->vague = vague;
-	config->front_count++;
-	return 0;
-}
-
-/* The same side, for all who may be meant. */
-static int add_meant(struct ps_config *config, struct ps_rule *side, struct ps_place place,
-		     const struct ps_config_meant *meant)
-{
-	static char all[] = "/";
-	int ret = 0;
-
-	side->scope = NULL;
-	if (meant->here)
-		ret = ps_config_front(config, side, place, false);
-	side->scope = meant->scope;
-	if (!ret && meant->scope)
-		ret = ps_config_front(config, side, place, false);
-	side->scope = all;
-	if (!ret && meant->vague)
-		ret = ps_config_front(config, side, place, true);
-	return ret;
-}
-
-/* If the side has no protocol it may be any. */
-static int add_side(struct ps_config *config, const struct ps_rule *side, struct ps_place place,
-		    const struct ps_config_meant *meant)
-{
-	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
-	int ret = 0;
-
-	for (size_t i = 0; i < PS_ARRAY_SIZE(protos) && !ret; i++) {
-		struct ps_rule one = *side;
-
-		one.proto = protos[i];
-		if (!side->proto || side->proto == protos[i])
-			ret = add_meant(config, &one, place, meant);
-	}
-	return ret;
-}
-
-/* What becomes of the front sides of a word. */
-struct word {
-	struct ps_config *config;
-	struct ps_place place;
-	const struct ps_config_meant *meant;
-};
-
-static int add_guess(const struct ps_rule *side, void *data)
-{
-	const struct word *word = data;
-
-	return add_side(word->config, side, word->place, word->meant);
-}
-
-int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_place place,
-			 const struct ps_config_meant *meant)
-{
-	const char *slash = strrchr(word, '/');
-	struct ps_rule side;
-
-	if (ps_rule_parse(word, &side, NULL) &&
-	    (!slash || strchr(slash, ':') || ps_rule_parse_grant(word, &side, NULL)))
-		return -EINVAL;
-	return add_side(config, &side, place, meant);
-}
-
-int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
-		   const struct ps_config_meant *meant)
-{
-	static const char separators[] = ",;\"'";
-	_cleanup_free_ char *parts = strdup(word);
-	struct word of = { config, place, meant };
-	char *save, *part = parts ? strtok_r(parts, separators, &save) : NULL;
-	int ret = parts ? -EINVAL : -ENOMEM;
-
-	for (; part && ret != -ENOMEM; part = strtok_r(NULL, separators, &save)) {
-		struct ps_rule side;
-		int one = ps_rule_parse(part, &side, NULL) &&
-					  ps_rule_parse_grant(part, &side, NULL) ?
-				  ps_rule_guess(part, add_guess, &of) :
-				  add_side(config, &side, place, meant);
-
-		ret = one == -EINVAL ? ret : one;
-	}
-	return ret;
-}
 
 static bool is_broken(const struct ps_config *config, size_t rule)
 {
@@ -425,14 +305,13 @@ int ps_config_part(struct ps_config *config, struct ps_ruleset *rules)
 {
 	__attribute__((cleanup(ps_ruleset_clear))) struct ps_ruleset blocks = {};
 	struct ps_rule_list *list = &config->list;
-	const struct ps_ruleset none = {};
 	struct ps_ruleset set;
 	int ret = 1;
 
 	/* What is left out may have consequences for others; but there is an end to it. */
 	for (int round = 0; round < PS_CONFIG_MISTAKES && ret > 0; round++) {
 		ret = part(config);
-		if (ret || config->front_count > MOST_FRONTS)
+		if (ret || config->front_count > PS_CONFIG_FRONTS)
 			return ret ? ret : -E2BIG;
 		sort_fronts(config);
 		ret = find_faults(config);
@@ -447,7 +326,8 @@ int ps_config_part(struct ps_config *config, struct ps_ruleset *rules)
 	for (size_t i = 0; i < blocks.count && !ret; i++)
 		ret = ps_ruleset_append(&set, &blocks.rules[i]);
 	if (!ret)
-		ret = ps_conflicts_check(&none, set.rules, set.count, NULL, NULL);
+		ret = ps_conflicts_check((struct ps_rules){},
+					 (struct ps_rules){ set.rules, set.count }, NULL, NULL);
 	if (ret) {
 		ps_ruleset_clear(&set);
 		return ret == -ENOMEM ? ret : -E2BIG;

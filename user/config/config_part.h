@@ -4,27 +4,8 @@
 #define PORTSTEER_CONFIG_PART_H
 
 #include "config/config.h"
+#include "rule/ruleset.h"
 
-/* Note a front side of a section that has a mistake: 0 or -ENOMEM. `rule` may be no more than
- * that; what it has is copied. */
-int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
-		    bool vague);
-
-/* Whose connections the rules of a section with a mistake may be for: of all that come to this
- * machine, of the clients in a cgroup, of clients in any. */
-struct ps_config_meant {
-	bool here;
-	char *scope; /* NULL: of none that is known */
-	bool vague;
-};
-/* Note the front sides that a word of `ports` or `allow` may name. 0, -ENOMEM, or -EINVAL if it
- * names none. */
-int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
-		   const struct ps_config_meant *meant);
-/* Note that of a word from elsewhere, if it is a whole rule, or a grant with a protocol; 0, -ENOMEM
- * or -EINVAL. */
-int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_place place,
-			 const struct ps_config_meant *meant);
 /* Move the rules of sections without a mistake to *rules, and blocks for the others. 0, -ENOMEM,
  * or -E2BIG if that could not be in force. */
 int ps_config_part(struct ps_config *config, struct ps_ruleset *rules);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "compile/plan.h"
+#include "compile/ids.h"
 #include "kernel/bound.h"
 #include "os/cgroup.h"
 #include "util/util.h"

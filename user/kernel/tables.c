@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "compile/ids.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
 #include "util/util.h"

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "compile/plan.h"
+#include "compile/ids.h"
 #include "os/netns.h"
 #include "os/users.h"
 #include "util/text.h"

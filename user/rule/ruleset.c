@@ -78,7 +78,8 @@ static int compare_rules(const void *a, const void *b)
 int ps_ruleset_add(struct ps_ruleset *set, const struct ps_rule *rules, size_t count,
 		   struct ps_error *error)
 {
-	int ret = ps_conflicts_check(set, rules, count, NULL, error);
+	int ret = ps_conflicts_check((struct ps_rules){ set->rules, set->count },
+				     (struct ps_rules){ rules, count }, NULL, error);
 
 	if (ret)
 		return ret;
