@@ -252,16 +252,15 @@ static const char *unquote(struct parser *p, char *text)
 			from += 4;
 		} else {
 			mistake(p, p->line,
-				"'%.16s' is no escape that is known in quotes; write \\\\, \\\" or "
-				"\\xNN",
+				"'%.16s' is not an escape sequence; write \\\\, \\\" or \\xNN",
 				from);
 			return NULL;
 		}
 	}
 	if (from[0] != '"' || from[1]) {
 		mistake(p, p->line,
-			"a value that begins with a quote does not end with one; end it, or write "
-			"a quote in it as \\\"");
+			"the value begins with a quote and does not end with one; add the closing "
+			"quote, or write a quote in the value as \\\"");
 		return NULL;
 	}
 	*to = '\0';
@@ -278,7 +277,7 @@ static void read_boolean(struct parser *p, const char *text)
 		p->section.any_user = i & 1;
 		return;
 	}
-	mistake(p, p->line, "any-user is '%.100s'; say yes or no", text);
+	mistake(p, p->line, "any-user is '%.100s'; write yes or no", text);
 }
 
 /* What a single key says, by itself: so that the mistake has its line. */
@@ -313,8 +312,8 @@ static bool has_comment(struct parser *p, const char *text)
 	for (const char *c = text; *c; c++) {
 		if ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ' || c[-1] == '\t')) {
 			mistake(p, p->line,
-				"'%.60s' is no comment behind a value; give it a line of its own, or put "
-				"all of the value in quotes if it belongs to it",
+				"'%.60s' after a value is not a comment; put it on a line of its "
+				"own, or quote the whole value if it is part of it",
 				c);
 			return true;
 		}
@@ -338,7 +337,7 @@ static void set_value(struct parser *p, enum key key, const char *value)
 		return;
 	}
 	if (!*text)
-		mistake(p, p->line, "%s has no value; give %s, or leave the key out",
+		mistake(p, p->line, "%s has no value; give %s, or remove the key",
 			ps_config_keys[key].name, ps_config_keys[key].value);
 	else if (key == KEY_ANY_USER)
 		read_boolean(p, text);
@@ -406,7 +405,8 @@ static void add_words(struct parser *p, int kind, const char *value)
 
 		if (*value == '#' || *value == ';') {
 			mistake(p, p->line,
-				"'%.60s' is no comment behind a value; give it a line of its own",
+				"'%.60s' after a value is not a comment; put it on a line of its "
+				"own",
 				value);
 			return;
 		}
@@ -454,16 +454,15 @@ static void check_section(struct parser *p)
 	for (size_t i = 0; i < s->word_count; i++)
 		given[s->words[i].kind] = true;
 	if (!s->garbled && !s->of[KEY_PORTS].line && !s->of[KEY_ALLOW].line)
-		mistake(p, s->line, "section [%s] has no rules; give it ports or allow", s->name);
+		mistake(p, s->line, "section [%s] has no rules; add ports or allow", s->name);
 	if (s->of[KEY_PORTS].line && !given[WORD_RULE])
 		mistake(p, s->of[KEY_PORTS].line,
-			"ports has no value; give rules as in 80:8080, or leave the key out");
+			"ports has no value; give rules as in 80:8080, or remove the key");
 	if (s->of[KEY_ALLOW].line && !given[WORD_GRANT])
 		mistake(p, s->of[KEY_ALLOW].line,
-			"allow has no value; give ports as in 443/tcp, or leave the key out");
+			"allow has no value; give ports as in 443/tcp, or remove the key");
 	if (!s->garbled && !s->of[KEY_USER].line && !s->of[KEY_CGROUP].line && !s->any_user)
-		mistake(p, s->line,
-			"section [%s] has no owner; give it user, cgroup or any-user = yes",
+		mistake(p, s->line, "section [%s] has no owner; add user, cgroup or any-user = yes",
 			s->name);
 	if (s->any_user && (s->of[KEY_USER].line || s->of[KEY_CGROUP].line))
 		mistake(p, s->of[KEY_ANY_USER].line, "any-user contradicts %s; give one of them",
@@ -471,8 +470,8 @@ static void check_section(struct parser *p)
 	for (size_t i = 0; i < PS_ARRAY_SIZE(only_ports) && s->of[KEY_ALLOW].line; i++) {
 		if (s->of[only_ports[i]].line)
 			mistake(p, s->of[only_ports[i]].line,
-				"%s is for ports, and allow is in this section too; give allow a "
-				"section of its own",
+				"%s applies to ports only, and this section also has allow; put "
+				"allow in a section of its own",
 				ps_config_keys[only_ports[i]].name);
 	}
 }
@@ -510,7 +509,8 @@ static void note_word(struct parser *p, const struct word *word, struct ps_error
 			p->ret = ret;
 		if (ret == -EINVAL)
 			snprintf(error->message + used, sizeof(error->message) - used,
-				 "; its front side cannot be read, so that nothing refuses for it");
+				 "; its front side cannot be read, so its ports do not refuse "
+				 "connections");
 	}
 	note(p, word->line, error);
 }
@@ -740,7 +740,7 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 
 	/* "[2001:db8::]:80:8080": what comes next may belong to this section. */
 	if (!ps_rule_parse(line, &ignored, NULL)) {
-		mistake(p, p->line, "'%.100s' is no section; write [NAME] on a line of its own",
+		mistake(p, p->line, "'%.100s' is not a section; write [NAME] on a line of its own",
 			line);
 		garble(p);
 		return false;
@@ -754,10 +754,10 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 	p->section.open = true;
 	p->section.line = p->line;
 	if (!end || end + 1 != line + length)
-		mistake(p, p->line, "'%.100s' is no section; write [NAME] on a line of its own",
+		mistake(p, p->line, "'%.100s' is not a section; write [NAME] on a line of its own",
 			line);
 	else if (!size || size > PS_CONFIG_NAME)
-		mistake(p, p->line, "a section's name has 1 to %d bytes, not %zu; %s it",
+		mistake(p, p->line, "a section name has 1 to %d bytes, not %zu; %s it",
 			PS_CONFIG_NAME, size, size ? "shorten" : "write");
 	if (p->section.faulty) {
 		rest = end ? end + 1 : line + strcspn(line, " \t");
@@ -769,13 +769,13 @@ static bool begin_section(struct parser *p, const char *line, size_t length)
 	if (size)
 		note_section(p);
 	if (p->no_text)
-		mistake(p, p->line, "it is in a file that is no text");
+		mistake(p, p->line, "it is in a file that is not text");
 	/* Without --keep-going nothing counts anyway. */
 	outside = outside && p->config->keep_going;
 	if (outside)
 		mistake(p, p->line,
-			"what stands above the first section may belong to it; move it below its name, "
-			"or delete it");
+			"text above the first section may belong to it; move it below the section "
+			"name, or delete it");
 	p->section.mixed = p->no_text || outside || *rest;
 	p->outside = false;
 	return size;
@@ -791,8 +791,8 @@ static bool is_text(struct parser *p, const char *line)
 
 		if (!length) {
 			mistake(p, p->line,
-				"byte %zu of the line, \\x%02x, is no printable text; in quotes it "
-				"may be written as \\xNN",
+				"byte %zu of the line, \\x%02x, is not printable text; in quotes "
+				"it can be written as \\xNN",
 				(size_t)(c - line) + 1, (unsigned char)*c);
 			return false;
 		}
@@ -806,8 +806,9 @@ static bool is_key(struct parser *p, const char *line, bool indented)
 {
 	size_t name = strcspn(line, "=:");
 	const char *why =
-		indented ? "a key begins at the start of its line; remove the blanks before" :
-		!name || line[name] != '=' ? "no key and no section; write KEY = VALUE" :
+		indented ? "a key must start at the beginning of its line; remove the spaces "
+			   "before it" :
+		!name || line[name] != '=' ? "neither a key nor a section; write KEY = VALUE" :
 					     NULL;
 
 	p->after_key = true;
@@ -830,8 +831,8 @@ static bool judge(struct parser *p, const char *line, size_t length)
 	p->outside |= !p->section.open && *line != '[';
 	if (length > PS_CONFIG_LINE) {
 		mistake(p, p->line,
-			"the line is longer than %d bytes; go on in further lines, which begin with "
-			"a blank",
+			"the line is longer than %d bytes; continue it on further lines that begin "
+			"with a space",
 			PS_CONFIG_LINE);
 		garble(p);
 		return false;
@@ -911,11 +912,10 @@ static void begin_key(struct parser *p, const char *name)
 	p->bad_key = true;
 	p->stray = kind_of(near);
 	if (!s->open) {
-		mistake(p, p->line, "'%.100s' is outside of a section; write [NAME] above it",
-			name);
+		mistake(p, p->line, "'%.100s' is outside any section; write [NAME] above it", name);
 	} else if (key < 0) {
 		mistake(p, p->line,
-			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, "
+			"unknown key '%.100s'; the keys are ports, allow, user, cgroup, any-user, "
 			"client-cgroup, mode, if-down and name",
 			name);
 		s->garbled = true;
@@ -925,9 +925,10 @@ static void begin_key(struct parser *p, const char *name)
 		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
 		 * another section may be missing between the two lines. */
 		*(key == KEY_CLIENT_CGROUP ? &s->torn : &s->mixed) = true;
-		mistake(p, p->line, "%s is there already, on line %u; %s", name, s->of[key].line,
+		mistake(p, p->line, "%s is already set on line %u; %s", name, s->of[key].line,
 			is_list((enum key)key) ?
-				"put all into one, whose further lines begin with a blank" :
+				"put all values into one key, on further lines that begin with a "
+				"space" :
 				"give it once");
 	} else {
 		p->key = (enum key)key;
@@ -952,8 +953,8 @@ static int take(void *user, const char *section, const char *name, const char *v
 		add_words(p, p->key == KEY_ALLOW ? WORD_GRANT : WORD_RULE, value);
 	} else if (p->continued) {
 		mistake(p, p->line,
-			"%s has one value, and this line goes on with it; a key begins at the start "
-			"of its line",
+			"%s takes one value, and this line continues it; a key must start at the "
+			"beginning of its line",
 			ps_config_keys[p->key].name);
 		p->section.mixed = true;
 		add_strays(p, WORD_OTHER, value, strlen(value));
@@ -987,7 +988,7 @@ static bool has_nul(struct parser *p)
 		return false;
 	for (const char *c = p->text; (c = memchr(c, '\n', (size_t)(nul - c))); c++)
 		line++;
-	mistake(p, line, "there is a NUL byte: it is no text file; remove it");
+	mistake(p, line, "the file contains a NUL byte, so it is not a text file; remove the byte");
 	p->no_text = true;
 	return true;
 }
@@ -1022,8 +1023,8 @@ static void go_back(struct parser *p, struct mark to)
 	end_of(&p->section);
 	p->no_text = false;
 	mistake(p, 0,
-		"the file has too much that is not understood, more than %d words: none of it counts; "
-		"is it a configuration?",
+		"the file has more than %d words that cannot be parsed, so all of it is ignored; "
+		"check that it is a configuration",
 		PS_CONFIG_UNKNOWN);
 }
 
@@ -1042,7 +1043,7 @@ int ps_config_parse(struct ps_config *config, uint32_t file, const char *text, s
 		if (ret < 0)
 			p.ret = -ENOMEM;
 		else if (ret && !p.ret)
-			mistake(&p, (uint32_t)ret, "the line is not understood; write KEY = VALUE");
+			mistake(&p, (uint32_t)ret, "the line cannot be parsed; write KEY = VALUE");
 		finish_section(&p);
 		if (p.excess && !p.ret)
 			go_back(&p, before);
@@ -1110,8 +1111,7 @@ static int find_twins(struct ps_config *config)
 			continue;
 		format_place(config, s[i - 1].place, place);
 		ps_fail(&error, PS_EXIT_FAILED, EEXIST,
-			"section [%s] is there already, at %s; give it another name", s[i].name,
-			place);
+			"section [%s] already exists at %s; use another name", s[i].name, place);
 		ret = ps_config_mistake(config, s[i].place, &error);
 	}
 	return ret;
@@ -1151,7 +1151,7 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 	format_place(config, config->places[first], other);
 	if (ps_rule_equal(&rules[first], &rules[later]))
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
-			"rule %s is there already, at %s; delete one of them", text, other);
+			"rule %s already exists at %s; delete one of them", text, other);
 	else
 		snprintf(full.message, sizeof(full.message), "%.560s (rule %s is at %s)",
 			 error->message, text, other);

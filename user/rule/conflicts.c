@@ -58,14 +58,14 @@ static int check_bind(const struct ps_rule *rule, const char *text, struct ps_er
 {
 	if (ps_rule_is_grant(rule) && rule->front_last >= grants_below)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: port %u is not privileged, anybody may bind it and a grant "
-			       "would change nothing; grant ports below %u only",
+			       "rule %s: port %u is not privileged, any process may bind it and a "
+			       "grant would change nothing; grant ports below %u only",
 			       text, rule->front_last, grants_below);
 	if (!ps_rule_is_grant(rule) && rule->target < PRIVILEGED_PORTS)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: its target port %u is a privileged one itself; choose a "
-			       "target from %d up, or use 'portsteer allow' to let the owner bind a "
-			       "privileged port as it is",
+			       "rule %s: its target port %u is privileged itself; choose a target "
+			       "port of %d or higher, or use 'portsteer allow' to let the owner "
+			       "bind a privileged port directly",
 			       text, rule->target, PRIVILEGED_PORTS);
 	return 0;
 }
@@ -75,18 +75,18 @@ static int check_scope(const struct ps_rule *rule, const char *text, struct ps_e
 {
 	if (rule->mode == PS_MODE_CONNECT && !rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: whose connects are meant? Give their cgroup with "
-			       "--client-cgroup; '--client-cgroup /' is everybody",
+			       "rule %s: connect mode needs a client cgroup; give --client-cgroup, "
+			       "with / for all processes",
 			       text);
 	if (rule->mode != PS_MODE_CONNECT && rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: --client-cgroup is for connect mode, and not for %s mode, "
-			       "where the client is not known; leave one of them out",
+			       "rule %s: --client-cgroup is only for connect mode, as %s mode does "
+			       "not know the client's cgroup; remove one of them",
 			       text, ps_mode_name(rule->mode));
 	if (rule->mode != PS_MODE_CONNECT && rule->to.family)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: the target has an address, which only connect mode can send "
-			       "clients to; leave it out, or give --client-cgroup",
+			       "rule %s: a target address works in connect mode only; remove it, "
+			       "or give --client-cgroup",
 			       text);
 	return 0;
 }
@@ -95,8 +95,8 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 {
 	if (rule->prefix.family && rule->to.family && rule->prefix.family != rule->to.family)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: a client of IPv%u cannot be sent to an address of IPv%u; "
-			       "give both of one family",
+			       "rule %s: an IPv%u client cannot connect to an IPv%u address; use "
+			       "one address family for both",
 			       text, rule->prefix.family, rule->to.family);
 	if (!rule->to.family && rule->front == rule->target && !ps_rule_is_block(rule))
 		return ps_fail(error, PS_EXIT_FAILED, ELOOP,
@@ -105,8 +105,8 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 			       text, rule->target);
 	if (ps_rule_is_fixed(rule) && rule->owner.flags != PS_OWNER_ANY)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: clients are sent to the pair as it is given, so that nobody "
-			       "checks who is there; say --any-user instead of an owner",
+			       "rule %s: the target is a fixed destination, whose owner is not "
+			       "checked; give --any-user instead of an owner",
 			       text);
 	return 0;
 }
@@ -172,7 +172,7 @@ static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const
 	if (ps_rule_equal(a, b)) {
 		ps_rule_format(a, one);
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-			       "rule %s is there already; see 'portsteer list'", one);
+			       "rule %s already exists; see 'portsteer list'", one);
 	}
 	ps_rule_describe(a_is_old ? b : a, one);
 	ps_rule_describe(a_is_old ? a : b, other);
@@ -220,9 +220,9 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 	ps_rule_format(rule, text);
 	if (rule->front == rule->target)
 		return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
-			       "rule %s makes a loop: its target port is its own front port; to let "
-			       "the owner bind port %u as it is, use 'portsteer allow' (in files: the "
-			       "key allow), or choose another target port",
+			       "rule %s makes a loop: its target port is its own front port; to "
+			       "let the owner bind port %u directly, use 'portsteer allow' (in "
+			       "files: the key allow), or choose another target port",
 			       text, rule->front);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
@@ -235,7 +235,7 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 	}
 	return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
 		       "rule %s makes a loop: its target port %u is a front port of %s; choose a "
-		       "target port that no rule has in front",
+		       "target port that is not a front port",
 		       text, port, front);
 }
 
@@ -354,11 +354,10 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 		if (!sorted[first]->scope)
 			continue;
 		if (++scopes > PS_MAX_SCOPES)
-			return ps_fail(
-				m->error, PS_EXIT_FAILED, E2BIG,
-				"more than %d different client cgroups; name a cgroup above several "
-				"of them",
-				PS_MAX_SCOPES);
+			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
+				       "more than %d different client cgroups; name a common parent of "
+				       "several of them",
+				       PS_MAX_SCOPES);
 		for (size_t i = first; i < end; i++)
 			mark_front(fronts, sorted[i]);
 		ret = check_crowd(m, sorted, first, end, used);
@@ -464,8 +463,8 @@ static int refuse_ambiguity(const struct merged *m, const struct bind_port *a,
 	ps_rule_format(a->rule, one);
 	ps_rule_format(b->rule, other);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-		       "rules %s and %s contradict each other: one owner's bind to port %u cannot "
-		       "become both; use two target ports",
+		       "rules %s and %s conflict: one owner's bind to port %u cannot be translated "
+		       "to both front ports; use two target ports",
 		       one, other, a->port);
 }
 
@@ -504,13 +503,13 @@ static int refuse_fight(const struct merged *m, const struct ps_rule *steer,
 	ps_rule_format(bind->rule, other);
 	if (front)
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-			       "steer rule %s and bind rule %s fight over port %u: connections would "
-			       "be steered past whoever is bound to it; delete one, or use addresses "
-			       "that do not overlap",
+			       "steer rule %s and bind rule %s conflict on port %u: connections "
+			       "would be steered past the process that is bound to it; delete one, "
+			       "or use addresses that do not overlap",
 			       one, other, bind->port);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-		       "%s rule %s and bind rule %s have the same target port %u: the latter would "
-		       "bind the former's listener to another port; use two target ports",
+		       "%s rule %s and bind rule %s have the same target port %u: the bind rule "
+		       "would bind the other rule's listener to another port; use two target ports",
 		       mode, one, other, bind->port);
 }
 
@@ -587,7 +586,8 @@ static int check_owners(const struct merged *m)
 		return out_of_memory(m->error);
 	if (targets.owner_count > PS_MAX_OWNERS)
 		ret = ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-			      "more than %d different owners; name a cgroup above several of them",
+			      "more than %d different owners; name a common parent of several of "
+			      "them",
 			      PS_MAX_OWNERS);
 	for (size_t i = 0; i < targets.pair_count && !ret; i++) {
 		uint16_t port = PS_PAIR_PORT(targets.pairs[i]);
@@ -609,7 +609,7 @@ static int check_together(const struct merged *m)
 
 	if (m->count > PS_MAX_RULES)
 		return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-			       "too many rules: %zu, of at most %d; use port ranges", m->count,
+			       "too many rules: %zu, the limit is %d; use port ranges", m->count,
 			       PS_MAX_RULES);
 	ret = check_overlaps(m);
 	if (!ret)
