@@ -75,7 +75,7 @@ apply()
 	out=$(apply --json)
 	assert_equal "$(jsonget added removed changed unchanged 'held|#' 'notes|#' <<<"$out")" \
 		$'1\n0\n0\n0\n0\n1'
-	assert_match "$out" 'has the front port of rule 80:8080/tcp: new connections reach the owner's listener instead'
+	assert_match "$out" "has the front port of rule 80:8080/tcp: new connections reach the owner's listener instead"
 	out=$(apply --json)
 	assert_equal "$(jsonget added removed changed unchanged 'notes|#' <<<"$out")" $'0\n0\n0\n1\n0'
 }
@@ -493,7 +493,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	printf 'x\0y' >"$RULES.2"
-	fails 1 "$RULES.2:1: there is a NUL byte" "0 rules are in force, but" \
+	fails 1 "$RULES.2:1: the file contains a NUL byte" "0 rules are in force, but" \
 		-- apply --keep-going -f "$RULES.2"
 	assert_equal "$(rules)" "not loaded"
 	out=$(portsteer apply --keep-going --json -f "$RULES.2" 2>/dev/null) || true

@@ -223,7 +223,7 @@ $R/portsteer.conf.d/run.conf"
 		[empty]
 	END
 	bad "$MAIN:1: 'port' is outside any section" \
-		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, client-cgroup" \
+		"$MAIN:3: unknown key 'port'; the keys are ports, allow, user, cgroup, any-user, client-cgroup" \
 		"$MAIN:5: ports is already set on line 4" \
 		"$MAIN:7: unknown key 'usr'" \
 		"$MAIN:8: section \[web\] already exists at $MAIN:2; use another name" \
@@ -368,9 +368,9 @@ $R/portsteer.conf.d/run.conf"
 	printf '[a]\nports = 80:8080\nuser = ps-web\n# x\0y\n' | config $MAIN
 	bad "$MAIN:4: the file contains a NUL byte, so it is not a text file; remove the byte"
 	head -c 4096 "$PORTSTEER" | config $MAIN
-	bad "$MAIN:1: there is a NUL byte"
+	bad "$MAIN:1: the file contains a NUL byte"
 	printf '\xff\xfe[\0a\0]\0\n' | config $MAIN
-	bad "$MAIN:1: there is a NUL byte"
+	bad "$MAIN:1: the file contains a NUL byte"
 	# Not in quotes, where it is written by its number.
 	printf '[a]\nports = 80:8080\ncgroup = "x/\\xff"\n' | config $MAIN
 	portsteer -q apply

@@ -306,7 +306,7 @@ in_cgroup_namespace()
 		cgroup = unit:ps-b.service
 		client-cgroup = unit:ps-c.service
 	END
-	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not answer"
+	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not respond"
 	assert_match "$(cat "$PS_TEST_DIR/asked")" "show -- ps-a.service"
 	assert_equal "$(wc -l <"$PS_TEST_DIR/asked")" 1
 	umount "$(readlink -f /bin/systemctl)" /run/systemd
@@ -332,11 +332,11 @@ in_cgroup_namespace()
 @test "a user that systemd gives out anew gets a note" {
 	assert_match "$(portsteer add 90:9090 --user 61184)" \
 		"note: systemd assigns user 61184 .*DynamicUser=.*--cgroup unit:"
-	assert_match "$(portsteer add 91:9091 --user 65519)" "note: user 65519 "
+	assert_match "$(portsteer add 91:9091 --user 65519)" "note: systemd assigns user 65519 "
 	assert_match "$(portsteer add 92:9092 --user 61183)" ": no listener yet$"
 	assert_match "$(portsteer add 93:9093 --user 65520)" ": no listener yet$"
 	serve -u 61200 web 127.0.0.1 9094
-	assert_match "$(portsteer add 94:9094)" "note: user 61200 "
+	assert_match "$(portsteer add 94:9094)" "note: systemd assigns user 61200 "
 }
 
 @test "a process's number in a file of rules" {
@@ -376,9 +376,9 @@ in_cgroup_namespace()
 
 @test "a mode and a client cgroup that do not go together" {
 	bad 2 "90:9090/tcp: connect mode needs a client cgroup.*--client-cgroup" add 90:9090 --user ps-web --mode connect
-	bad 2 "90:9090/tcp: --client-cgroup is for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
+	bad 2 "90:9090/tcp: --client-cgroup is only for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
 		--client-cgroup "$CG/a"
-	bad 2 "53:5353/udp: --client-cgroup is for connect mode.*bind" add 53:5353/udp --user ps-web \
+	bad 2 "53:5353/udp: --client-cgroup is only for connect mode.*bind" add 53:5353/udp --user ps-web \
 		--mode bind --client-cgroup "$CG/a"
 	bad 2 "a target address works in connect mode only.*--client-cgroup" add 90:10.1.2.3:9090 --any-user
 	bad 2 "a target address works in connect mode only.*--client-cgroup" add 90:10.1.2.3:9090/udp --user ps-web
