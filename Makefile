@@ -231,7 +231,7 @@ bench-bpf: ## what each BPF program costs, beside that of BASE=rev
 	$(Q)$(submake) tools
 	$(Q)scripts/bench-bpf $(BASE)
 
-lint: ## formatting, static analysis, shell scripts
+lint: ## formatting, static analysis, shell scripts, man pages
 	$(Q)scripts/deps lint
 	$(Q)$(submake) $(SKELETONS)
 	$(Q)scripts/lint
@@ -241,7 +241,7 @@ check-docs: all
 
 # What goes where, and with which mode.
 INSTALLED := $(SBINDIR)/portsteer $(MANDIR)/man8/portsteer.8 $(MANDIR)/man5/portsteer.conf.5 \
-	$(COMPLETIONDIR)/portsteer $(UNITDIR)/portsteer.service
+	$(MANDIR)/man5/portsteer-json.5 $(COMPLETIONDIR)/portsteer $(UNITDIR)/portsteer.service
 
 $(B)/portsteer.service: systemd/portsteer.service Makefile
 	$(Q)mkdir -p $(@D)
@@ -252,6 +252,7 @@ install: all $(B)/portsteer.service ## install below DESTDIR and PREFIX
 	$(Q)install -D $(STRIP) -m 0755 $(B)/portsteer $(DESTDIR)$(SBINDIR)/portsteer
 	$(Q)install -D -m 0644 man/portsteer.8 $(DESTDIR)$(MANDIR)/man8/portsteer.8
 	$(Q)install -D -m 0644 man/portsteer.conf.5 $(DESTDIR)$(MANDIR)/man5/portsteer.conf.5
+	$(Q)install -D -m 0644 man/portsteer-json.5 $(DESTDIR)$(MANDIR)/man5/portsteer-json.5
 	$(Q)install -D -m 0644 completions/portsteer.bash $(DESTDIR)$(COMPLETIONDIR)/portsteer
 	$(Q)install -D -m 0644 $(B)/portsteer.service $(DESTDIR)$(UNITDIR)/portsteer.service
 

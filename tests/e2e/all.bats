@@ -105,9 +105,9 @@ has_ended()
 	grep -Eq "^80:8080/tcp .* 127.0.0.1:8080 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
 	grep -Eq "^81:8081/tcp .* there +127.0.0.1:8081 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
 	grep -Eq "^1-9:2001-2009/tcp .* 127.0.0.1:2005 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
-	grep -Eq "^82:8082/tcp .* unknown; no name and no process leads into this namespace$" \
+	grep -Eq "^82:8082/tcp .* unknown; this namespace has no name and no process$" \
 		"$PS_TEST_DIR/list"
-	grep -Eq "^83:8083/tcp .* none; this namespace has ended$" "$PS_TEST_DIR/list"
+	grep -Eq "^83:8083/tcp .* none; this namespace no longer exists$" "$PS_TEST_DIR/list"
 	# five blocks: a heading, the heads, a rule; four lines between them
 	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 19
 	assert_equal "$(awk '/^netns/ { print $2 + 0 }' "$PS_TEST_DIR/list")" \
@@ -141,7 +141,7 @@ block()
 	assert_match "$(client "$PORTSTEER" list --all)" "netns $(cookie_of): pid:1 \("
 	assert_match "$(client "$PORTSTEER" list --all)" "netns $(cookie_of --netns client): current"
 	portsteer -q --netns client flush
-	assert_match "$(portsteer list --all)" "client"$'\n'"no rules; 'portsteer add' makes one"
+	assert_match "$(portsteer list --all)" "client"$'\n'"no rules; 'portsteer add' adds one"
 }
 
 @test "list --all --json: each as list has it, and the inode" {

@@ -42,7 +42,7 @@ apply()
 	END
 	serve web 127.0.0.1 8080
 	out=$(apply)
-	assert_equal "$out" "applied: 3 added, 0 removed, 0 changed, 0 as before"
+	assert_equal "$out" "applied: 3 added, 0 removed, 0 changed, 0 unchanged"
 	answers web http://127.0.0.1/
 	from a answers web http://127.0.0.1:90/
 	config <<-END
@@ -55,7 +55,7 @@ apply()
 		user = ps-web
 	END
 	out=$(apply)
-	assert_equal "$out" "applied: 1 added, 2 removed, 1 changed, 0 as before"
+	assert_equal "$out" "applied: 1 added, 2 removed, 1 changed, 0 unchanged"
 	assert_equal "$(rules)" $'80:8080/tcp\n82:8080/tcp'
 	answers web http://127.0.0.1:82/
 	refused http://127.0.0.1:443/
@@ -75,7 +75,7 @@ apply()
 	out=$(apply --json)
 	assert_equal "$(jsonget added removed changed unchanged 'held|#' 'notes|#' <<<"$out")" \
 		$'1\n0\n0\n0\n0\n1'
-	assert_match "$out" 'has the port of rule 80:8080/tcp: new connections no longer reach it'
+	assert_match "$out" "has the front port of rule 80:8080/tcp: new connections reach the owner's listener instead"
 	out=$(apply --json)
 	assert_equal "$(jsonget added removed changed unchanged 'notes|#' <<<"$out")" $'0\n0\n0\n1\n0'
 }
@@ -105,7 +105,7 @@ apply()
 		user = $WEB
 		ports = 443:8080 80:8080
 	END
-	assert_equal "$(apply)" "applied: 1 added, 1 removed, 0 changed, 2 as before"
+	assert_equal "$(apply)" "applied: 1 added, 1 removed, 0 changed, 2 unchanged"
 	after=$(portsteer list --json | jsonget 'rules|rule=80:8080/tcp|listeners|0|cookie')
 	assert_equal "$after" "$before"
 	counters 80:8080/tcp "steered=2 admitted=1"
@@ -114,7 +114,7 @@ apply()
 	counters 443:8080/tcp "steered=0 admitted=1"
 	# A rule that changes counts anew; its target keeps its listener.
 	sed -i 's/^ports = 443.*/& \nif-down = pass/' "$RULES"
-	assert_equal "$(apply)" "applied: 0 added, 0 removed, 2 changed, 1 as before"
+	assert_equal "$(apply)" "applied: 0 added, 0 removed, 2 changed, 1 unchanged"
 	counters 80:8080/tcp "steered=0 admitted=1"
 	answers web http://127.0.0.1/
 }
@@ -165,7 +165,7 @@ apply()
 	END
 	assert_equal "$(apply --dry-run)" "+ will be 80:8080/tcp steer, user ps-web, refuse
 + will be 82:8082/tcp steer, user ps-web, refuse
-nothing is changed yet; it would be: 2 added, 0 removed, 0 changed, 0 as before"
+dry run, nothing was changed: 2 added, 0 removed, 0 changed, 0 unchanged"
 	assert_equal "$(rules)" "not loaded"
 	[ ! -e $STATE ]
 	portsteer -q add 80:8080 81:8081 82:8083 --user ps-web --name x
@@ -176,7 +176,7 @@ nothing is changed yet; it would be: 2 added, 0 removed, 0 changed, 0 as before"
 	assert_equal "$out" "- is      81:8081/tcp steer, user ps-web, refuse, name x
 ~ is      82:8083/tcp steer, user ps-web, refuse, name x
   will be 82:8082/tcp steer, user ps-web, refuse
-nothing is changed yet; it would be: 0 added, 1 removed, 1 changed, 1 as before"
+dry run, nothing was changed: 0 added, 1 removed, 1 changed, 1 unchanged"
 	out=$(apply --only --dry-run --json)
 	assert_equal "$(jsonget added removed changed unchanged 'differences|#' \
 		'differences|0|change' 'differences|0|before|rule' 'differences|0|after' \
@@ -186,10 +186,10 @@ nothing is changed yet; it would be: 0 added, 1 removed, 1 changed, 1 as before"
 	assert_equal "$(kernel_state)" "$before"
 	apply -q --only
 	assert_equal "$(apply --dry-run)" \
-		"nothing is changed yet; it would be: 0 added, 0 removed, 0 changed, 2 as before"
+		"dry run, nothing was changed: 0 added, 0 removed, 0 changed, 2 unchanged"
 	portsteer -q add 81:8081 --user ps-web
 	assert_equal "$(apply --dry-run)" "= stays   81:8081/tcp steer, user ps-web, refuse
-nothing is changed yet; it would be: 0 added, 0 removed, 0 changed, 3 as before"
+dry run, nothing was changed: 0 added, 0 removed, 0 changed, 3 unchanged"
 	assert_equal "$(apply --dry-run --json | jsonget 'by_hand|0')" 81:8081/tcp
 }
 
@@ -198,7 +198,7 @@ nothing is changed yet; it would be: 0 added, 0 removed, 0 changed, 3 as before"
 	assert_equal "$(apply --allow-empty)" "nothing to change: 0 rules"
 	[ ! -e $STATE ]
 	portsteer -q add 80:8080 --user ps-web
-	assert_equal "$(apply --allow-empty --only)" "applied: 0 added, 1 removed, 0 changed, 0 as before"
+	assert_equal "$(apply --allow-empty --only)" "applied: 0 added, 1 removed, 0 changed, 0 unchanged"
 	assert_equal "$(rules)" ""
 }
 
@@ -242,7 +242,7 @@ fails()
 		printf "$text" | config
 		fails 1 "$RULES: it has no section, .*'portsteer flush'.*--allow-empty" -- apply -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --only -f "$RULES"
-		fails 1 "$RULES: it has no section" "rules are in force, so" -- apply --keep-going -f "$RULES"
+		fails 1 "$RULES: it has no section" "rules are in force and the configuration has mistakes" -- apply --keep-going -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --dry-run -f "$RULES"
 		fails 1 "$RULES: it has no section" -- check -f "$RULES"
 	done
@@ -250,7 +250,7 @@ fails()
 	fails 1 "/dev/null: it has no section" -- apply -f /dev/null
 	assert_equal "$(kernel_state)" "$before"
 	portsteer -q check --allow-empty -f "$RULES"
-	assert_equal "$(apply --allow-empty)" "applied: 0 added, 1 removed, 0 changed, 0 as before"
+	assert_equal "$(apply --allow-empty)" "applied: 0 added, 1 removed, 0 changed, 0 unchanged"
 }
 
 @test "what was added by hand stays, and is reported" {
@@ -264,20 +264,20 @@ fails()
 	portsteer -q add 81:8080 82:8082 --user ps-web
 	serve web 127.0.0.1 8080
 	out=$(apply)
-	assert_equal "$out" "applied: 1 added, 0 removed, 0 changed, 2 as before
+	assert_equal "$out" "applied: 1 added, 0 removed, 0 changed, 2 unchanged
 note: 2 rules added by hand stay: 81:8080/tcp, 82:8082/tcp; $hint"
 	answers web http://127.0.0.1/
 	answers web http://127.0.0.1:81/
 	assert_equal "$(apply --json | jsonget unchanged 'by_hand|#' 'by_hand|0')" $'3\n2\n81:8080/tcp'
 	# Another file's rules are what apply made, too.
 	sed 's/80:8080/83:8080/' "$RULES" >"$RULES.2"
-	assert_match "$(portsteer apply -f "$RULES.2")" "^applied: 1 added, 1 removed, 0 changed, 2 as before"
+	assert_match "$(portsteer apply -f "$RULES.2")" "^applied: 1 added, 1 removed, 0 changed, 2 unchanged"
 	assert_equal "$(rules)" $'81:8080/tcp\n82:8082/tcp\n83:8080/tcp'
 	# What is in the configuration is its own from then on.
 	sed 's/80:8080/81:8080/' "$RULES" >"$RULES.2"
-	assert_equal "$(portsteer apply -f "$RULES.2")" "applied: 0 added, 1 removed, 0 changed, 2 as before
+	assert_equal "$(portsteer apply -f "$RULES.2")" "applied: 0 added, 1 removed, 0 changed, 2 unchanged
 note: 1 rule added by hand stays: 82:8082/tcp; $hint"
-	assert_match "$(apply)" "^applied: 1 added, 1 removed, 0 changed, 1 as before"
+	assert_match "$(apply)" "^applied: 1 added, 1 removed, 0 changed, 1 unchanged"
 	assert_equal "$(rules)" $'80:8080/tcp\n82:8082/tcp'
 	# Both for one port: neither is guessed away.
 	portsteer -q add 84:8084 --user ps-web
@@ -288,11 +288,11 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	fails 1 "rule 84:8084/tcp" -- apply --dry-run -f "$RULES.2"
 	assert_equal "$(kernel_state)" "$before"
 	assert_equal "$(portsteer apply --only -f "$RULES.2")" \
-		"applied: 0 added, 2 removed, 1 changed, 0 as before"
+		"applied: 0 added, 2 removed, 1 changed, 0 unchanged"
 	# No rules in the configuration: its own go, and no others.
 	portsteer -q add 85:8085 --user ps-web
 	printf '' | config
-	assert_match "$(apply --allow-empty)" "^applied: 0 added, 1 removed, 0 changed, 1 as before"
+	assert_match "$(apply --allow-empty)" "^applied: 0 added, 1 removed, 0 changed, 1 unchanged"
 	assert_equal "$(rules)" 85:8085/tcp
 }
 
@@ -356,7 +356,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	serve web 0.0.0.0 8080
 	serve -u root other 0.0.0.0 90
 	fails 1 "$RULES:6: unknown user 'nosuchuser'" "$RULES:18: unknown mode 'fast'" \
-		"3 rules are in force, but what has a mistake is missing: \[broken\] \[broken-pod\], connections are refused to .*; correct it" \
+		"3 rules are in force, but sections with a mistake are missing: \[broken\] \[broken-pod\], connections are refused to .*; correct it" \
 		-- apply --keep-going -f "$RULES"
 	assert_match "$(<"$PS_TEST_DIR/out")" "^applied: 6 added, 0 removed"
 	answers web http://127.0.0.1/
@@ -366,12 +366,12 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	from b answers web http://127.0.0.1:92/
 	from a refused http://127.0.0.1:92/
 	assert_match "$(portsteer list)" \
-		"90/tcp +steer +- +nobody +refuse +$RULES:5 +refused until its section has no mistake"
+		"90/tcp +steer +- +none +refuse +$RULES:5 +refused until its section is corrected"
 	assert_equal "$(portsteer list --json | jsonget 'rules|rule=90/tcp|blocked' \
 		'rules|rule=80:8080/tcp|blocked')" $'true\nfalse'
-	assert_match "$(portsteer save)" "# Refused, as its section has a mistake: 90/tcp \($RULES:5\)"
+	assert_match "$(portsteer save)" "# Refused because its section has a mistake: 90/tcp \($RULES:5\)"
 	# Now that there are rules, a mistake changes nothing.
-	fails 1 "$RULES:6:" "$RULES:18:" "rules are in force, so that nothing is changed" \
+	fails 1 "$RULES:6:" "$RULES:18:" "rules are in force and the configuration has mistakes, so nothing was changed" \
 		-- apply --keep-going -f "$RULES"
 	fails 1 "$RULES:6:" "$RULES:18:" -- apply -f "$RULES"
 	from a refused http://127.0.0.1:92/
@@ -386,7 +386,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	assert_equal "$(portsteer list --json | jsonget 'rules|rule=90:8080/tcp|blocked')" false
 	# Without a mistake it is as without the option.
 	portsteer -q unload
-	assert_match "$(apply --keep-going)" "^applied: 6 added, 0 removed, 0 changed, 0 as before"
+	assert_match "$(apply --keep-going)" "^applied: 6 added, 0 removed, 0 changed, 0 unchanged"
 	# A block can be deleted by hand.
 	portsteer -q unload
 	sed -i '6s/ps-web/nosuchuser/' "$RULES"
@@ -417,9 +417,9 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		127.0.0.3:80:8080
 	END
 	serve web 0.0.0.0 8080
-	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: client-cgroup is there already" \
-		"$RULES:14: rule 91:8080/tcp would answer for 91/tcp" \
-		"$RULES:16: '\[outside' is no section" "$RULES:17: '127.0.0.3:80:8080': no key" \
+	fails 1 "$RULES:2: unknown key 'port'" "$RULES:7: client-cgroup is already set" \
+		"$RULES:14: rule 91:8080/tcp would take the connections of 91/tcp" \
+		"$RULES:16: '\[outside' is not a section" "$RULES:17: '127.0.0.3:80:8080': neither a key" \
 		"2 rules are in force, .* refused to 127.0.0.2:80/tcp 127.0.0.3:80/tcp 91/tcp; correct" \
 		-- apply --keep-going -f "$RULES"
 	answers web http://127.0.0.1/
@@ -454,11 +454,11 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	serve web 0.0.0.0 8080
-	fails 1 "$RULES:1: 'client-cgroup' is outside of a section" "$RULES:2: what stands above the first" \
+	fails 1 "$RULES:1: 'client-cgroup' is outside any section" "$RULES:2: text above the first" \
 		"$RULES:10: unknown key 'description'" "$RULES:11: unknown key 'usr'" \
-		"$RULES:14: bad rule '0x50:8080': .*; its front side cannot be read, so that nothing refuses for it" \
+		"$RULES:14: bad rule '0x50:8080': .*; its front side cannot be read, so its ports do not refuse connections" \
 		"$RULES:14: bad rule '\"92:80\"'" "$RULES:14: bad rule '127.0.0.2:\*:443'" \
-		"$RULES:18: rule 94:8080/tcp would answer for 94/tcp" \
+		"$RULES:18: rule 94:8080/tcp would take the connections of 94/tcp" \
 		"2 rules are in force, .* \[below\] .* refused to .*; correct" \
 		-- apply --keep-going -f "$RULES"
 	answers web http://127.0.0.1/
@@ -479,7 +479,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	# Of the processor's time, as others use it, too.
 	(
 		ulimit -t 20
-		fails 1 "$RULES: the file has too much that is not understood" \
+		fails 1 "$RULES: the file has more than [0-9]+ words that cannot be parsed" \
 			"0 rules are in force, but" -- apply --keep-going -f "$RULES"
 	)
 	assert_equal "$(rules)" "not loaded"
@@ -493,7 +493,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		user = ps-web
 	END
 	printf 'x\0y' >"$RULES.2"
-	fails 1 "$RULES.2:1: there is a NUL byte" "0 rules are in force, but" \
+	fails 1 "$RULES.2:1: the file contains a NUL byte" "0 rules are in force, but" \
 		-- apply --keep-going -f "$RULES.2"
 	assert_equal "$(rules)" "not loaded"
 	out=$(portsteer apply --keep-going --json -f "$RULES.2" 2>/dev/null) || true

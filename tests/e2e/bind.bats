@@ -358,12 +358,12 @@ unprivileged()
 	assert_equal "$(grep -c '^note: ' "$PS_TEST_DIR/out" || true)" 0
 	portsteer --netns low allow 443/tcp --user ps-web >"$PS_TEST_DIR/out"
 	assert_match "$(<"$PS_TEST_DIR/out")" \
-		"note: rule 443/tcp keeps nobody away: .* from 100 on; .*ip_unprivileged_port_start to 444"
+		"note: rule 443/tcp excludes nobody: .* from 100 up; .*ip_unprivileged_port_start to 444"
 	becomes 443 -N low -u $DB 0.0.0.0 443 # true
 	assert_match "$(portsteer --netns low allow 90-100/tcp --user ps-db --json 2>&1 || true)" \
 		"overlaps"
 	assert_match "$(portsteer --netns low allow 90-100/udp --user ps-db --json |
-		jsonget notes.0)" "rule 90-100/udp keeps nobody away"
+		jsonget notes.0)" "rule 90-100/udp excludes nobody"
 	portsteer -q --netns low unload
 	ip netns del low
 }
@@ -863,7 +863,7 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 @test "a server that has the target port already gets the front port at its next bind" {
 	serve dns 0.0.0.0 5353 --udp
 	portsteer add 53:5353/udp --user ps-web >"$PS_TEST_DIR/out"
-	local sign="takes effect at its next bind"
+	local sign="already bound; restart it for"
 	grep -q "python3\[$PID\].*$sign\|$sign.*python3\[$PID\]" "$PS_TEST_DIR/out"
 	portsteer list >"$PS_TEST_DIR/list"
 	grep "0.0.0.0:5353 ps-web python3\[$PID\]" "$PS_TEST_DIR/list" | grep -q "$sign"
@@ -880,7 +880,7 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 @test "a TCP server that has the target port already" {
 	serve web 127.0.0.1 8080
 	portsteer add 80:8080/tcp --mode bind --user ps-web >"$PS_TEST_DIR/out"
-	grep "takes effect at its next bind" "$PS_TEST_DIR/out" | grep -q "python3\[$PID\]"
+	grep "already bound; restart it for" "$PS_TEST_DIR/out" | grep -q "python3\[$PID\]"
 	answers web http://127.0.0.1:8080/
 	refused http://127.0.0.1/
 	stop $PID

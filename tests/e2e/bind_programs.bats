@@ -80,7 +80,7 @@ udp [::]:53"
 	wait_port 5300
 	portsteer add 53:5300/udp 53:5300/tcp --mode bind >"$DIR/out"
 	assert_equal "$(grep -c "^owner of 53:5300/[a-z]*: user ps-web " "$DIR/out")" 2
-	grep "takes effect at its next bind" "$DIR/out" | grep -q "dnsmasq\[$PID\]"
+	grep "already bound; restart it for" "$DIR/out" | grep -q "dnsmasq\[$PID\]"
 	assert_equal "$(resolve $HERE4 -p 5300)" 192.0.2.1
 	no_resolver $HERE4
 	stop $PID

@@ -136,9 +136,9 @@ for check in sys.argv[1:]:
 	grep -Eq "^80:8080/tcp +steer +- +user ps-web +refuse +127.0.0.1:8080 " "$PS_TEST_DIR/list"
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +pass +no listener yet$" \
 		"$PS_TEST_DIR/list"
-	grep -Eq "^53:5353/udp +connect +/$CG/a +any user +- +as given, whoever is there$" \
+	grep -Eq "^53:5353/udp +connect +/$CG/a +any user +- +fixed destination, owner not checked$" \
 		"$PS_TEST_DIR/list"
-	grep -Eq "^81:10.1.2.3:8082/tcp +connect +/$CG/a +any user +- +as given" "$PS_TEST_DIR/list"
+	grep -Eq "^81:10.1.2.3:8082/tcp +connect +/$CG/a +any user +- +fixed destination" "$PS_TEST_DIR/list"
 	serve -u $DB thief 127.0.0.1 8081
 	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
 	portsteer stats >"$PS_TEST_DIR/stats"
@@ -361,7 +361,7 @@ new_id()
 		place=/user.slice/user-$DB.slice/user@$DB.service/$place/libpod-$ID.scope
 		host_cgroup "$place"
 		chown $DB "$PS_TEST_CGROUP2/user.slice/user-$DB.slice/user@$DB.service"
-		no_container "$ID" "it is in $place, where a user makes up the names; .*give the path"
+		no_container "$ID" "it is in $place, where a user chooses the names; .*give its path"
 		# the host's own counts, whatever a user calls his
 		host_cgroup "/machine.slice/libpod-$ID.scope"
 		is_container "$ID" "/machine.slice/libpod-$ID.scope"
@@ -376,12 +376,12 @@ new_id()
 	host_cgroup "$one" "$two"
 	message=$(portsteer add 80:8080 --cgroup "container:${ID:0:60}" 2>&1) || status=$?
 	assert_equal $status 1
-	assert_match "$message" "there is more than one, /.* and /.*; give more of the id, or the path"
+	assert_match "$message" "more than one matches, /.* and /.*; give more of the id, or the path"
 	assert_match "$message" "$one"
 	assert_match "$message" "$two"
 	is_container "${ID:0:60}0" "$one"
 	host_cgroup "/lxc.payload.ps$$" "/machine.slice/machine-ps$$.scope"
-	no_container "ps$$" "there is more than one, .*lxc.payload.ps$$|more than one.*machine-ps$$"
+	no_container "ps$$" "more than one matches, .*lxc.payload.ps$$|more than one.*machine-ps$$"
 }
 
 @test "--cgroup container:NAME: LXC's containers and systemd's machines" {
@@ -431,7 +431,7 @@ new_id()
 	assert_match "$(portsteer add 81:8081 --user ps-web --client-cgroup "$CG/a")" \
 		"^added 81:8081/tcp for user ps-web, client cgroup /$CG/a: 1 listener$"
 	assert_match "$(portsteer add 53:5353/udp --any-user --client-cgroup "$CG/a")" \
-		"^added 53:5353/udp for any user, client cgroup /$CG/a: as given, whoever is there"$'\n'"note: rule 53:5353/udp leads .*$"
+		"^added 53:5353/udp for any user, client cgroup /$CG/a: fixed destination, owner not checked"$'\n'"note: rule 53:5353/udp keeps the client's destination .*$"
 	assert_equal "$(portsteer del 81 --client-cgroup "$CG/a")" "deleted 1 rule"
 	assert_equal "$(portsteer del 53/udp --client-cgroup "$CG/a" --json)" '{"added":0,"removed":1,"held":[]}'
 	assert_equal "$(portsteer del 80)" "deleted 1 rule"

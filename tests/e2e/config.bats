@@ -142,7 +142,7 @@ $MAIN
 $E/portsteer.conf.d/a.conf
 $L/portsteer.conf.d/lib.conf
 $R/portsteer.conf.d/run.conf"
-	assert_equal "$(portsteer check)" "the configuration is good: 4 rules in 4 files"
+	assert_equal "$(portsteer check)" "the configuration is valid: 4 rules in 4 files"
 }
 
 @test "an empty file and a link to /dev/null mask" {
@@ -194,10 +194,10 @@ $R/portsteer.conf.d/run.conf"
 	status=0
 	(printf '[a]\nx'; cat /dev/null) | portsteer check -f - 2>"$PS_TEST_DIR/err" || status=$?
 	assert_equal "$status" 1
-	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: \(standard input\):2: 'x': no key"
+	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: \(standard input\):2: 'x': neither a key"
 	portsteer -q add 81:8081 --user ps-web
 	mistakes "apply -f $PS_TEST_DIR/none" 1 "$PS_TEST_DIR/none: it cannot be read: No such file"
-	mistakes "apply -f $PS_TEST_DIR" 1 "$PS_TEST_DIR: it is a folder"
+	mistakes "apply -f $PS_TEST_DIR" 1 "$PS_TEST_DIR: it is a directory"
 	mistakes "apply -f /dev/zero" 1 "/dev/zero: it is a device; give a text file, or - to"
 }
 
@@ -222,16 +222,16 @@ $R/portsteer.conf.d/run.conf"
 		nothing
 		[empty]
 	END
-	bad "$MAIN:1: 'port' is outside of a section" \
-		"$MAIN:3: unknown key 'port'; there are ports, allow, user, cgroup, any-user, client-cgroup" \
-		"$MAIN:5: ports is there already, on line 4" \
+	bad "$MAIN:1: 'port' is outside any section" \
+		"$MAIN:3: unknown key 'port'; the keys are ports, allow, user, cgroup, any-user, client-cgroup" \
+		"$MAIN:5: ports is already set on line 4" \
 		"$MAIN:7: unknown key 'usr'" \
-		"$MAIN:8: section \[web\] is there already, at $MAIN:2; give it another name" \
-		"$MAIN:11: user is there already, on line 10" \
-		"$MAIN:12: '\[db' is no section" \
-		"$MAIN:13: '\[db\] x' is no section" \
-		"$MAIN:14: a section's name has 1 to 64 bytes, not 0" \
-		"$MAIN:15: 'nothing': no key and no section" \
+		"$MAIN:8: section \[web\] already exists at $MAIN:2; use another name" \
+		"$MAIN:11: user is already set on line 10" \
+		"$MAIN:12: '\[db' is not a section" \
+		"$MAIN:13: '\[db\] x' is not a section" \
+		"$MAIN:14: a section name has 1 to 64 bytes, not 0" \
+		"$MAIN:15: 'nothing': neither a key nor a section" \
 		"$MAIN:16: section \[empty\] has no rules" \
 		"$MAIN:16: section \[empty\] has no owner"
 }
@@ -277,18 +277,18 @@ $R/portsteer.conf.d/run.conf"
 		"$MAIN:9: name has no value" \
 		"$MAIN:11: rule 53:5353/udp: UDP cannot be steered.*use mode bind, or leave mode out" \
 		"$MAIN:14: section \[d\] has no owner" \
-		"$MAIN:16: any-user is 'perhaps'; say yes or no" \
+		"$MAIN:16: any-user is 'perhaps'; write yes or no" \
 		"$MAIN:18: bad grant '22:2222'" \
-		"$MAIN:20: mode is for ports" \
+		"$MAIN:20: mode applies to ports only" \
 		"$MAIN:23: any-user contradicts cgroup" \
-		"$MAIN:24: cgroup unit:web: not a unit's name" \
+		"$MAIN:24: cgroup unit:web: not a unit name" \
 		"$MAIN:27: cgroup pid:0: "
 }
 
 @test "no owner is inferred from who listens" {
 	serve web 127.0.0.1 8080
 	printf '[a]\nports = 80:8080\n' | config $MAIN
-	bad "$MAIN:1: section \[a\] has no owner; give it user, cgroup or any-user = yes"
+	bad "$MAIN:1: section \[a\] has no owner; add user, cgroup or any-user = yes"
 }
 
 @test "rules that conflict across files: both are named" {
@@ -299,9 +299,9 @@ $R/portsteer.conf.d/run.conf"
 	section four 8443:9443 | config $R/portsteer.conf.d/c.conf
 	section one 70:7070 | config $L/portsteer.conf.d/d.conf
 	bad "$E/portsteer.conf.d/a.conf:3: rule .* overlaps rule .*\(rule 80:8080/tcp is at $MAIN:2\)" \
-		"$R/portsteer.conf.d/b.conf:2: rule 443:8443/tcp is there already, at $MAIN:2; delete" \
+		"$R/portsteer.conf.d/b.conf:2: rule 443:8443/tcp already exists at $MAIN:2; delete" \
 		"$R/portsteer.conf.d/c.conf:2: rule 443:8443/tcp makes a loop: its target port 8443 is a front port of 8443:9443/tcp.*\(rule 443:8443/tcp is at $MAIN:2\)" \
-		"$L/portsteer.conf.d/d.conf:1: section \[one\] is there already, at $MAIN:1"
+		"$L/portsteer.conf.d/d.conf:1: section \[one\] already exists at $MAIN:1"
 }
 
 @test "line ends, byte order mark, blanks and comments are no mistakes" {
@@ -326,11 +326,11 @@ $R/portsteer.conf.d/run.conf"
 		    83:8083 ; more
 		user = ps-web ; and only him
 	END
-	bad "$MAIN:2: '# the web server' is no comment behind a value; give it a line of its own" \
+	bad "$MAIN:2: '# the web server' after a value is not a comment; put it on a line of its own" \
 		"$MAIN:3: bad rule 'user'" "$MAIN:3: bad rule '='" \
-		"$MAIN:3: bad rule 'ps-web'" "$MAIN:5: user has one value" \
-		"$MAIN:8: '; more' is no comment behind a value" \
-		"$MAIN:9: '; and only him' is no comment behind a value; .*in quotes"
+		"$MAIN:3: bad rule 'ps-web'" "$MAIN:5: user takes one value" \
+		"$MAIN:8: '; more' after a value is not a comment" \
+		"$MAIN:9: '; and only him' after a value is not a comment; .*quote the whole value"
 	config $MAIN <<-'END'
 		[a]
 		ports = 80:8080
@@ -344,8 +344,8 @@ $R/portsteer.conf.d/run.conf"
 		name = #1
 		user = ps-web
 	END
-	bad "$MAIN:3: '# c' is no comment" "$MAIN:5: bad rule '90#tls'" "$MAIN:7: '#x' is no comment" \
-		"$MAIN:7: mode is for ports" "$MAIN:10: '#1' is no comment"
+	bad "$MAIN:3: '# c' after a value is not a comment" "$MAIN:5: bad rule '90#tls'" "$MAIN:7: '#x' after a value is not a comment" \
+		"$MAIN:7: mode applies to ports only" "$MAIN:10: '#1' after a value is not a comment"
 	# In quotes, and without a blank, it is text.
 	config $MAIN <<-'END'
 		[a]
@@ -363,14 +363,14 @@ $R/portsteer.conf.d/run.conf"
 @test "bytes that are no text" {
 	printf '[a\xff]\n[b]\nports = 80:8080\nname = \x1b[31m\nuser = ps-web\n\xc3\x28 = 1\n' |
 		config $MAIN
-	bad "$MAIN:1: byte 3 of the line, \\\\xff, is no printable text" \
+	bad "$MAIN:1: byte 3 of the line, \\\\xff, is not printable text" \
 		"$MAIN:4: byte 8 of the line, \\\\x1b," "$MAIN:6: byte 1 of the line, \\\\xc3,"
 	printf '[a]\nports = 80:8080\nuser = ps-web\n# x\0y\n' | config $MAIN
-	bad "$MAIN:4: there is a NUL byte: it is no text file; remove it"
+	bad "$MAIN:4: the file contains a NUL byte, so it is not a text file; remove the byte"
 	head -c 4096 "$PORTSTEER" | config $MAIN
-	bad "$MAIN:1: there is a NUL byte"
+	bad "$MAIN:1: the file contains a NUL byte"
 	printf '\xff\xfe[\0a\0]\0\n' | config $MAIN
-	bad "$MAIN:1: there is a NUL byte"
+	bad "$MAIN:1: the file contains a NUL byte"
 	# Not in quotes, where it is written by its number.
 	printf '[a]\nports = 80:8080\ncgroup = "x/\\xff"\n' | config $MAIN
 	portsteer -q apply
@@ -395,9 +395,9 @@ $R/portsteer.conf.d/run.conf"
 		ports = 84:8084
 		cgroup = "\x00"
 	END
-	bad "$MAIN:4: a value that begins with a quote does not end with one" \
-		"$MAIN:8: a value that begins with a quote" "$MAIN:12: '.*' is no escape" \
-		"$MAIN:15: '.*' is no escape"
+	bad "$MAIN:4: the value begins with a quote and does not end with one" \
+		"$MAIN:8: the value begins with a quote" "$MAIN:12: '.*' is not an escape sequence" \
+		"$MAIN:15: '.*' is not an escape sequence"
 }
 
 @test "lines and names that are too long" {
@@ -408,7 +408,7 @@ $R/portsteer.conf.d/run.conf"
 		printf '%0100d = x\n' 0
 	} | config $MAIN
 	bad "$MAIN:2: the line is longer than 65536 bytes" \
-		"$MAIN:4: a section's name has 1 to 64 bytes, not 100" \
+		"$MAIN:4: a section name has 1 to 64 bytes, not 100" \
 		"$MAIN:7: bad name '0*\.\.\.': it is longer than 64 bytes" "$MAIN:8: unknown key '0000"
 	# As long as it may be.
 	{
@@ -443,7 +443,7 @@ $R/portsteer.conf.d/run.conf"
 	portsteer apply 2>"$PS_TEST_DIR/err" || n=$?
 	assert_equal "$n $(wc -l <"$PS_TEST_DIR/err")" "1 101"
 	assert_equal "$(tail -n 1 "$PS_TEST_DIR/err")" \
-		"portsteer: there are more mistakes than these; correct them first"
+		"portsteer: there are more mistakes; correct these first"
 }
 
 @test "a folder, a pipe, a socket or a device in place of a file" {
@@ -452,15 +452,15 @@ $R/portsteer.conf.d/run.conf"
 	ln -s /dev/zero $E/portsteer.conf.d/b.conf
 	"$PYTHON" -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' \
 		$E/portsteer.conf.d/c.conf
-	bad "$MAIN: it is a folder; give a text file" "$E/portsteer.conf.d/a.conf: it is a pipe" \
+	bad "$MAIN: it is a directory; give a text file" "$E/portsteer.conf.d/a.conf: it is a pipe" \
 		"$E/portsteer.conf.d/b.conf: it is a device" "$E/portsteer.conf.d/c.conf: it is a socket"
 	rm -r $E
 	echo x | config $E
-	bad "$E: it is no folder; remove it"
+	bad "$E: it is not a directory; remove it"
 	rm $E
 	mkdir $E
 	echo x | config $E/portsteer.conf.d
-	bad "$E/portsteer.conf.d: it is no folder; remove it"
+	bad "$E/portsteer.conf.d: it is not a directory; remove it"
 }
 
 @test "files that others may write to, and others' files" {
@@ -468,11 +468,11 @@ $R/portsteer.conf.d/run.conf"
 	for mode in 0646 0664 0666 0777; do
 		section a 80:8080 | config $MAIN
 		chmod $mode $MAIN
-		bad "$MAIN: others than its owner may write to it \(mode $mode\).*; run 'chmod go-w' on it"
+		bad "$MAIN: users other than its owner may write to it \(mode $mode\).*; run 'chmod go-w' on it"
 	done
 	chmod 0644 $MAIN
 	chown ps-web $MAIN
-	bad "$MAIN: it belongs to user $WEB, who could change who gets the ports; run 'chown root' on it"
+	bad "$MAIN: it belongs to user $WEB, who could change the rules; run 'chown root' on it"
 	mv $MAIN "$PS_TEST_DIR/theirs"
 	ln -s "$PS_TEST_DIR/theirs" $MAIN
 	bad "$MAIN: it belongs to user $WEB"
@@ -487,18 +487,18 @@ $R/portsteer.conf.d/run.conf"
 	section a 80:8080 | config $MAIN
 	section b 82:8082 | config $E/portsteer.conf.d/a.conf
 	chmod 0777 $E/portsteer.conf.d
-	bad "$E/portsteer.conf.d: others than its owner may write to it \(mode 0777\)"
+	bad "$E/portsteer.conf.d: users other than its owner may write to it \(mode 0777\)"
 	chmod 0755 $E/portsteer.conf.d
 	chown ps-web $E
 	chmod 0775 $R
-	bad "$R: others than its owner may write to it" "$E: it belongs to user $WEB"
+	bad "$R: users other than its owner may write to it" "$E: it belongs to user $WEB"
 }
 
 @test "check needs no root, and says what it cannot read" {
 	section a 80:8080 | config $MAIN
 	chmod 0644 $MAIN
 	RUN=(setpriv --reuid "$WEB" --regid "$WEB" --clear-groups --)
-	assert_equal "$("${RUN[@]}" "$PORTSTEER" check)" "the configuration is good: 1 rule in 1 file"
+	assert_equal "$("${RUN[@]}" "$PORTSTEER" check)" "the configuration is valid: 1 rule in 1 file"
 	chmod 0600 $MAIN
 	mistakes check 4 "$MAIN: it cannot be read: Permission denied; run it as root"
 	RUN=()
@@ -510,7 +510,7 @@ $R/portsteer.conf.d/run.conf"
 	echo x | config $E/portsteer.conf.d/a.conf
 	chmod 0600 $MAIN
 	RUN=(setpriv --reuid "$WEB" --regid "$WEB" --clear-groups --)
-	mistakes check 1 "$MAIN: it cannot be read" "$E/portsteer.conf.d/a.conf:1: 'x': no key"
+	mistakes check 1 "$MAIN: it cannot be read" "$E/portsteer.conf.d/a.conf:1: 'x': neither a key"
 }
 
 @test "names of files with anything in them" {

@@ -401,7 +401,7 @@ reaches6()
 @test "an owner that is not given is whoever listens now" {
 	serve web 127.0.0.1 8080
 	assert_match "$(portsteer add 80:8080 --client-cgroup "$CG/a")" \
-		"^owner of 80:8080/tcp: user ps-web \(uid $WEB\), who listens on port 8080 now"
+		"^owner of 80:8080/tcp: user ps-web \(uid $WEB\), which listens on port 8080"
 	from a answers web http://127.0.0.1/
 	stop $PID
 	serve -u $DB thief 127.0.0.1 8080
@@ -514,7 +514,7 @@ reaches6()
 	from a answers front "http://[::1]/"
 	from a answers front http://$HERE4/
 	counters 80:10.1.2.3:8080/tcp "steered=3 missed=0 refused=0 family=0"
-	stop $PID # it is as given, whoever is there
+	stop $PID # it is fixed destination, owner not checked
 	from a refused http://127.0.0.1/
 	counters 80:10.1.2.3:8080/tcp "steered=4 missed=0 refused=0"
 }
@@ -916,7 +916,7 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 @test "UDP: a target without an address is on the one that the client asks for: a note" {
 	serve dns 127.0.0.1 5353 --udp
 	assert_match "$(portsteer add 53:5353/udp --client-cgroup "$CG/a" --any-user)" \
-		"note: rule 53:5353/udp leads to .*127.0.0.53.*, as in 53:127.0.0.1:5353/udp$"
+		"note: rule 53:5353/udp keeps the client's destination .*127.0.0.53.*, as in 53:127.0.0.1:5353/udp$"
 	from a ask_refused 127.0.0.53 53
 	portsteer -q flush
 	assert_match "$(portsteer add '[2001:db8::]/32:53-54:5353-5354/udp' --client-cgroup "$CG/a" --any-user)" \

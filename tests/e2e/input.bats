@@ -98,7 +98,7 @@ RUN=()
 }
 
 @test "a rule that is there already" {
-	bad 1 "80:8080/tcp is there already" add 80:8080 --user ps-web --name first
+	bad 1 "80:8080/tcp already exists" add 80:8080 --user ps-web --name first
 }
 
 @test "an unknown user" {
@@ -134,7 +134,7 @@ RUN=()
 	local text
 	for text in '' . .. a/b 'a b' a: 'a*' .hidden $'a\nb' /docker-0123456789ab.scope \
 		"$(printf 'a%.0s' {1..129})"; do
-		bad 2 "cgroup container:.*neither a container's id nor a name; write it as" \
+		bad 2 "cgroup container:.*neither a container id nor a container name; write it as" \
 			add 90:9090 --cgroup "container:$text"
 	done
 	bad 1 "container:0123456789ab: there is no such container; start it.*path" add 90:9090 \
@@ -153,7 +153,7 @@ RUN=()
 	local text
 	for text in '' web .service a/b.service 'a b.service' $'a\nb.service' web.conf @1.service \
 		a--b.slice "$(printf 'a%.0s' {1..256}).service"; do
-		bad 2 "cgroup unit:.*not a unit's name; write it with its ending" add 90:9090 \
+		bad 2 "cgroup unit:.*not a unit name; write it with its suffix" add 90:9090 \
 			--cgroup "unit:$text"
 	done
 	bad 2 "unit:web@.service: it is a template; name an instance" add 90:9090 \
@@ -220,7 +220,7 @@ RUN=()
 	unit_is ps-a.service /ps.slice/ps-three.slice/ps-a.service
 	printf '[Service]\n' >$folder/ps-a.service.d/20.conf
 	unit_is ps-a.service /ps.slice/ps-two.slice/ps-a.service
-	bad 1 "unit:psc.service: the Slice= in its files can be told only by systemd" \
+	bad 1 "unit:psc.service: only systemd can evaluate the Slice= in its unit files" \
 		add 90:9090 --cgroup unit:psc.service
 	umount /usr/local/lib
 }
@@ -306,7 +306,7 @@ in_cgroup_namespace()
 		cgroup = unit:ps-b.service
 		client-cgroup = unit:ps-c.service
 	END
-	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not answer"
+	assert_match "$(<"$PS_TEST_DIR/out")" "unit:ps-c.service is assumed .*: systemd does not respond"
 	assert_match "$(cat "$PS_TEST_DIR/asked")" "show -- ps-a.service"
 	assert_equal "$(wc -l <"$PS_TEST_DIR/asked")" 1
 	umount "$(readlink -f /bin/systemctl)" /run/systemd
@@ -331,19 +331,19 @@ in_cgroup_namespace()
 
 @test "a user that systemd gives out anew gets a note" {
 	assert_match "$(portsteer add 90:9090 --user 61184)" \
-		"note: user 61184 is one that systemd gives .*DynamicUser=.*--cgroup unit:"
-	assert_match "$(portsteer add 91:9091 --user 65519)" "note: user 65519 "
+		"note: systemd assigns user 61184 .*DynamicUser=.*--cgroup unit:"
+	assert_match "$(portsteer add 91:9091 --user 65519)" "note: systemd assigns user 65519 "
 	assert_match "$(portsteer add 92:9092 --user 61183)" ": no listener yet$"
 	assert_match "$(portsteer add 93:9093 --user 65520)" ": no listener yet$"
 	serve -u 61200 web 127.0.0.1 9094
-	assert_match "$(portsteer add 94:9094)" "note: user 61200 "
+	assert_match "$(portsteer add 94:9094)" "note: systemd assigns user 61200 "
 }
 
 @test "a process's number in a file of rules" {
 	printf '[a]\nports = 90:9090\ncgroup = pid:1\n' >"$PS_TEST_DIR/rules"
-	bad 1 "rules:3: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	bad 1 "rules:3: cgroup pid:1: process ids are reused" add --file "$PS_TEST_DIR/rules"
 	printf '[a]\nports = 90:9090\nuser = ps-web\nclient-cgroup = pid:1\n' >"$PS_TEST_DIR/rules"
-	bad 1 "rules:4: cgroup pid:1: a process's number is another's" add --file "$PS_TEST_DIR/rules"
+	bad 1 "rules:4: cgroup pid:1: process ids are reused" add --file "$PS_TEST_DIR/rules"
 	# what is typed is for now
 	start -g pid "$PYTHON" -c 'import signal; signal.pause()'
 	until_true 5 grep -qx "0::/$CG/pid" "/proc/$PID/cgroup"
@@ -374,13 +374,13 @@ in_cgroup_namespace()
 }
 
 @test "a mode and a client cgroup that do not go together" {
-	bad 2 "90:9090/tcp: whose connects are meant.*--client-cgroup" add 90:9090 --user ps-web --mode connect
-	bad 2 "90:9090/tcp: --client-cgroup is for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
+	bad 2 "90:9090/tcp: connect mode needs a client cgroup.*--client-cgroup" add 90:9090 --user ps-web --mode connect
+	bad 2 "90:9090/tcp: --client-cgroup is only for connect mode.*steer" add 90:9090 --user ps-web --mode steer \
 		--client-cgroup "$CG/a"
-	bad 2 "53:5353/udp: --client-cgroup is for connect mode.*bind" add 53:5353/udp --user ps-web \
+	bad 2 "53:5353/udp: --client-cgroup is only for connect mode.*bind" add 53:5353/udp --user ps-web \
 		--mode bind --client-cgroup "$CG/a"
-	bad 2 "the target has an address.*--client-cgroup" add 90:10.1.2.3:9090 --any-user
-	bad 2 "the target has an address.*--client-cgroup" add 90:10.1.2.3:9090/udp --user ps-web
+	bad 2 "a target address works in connect mode only.*--client-cgroup" add 90:10.1.2.3:9090 --any-user
+	bad 2 "a target address works in connect mode only.*--client-cgroup" add 90:10.1.2.3:9090/udp --user ps-web
 	bad 2 "unknown option '--client-cgroup" allow 443 --user ps-web --client-cgroup "$CG/a"
 	bad 2 "unknown option '--client-cgroup" list --client-cgroup "$CG/a"
 	bad 2 "client-cgroup is given twice" add 90:9090 --user ps-web --client-cgroup a --client-cgroup b
@@ -437,7 +437,7 @@ in_cgroup_namespace()
 
 @test "connect rules of one client cgroup that overlap" {
 	portsteer -q add 90:9090 --client-cgroup "$CG/a" --user ps-web
-	bad 1 "90:9090/tcp is there already" add 90:9090 --client-cgroup "$CG/a" --user ps-web
+	bad 1 "90:9090/tcp already exists" add 90:9090 --client-cgroup "$CG/a" --user ps-web
 	bad 1 "90:9091/tcp \(connect, user ps-web, client cgroup /$CG/a\) overlaps rule 90:9090/tcp \(connect, user ps-web, client cgroup /$CG/a\)" add 90:9091 --client-cgroup "/$CG/a/" --user ps-web
 	bad 1 "85-95:9085-9095/tcp .* overlaps" add 85-95:9085-9095 --client-cgroup "$CG/a" --user ps-web
 	bad 1 "90:10.1.2.3:9090/tcp .* overlaps" add 90:10.1.2.3:9090 --client-cgroup "$CG/a" --any-user
@@ -447,9 +447,9 @@ in_cgroup_namespace()
 
 @test "an address that a target cannot have" {
 	local -a go=(--client-cgroup "$CG/a" --any-user)
-	bad 2 "client of IPv4 cannot be sent to an address of IPv6" add \
+	bad 2 "an IPv4 client cannot connect to an IPv6 address" add \
 		'10.0.0.0/8:90:[2001:db8::1]:9090' "${go[@]}"
-	bad 2 "client of IPv6 cannot be sent to an address of IPv4" add '[::1]:90:10.1.2.3:9090' \
+	bad 2 "an IPv6 client cannot connect to an IPv4 address" add '[::1]:90:10.1.2.3:9090' \
 		"${go[@]}"
 	bad 2 "10.1.2.256" add 90:10.1.2.256:9090 "${go[@]}"
 	bad 2 "bad rule" add '90:[2001:db8::1:9090' "${go[@]}"
@@ -464,8 +464,8 @@ in_cgroup_namespace()
 }
 
 @test "a pair as it is given has no owner, and nothing to miss" {
-	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --user ps-web
-	bad 2 "53:5353/udp: .*nobody checks.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --cgroup web
+	bad 2 "53:5353/udp: .*owner is not checked.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --user ps-web
+	bad 2 "53:5353/udp: .*owner is not checked.*--any-user" add 53:5353/udp --client-cgroup "$CG/a" --cgroup web
 	bad 2 "--any-user" add 53:5353/udp --client-cgroup "$CG/a"
 	bad 2 "90:10.1.2.3:9090/tcp: .*--any-user" add 90:10.1.2.3:9090 --client-cgroup "$CG/a" --user ps-web
 	bad 2 "if-down" add 53:5353/udp --client-cgroup "$CG/a" --any-user --if-down pass
@@ -492,7 +492,7 @@ in_cgroup_namespace()
 }
 
 @test "no owner and no listener" {
-	bad 2 "no owner for 90:9090/tcp.*nobody listens on port 9090.*--user" add 90:9090
+	bad 2 "no owner for 90:9090/tcp.*port 9090 has no listener.*--user" add 90:9090
 	bad 2 "no owner" add 90:9090 --name x --if-down pass
 	serve -u $WEB one 127.0.0.1 9090 --reuseport
 	serve -u $DB two 127.0.0.2 9090 --reuseport
@@ -501,7 +501,7 @@ in_cgroup_namespace()
 
 @test "no owner, and part of the range has no listener" {
 	serve web 127.0.0.1 9090
-	bad 2 "no owner for 90-91:9090-9091/tcp: nobody listens on port 9091 now" add 90-91:9090-9091
+	bad 2 "no owner for 90-91:9090-9091/tcp: port 9091 has no listener" add 90-91:9090-9091
 }
 
 @test "no owner and --quiet: nobody would be told who it is" {
@@ -524,8 +524,8 @@ in_cgroup_namespace()
 	bad 2 "color.*pink" list --color=pink
 	bad 2 "--all takes no value" list --all=yes
 	bad 2 "unknown option '--all'" status --all
-	bad 2 "--all and --netns contradict each other" list --all --netns client
-	bad 2 "--all and --netns contradict each other" stats --netns nosuchns --all
+	bad 2 "--all and --netns exclude each other" list --all --netns client
+	bad 2 "--all and --netns exclude each other" stats --netns nosuchns --all
 	bad 2 "unknown command 'frobnicate'" frobnicate
 	bad 2 "unknown command 'lis'; did you mean 'portsteer list'" lis # no abbreviations
 	# The command comes first, whatever options it has.
@@ -567,7 +567,7 @@ in_cgroup_namespace()
 	bad 2 "needs a port" allow --user ps-web
 	bad 2 "target port is missing.*'portsteer allow'" add 444/tcp --mode bind --user ps-web
 	bad 2 "target port is missing.*'portsteer allow'" add 443 --user ps-web
-	bad 1 "443:443/tcp makes a loop: .*to let the owner bind port 443 as it is, use 'portsteer allow'" \
+	bad 1 "443:443/tcp makes a loop: .*to let the owner bind port 443 directly, use 'portsteer allow'" \
 		add 443:443 --user ps-web
 	# Where it is one of a range it is a loop like others.
 	bad 1 "8000-8009:8001-8010/tcp makes a loop: its target port 8001 is a front port of itself" \
@@ -587,9 +587,9 @@ in_cgroup_namespace()
 }
 
 @test "a target that is privileged itself, and options for steering" {
-	bad 2 "53:1023/udp: its target port 1023 is a privileged one.*portsteer allow" \
+	bad 2 "53:1023/udp: its target port 1023 is privileged itself.*portsteer allow" \
 		add 53:1023/udp --user ps-web
-	bad 2 "target port 1022 is a privileged one" add 90-92:1022-1024 --mode bind --user ps-web
+	bad 2 "target port 1022 is privileged itself" add 90-92:1022-1024 --mode bind --user ps-web
 	bad 2 "bind rule.*--if-down" add 53:5353/udp --user ps-web --if-down refuse
 	bad 2 "bind rule.*--if-down" add 90:9090 --mode bind --user ps-web --if-down pass
 }
@@ -609,9 +609,9 @@ in_cgroup_namespace()
 	serve -u $WEB mdns 127.0.0.1 5353 --udp
 	serve -u $WEB tcp 127.0.0.1 5353
 	serve -u $WEB beside 127.0.0.1 5352
-	bad 2 "no owner for 53:5353/udp: port 5353 is multicast DNS's.*--user" add 53:5353/udp
-	bad 2 "no owner for 53:5353/tcp: port 5353 is multicast DNS's.*--user" add 53:5353/tcp
-	bad 2 "port 5353 is multicast DNS's" add 52-53:5352-5353/tcp
+	bad 2 "no owner for 53:5353/udp: multicast DNS shares port 5353.*--user" add 53:5353/udp
+	bad 2 "no owner for 53:5353/tcp: multicast DNS shares port 5353.*--user" add 53:5353/tcp
+	bad 2 "multicast DNS shares port 5353" add 52-53:5352-5353/tcp
 	portsteer -q flush || true
 	portsteer -q add 53:5353/udp --user ps-db # who says so may have it
 	portsteer add 52:5352 | grep -q "^owner of 52:5352/tcp: user ps-web "
@@ -649,7 +649,7 @@ in_cgroup_namespace()
 @test "bind rules that overlap, or contradict each other" {
 	portsteer -q add 53:5353/udp --user ps-web
 	bad 1 "53:5454/udp.*53:5353/udp" add 53:5454/udp --user ps-db
-	bad 1 "53:5353/udp is there already" add 53:5353/udp --user ps-web
+	bad 1 "53:5353/udp already exists" add 53:5353/udp --user ps-web
 	bad 1 "50-59:6050-6059/udp.*53:5353/udp" add 50-59:6050-6059/udp --user ps-web
 	bad 1 "53/udp.*53:5353/udp" allow 53/udp --user ps-db
 	bad 1 "54:5353/udp" add 54:5353/udp --user ps-web # one owner, one target, two fronts
@@ -751,7 +751,7 @@ in_cgroup_namespace()
 	rm "$file"
 	bad 1 "/nowhere/rules" add -f /nowhere/rules
 	printf '# no rule\n\n' >"$file"
-	bad 2 "$file has no rule in it, so that nothing is added" add -f "$file" --user ps-web
+	bad 2 "$file contains no rule, so nothing was added" add -f "$file" --user ps-web
 	bad 2 "\(standard input\) has no rule in it" add -f - --user ps-web # nothing to read
 	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
 }
@@ -909,7 +909,7 @@ in_cgroup_namespace()
 	portsteer -q unload
 	RUN=("$REPO/build/tools/killat" -t 30) # BPF_PROG_TYPE_SK_LOOKUP
 	# It is new enough: that is not what is said.
-	bad 5 "cannot load the sk_lookup program: Linux .* is new enough, .*CONFIG_BPF_SYSCALL" load
+	bad 5 "cannot load the sk_lookup program: Linux .* is recent enough, .*CONFIG_BPF_SYSCALL" load
 	bad 5 "cannot load the sk_lookup program" add 90:9090 --any-user
 	RUN=()
 	[ ! -e $STATE ]
@@ -920,7 +920,7 @@ in_cgroup_namespace()
 	local type
 	for type in 13 26; do # BPF_PROG_TYPE_SOCK_OPS, _TRACING
 		RUN=("$REPO/build/tools/killat" -t "$type")
-		bad 5 "cannot load the programs that find listeners: Linux .* is new enough" load
+		bad 5 "cannot load the programs that find listeners: Linux .* is recent enough" load
 		RUN=()
 		[ ! -e $STATE ]
 	done

@@ -128,7 +128,7 @@ all_gone()
 	local status=0
 	portsteer load 2>"$PS_TEST_DIR/stderr" || status=$?
 	assert_equal $status 1
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "root's alone"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "private to root"
 	rmdir $STATE
 }
 
@@ -428,7 +428,7 @@ without_slices()
 		$'late\n/system.slice\n/system.slice'
 	# Nor is it forgotten where it was before somebody detached ours.
 	bpftool link detach pinned "$(echo $STATE/host/listen-*)"
-	assert_match "$(said)" "program late \(id [0-9]+\) on sock_ops of cgroup /system.slice, where ours"
+	assert_match "$(said)" "program late \(id [0-9]+\) on sock_ops of cgroup /system.slice, where portsteer is not attached"
 	# Where the slice is not to be seen it is not said that there is nobody.
 	portsteer load
 	blinded()
@@ -436,7 +436,7 @@ without_slices()
 		unshare --mount --pid --fork --mount-proc bash -c \
 			"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status $*"
 	}
-	assert_match "$(blinded)" "others: +not known"
+	assert_match "$(blinded)" "others: +unknown: the cgroup"
 	assert_equal "$(blinded --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
 	portsteer -q flush
 	without_slices
@@ -516,7 +516,7 @@ reasons()
 }
 
 @test "a listen hook that was detached: list says so of listeners, whoever the owner is" {
-	local lost="the listen hook is not attached any more, so that it was not seen; run 'portsteer load'"
+	local lost="the listen hook is no longer attached, so the socket was missed; run 'portsteer load'"
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add 81:8081 --user ps-web --cgroup "$CG/web"
 	portsteer -q add 82:8082 --user ps-web --cgroup "$CG/web"
@@ -530,7 +530,7 @@ reasons()
 	assert_equal "$(reasons 81:8081/tcp)" "$lost"
 	assert_equal "$(reasons 82:8082/tcp)" "not in the owner's cgroup"
 	assert_equal "$(reasons 83:8083/tcp)" "$lost"
-	[[ $(portsteer list) == *"(not admitted: the listen hook is not attached any more"* ]]
+	[[ $(portsteer list) == *"(not admitted: the listen hook is no longer attached"* ]]
 	portsteer load
 	answers web http://127.0.0.1:80/
 	assert_equal "$(portsteer list --json | jsonget "rules|rule=80:8080/tcp|not_admitted_count")" 0
@@ -541,7 +541,7 @@ reasons()
 	portsteer -q add 53:5353/udp --user ps-web
 	detach "$STATE/host/bind/bind4"
 	serve web 127.0.0.1 5353 --udp
-	assert_match "$(reasons 53:5353/udp)" "^the bind hook is not attached any more, .*run 'portsteer load'"
+	assert_match "$(reasons 53:5353/udp)" "^the bind hook is no longer attached, .*run 'portsteer load'"
 }
 
 @test "a listener that the kernel has refused: list says that, and not twice that it is not admitted" {
@@ -550,7 +550,7 @@ reasons()
 	becomes_busy --stays "$PID" 8080 "$PORTSTEER" -q add 80:8080 --user ps-web
 	list=$(portsteer list)
 	[[ $list != *"not admitted: not admitted"* ]]
-	[[ $list == *"(not admitted: the kernel has refused it: "* ]]
+	[[ $list == *"(not admitted: rejected by the kernel: "* ]]
 }
 
 @test "a listen hook that was detached: load attaches it and finds who listens, everywhere" {

@@ -46,7 +46,7 @@ in_the_way()
 	for how in alone override; do
 		failing 1 "$OTHER" cgroup hermit "$PS_TEST_CGROUP2" "$1" $how -- "$PORTSTEER" "${@:2}"
 		assert_match "$SAID" "^portsteer: cannot attach to the $1 hook of cgroup /: program \
-hermit \(id [0-9]+\) has that of cgroup / for itself, without BPF_F_ALLOW_MULTI; .*'bpftool cgroup \
+hermit \(id [0-9]+\) is attached to cgroup / exclusively, without BPF_F_ALLOW_MULTI; .*'bpftool cgroup \
 detach $PS_TEST_CGROUP2 $1 id [0-9]+'"
 		[ ! -e $STATE ]
 	done

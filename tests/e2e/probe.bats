@@ -79,7 +79,7 @@ no_new_objects()
 	(as $WEB "$PORTSTEER" probe >"$PS_TEST_DIR/probe" 2>"$PS_TEST_DIR/stderr") || status=$?
 	assert_equal "$status" 4
 	assert_equal "$(supports btf) $(supports sk_lookup) $(supports steer)" "yes unknown unknown"
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "cannot be tried: .*; run portsteer as root with CAP_SYS_ADMIN"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "cannot test what this kernel supports: .*; run portsteer as root with CAP_SYS_ADMIN"
 }
 
 @test "as JSON: one object, with the same" {
@@ -127,11 +127,11 @@ LOCKDOWN=/sys/kernel/security/lockdown
 		with_file $LOCKDOWN "none integrity [confidentiality]" "$KILLAT" -t 30
 	with_file $LOCKDOWN "none [integrity] confidentiality" "$PORTSTEER" probe
 	probed with_file $LOCKDOWN "none [integrity] confidentiality" "$KILLAT" -t 30
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "needs sk_lookup: Linux .* is new enough"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "needs sk_lookup: Linux .* is recent enough"
 }
 
 @test "in a user namespace: root there has rights for nothing" {
-	why_not 4 "capabilities of this process are those of a user namespace .*; run portsteer outside" \
+	why_not 4 "this process has its capabilities in a user namespace .*; run portsteer on the host" \
 		unshare --user --map-root-user
 }
 

@@ -69,7 +69,7 @@ workers()
 	start_nginx
 	portsteer add 80:8080 >"$DIR/out"
 	assert_equal "$(head -1 "$DIR/out")" \
-		"owner of 80:8080/tcp: user ps-web (uid $WEB), who listens on port 8080 now"
+		"owner of 80:8080/tcp: user ps-web (uid $WEB), which listens on port 8080"
 	answers nginx client http://$HERE4/
 	answers nginx client "http://[$HERE6]/"
 }

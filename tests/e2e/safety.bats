@@ -82,7 +82,7 @@ fails()
 	done
 	stop "$PID"
 	assert_equal "$(find "$PS_TEST_DIR/victim" -type f | wc -l)" 20
-	fails 1 "portsteer-upgrade.*root's alone.*rm -r" portsteer load
+	fails 1 "portsteer-upgrade.*private to root.*rm -r" portsteer load
 	rm -rf /sys/fs/bpf/x /sys/fs/bpf/portsteer-upgrade
 	portsteer -q load
 }
@@ -98,7 +98,7 @@ fails()
 				# shellcheck disable=SC2086
 				$make $path
 			fi
-			fails 1 "$path is not a folder that is root's alone.*rm -r $path" portsteer load
+			fails 1 "$path is not a directory private to root.*rm -r $path" portsteer load
 			fails 1 "$path is not" portsteer list
 			fails 1 "$path is not" portsteer unload
 			rm -r $path
@@ -235,7 +235,7 @@ noticed()
 	for command in load list "list --all" stats save flush unload upgrade "del 80" \
 		"add 81:8081 --any-user"; do
 		# shellcheck disable=SC2086
-		fails 1 "in force.*not to be reached.*$1" portsteer $command
+		fails 1 "active.*unreachable.*$1" portsteer $command
 	done
 	! portsteer status | grep -q "loaded: *no" || false
 	assert_match "$(portsteer status)" "strays: .*$1"
@@ -301,8 +301,8 @@ noticed()
 	serve web 127.0.0.1 8080
 	portsteer -q add 80:8080 --user ps-web
 	mv $STATE /sys/fs/bpf/moved
-	fails 1 "no state of theirs.*unload --all" portsteer list
-	fails 1 "no state of theirs" portsteer add 81:8081 --any-user
+	fails 1 "their state cannot be found.*unload --all" portsteer list
+	fails 1 "their state cannot be found" portsteer add 81:8081 --any-user
 	portsteer -q unload --all
 	refused http://127.0.0.1/
 	fails 3 "not loaded" portsteer list
@@ -315,7 +315,7 @@ noticed()
 	local fd
 	exec {fd}</sys/fs/bpf
 	umount -l /sys/fs/bpf
-	fails 1 "no state of theirs.*unload --all" portsteer list
+	fails 1 "their state cannot be found.*unload --all" portsteer list
 	portsteer -q unload --all
 	fails 3 "not loaded" portsteer list
 	exec {fd}<&-
@@ -330,8 +330,8 @@ noticed()
 }
 
 @test "unload without the right to look does not say that nothing is loaded" {
-	fails 4 "look for programs.*CAP_SYS_ADMIN" limited none "$PORTSTEER" unload
-	fails 4 "look for programs.*CAP_SYS_ADMIN" limited none "$PORTSTEER" unload --all
-	assert_match "$(limited none "$PORTSTEER" status)" "cannot be looked for"
+	fails 4 "search for portsteer programs.*CAP_SYS_ADMIN" limited none "$PORTSTEER" unload
+	fails 4 "search for portsteer programs.*CAP_SYS_ADMIN" limited none "$PORTSTEER" unload --all
+	assert_match "$(limited none "$PORTSTEER" status)" "strays: +unknown without CAP_SYS_ADMIN"
 	assert_equal "$(limited none "$PORTSTEER" status --json | jsonget strays)" null
 }

@@ -547,7 +547,7 @@ in_cgroup_made()
 	run portsteer add 80:8080
 	[ "$status" -eq 0 ]
 	assert_equal "${lines[0]}" \
-		"owner of 80:8080/tcp: user ps-web (uid $WEB), who listens on port 8080 now"
+		"owner of 80:8080/tcp: user ps-web (uid $WEB), which listens on port 8080"
 	answers web client http://$HERE4/
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.uid)" $WEB
 	assert_equal "$(portsteer add -j 81:8080)" \

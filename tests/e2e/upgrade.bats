@@ -157,7 +157,7 @@ clients_in()
 	local before
 	portsteer -q add 80:8080 --user ps-web
 	before=$(kernel_state; links)
-	assert_equal "$(portsteer upgrade)" "nothing to do: what is loaded is this version's"
+	assert_equal "$(portsteer upgrade)" "nothing to do: this version's programs are already loaded"
 	assert_equal "$(portsteer upgrade --json | jsonget changed rebuilt)" $'false\nfalse'
 	assert_equal "$(kernel_state; links)" "$before"
 }
@@ -167,7 +167,7 @@ clients_in()
 	portsteer -q add 80:8080 81:8081 --user ps-web
 	assert_equal "$("$SAME" upgrade)" "upgraded: 1 network namespace, 2 rules"
 	assert_equal "$("$NEXT" upgrade)" \
-		"upgraded: 1 network namespace, 2 rules; counters begin again, as their layout has changed"
+		"upgraded: 1 network namespace, 2 rules; counters were reset, as their layout has changed"
 	assert_equal "$(portsteer upgrade --json)" '{"changed":true,"rebuilt":true,"namespaces":1,"rules":2,"lost_bound":false,"lost_connected":false}'
 	assert_equal "$("$SAME" -q upgrade)" ""
 }
@@ -443,7 +443,7 @@ refuses()
 	mkdir -m 0700 $STATE $STATE/host
 	bpftool map create $STATE/host/instances type array key 4 value 8 entries 1 \
 		name ps_instances
-	refuses 1 "unknown version, or damaged.*version that made it.*portsteer unload" \
+	refuses 1 "unknown version, or damaged.*version that created it.*portsteer unload" \
 		portsteer upgrade
 	rm $STATE/host/instances
 	refuses 1 "unknown version, or damaged" portsteer upgrade
@@ -465,7 +465,7 @@ set_record()
 	serve web 127.0.0.1 8080
 	"$NEXT" -q add 80:8080 --user ps-web
 	set_record 4 9
-	refuses 1 "has the form 9, this version knows 2" portsteer upgrade
+	refuses 1 "has format 9, this version supports 2" portsteer upgrade
 	set_record 4 2
 	set_record 0 0
 	refuses 1 "damaged" portsteer upgrade

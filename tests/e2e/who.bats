@@ -85,7 +85,7 @@ readme_line()
 	$line >"$DIR/out"
 	assert_match "$(head -1 "$DIR/out")" \
 		"^added 80:8080/tcp for cgroup $NGINX: 2 listeners$"
-	assert_equal "$(grep -c 'gets nothing' "$DIR/out")" 0
+	assert_equal "$(grep -c 'does not serve' "$DIR/out")" 0
 	assert_match "$(fetch client http://$HERE4/)" "nginx"
 	assert_match "$(fetch client "http://[$HERE6]/")" "nginx"
 	# And when it comes after the rule.
@@ -102,19 +102,19 @@ readme_line()
 	assert_equal "$(head -1 "$DIR/out")" "added 80:8080/tcp for user www-data: no listener yet"
 	assert_equal "$(wc -l <"$DIR/out")" 3
 	assert_match "$(sed -n 2p "$DIR/out")" "^note: 0\.0\.0\.0:8080 root nginx\[$PID,.*\] in unit \
-nginx.service gets nothing of rule 80:8080/tcp: not the owner's; the server made it before it \
-became the owner's user.*; if it is the server, this owner fits: --cgroup unit:nginx.service$"
+nginx.service does not serve rule 80:8080/tcp: not the owner's; the server created it before it \
+changed to the owner's user.*; if it is the server, use --cgroup unit:nginx.service$"
 	assert_match "$(sed -n 3p "$DIR/out")" \
-		"^note: \[::\]:8080 root nginx\[$PID,.*\] gets nothing of rule 80:8080/tcp, either$"
+		"^note: \[::\]:8080 root nginx\[$PID,.*\] does not serve rule 80:8080/tcp either$"
 	refused http://127.0.0.1/
 	assert_match "$(portsteer list)" \
-		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's; would fit: --cgroup unit:nginx.service\)"
+		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's; matching owner: --cgroup unit:nginx.service\)"
 	portsteer list --json | json 'all(s["fits"] == "--cgroup unit:nginx.service" and
 		s["unit"] == "nginx.service" and s["cgroup"] == "/system.slice/nginx.service" and
-		s["reason"] == "not the owner'"'"'s" and "before it became" in s["advice"]
+		s["reason"] == "not the owner'"'"'s" and "before it changed" in s["advice"]
 		for s in d["rules"][0]["not_admitted"])' 'd["rules"][0]["not_admitted_count"] == 2'
 	# What is said is what works.
-	fits=$(sed -n '2s/.*this owner fits: //p' "$DIR/out")
+	fits=$(sed -n '2s/.*if it is the server, use //p' "$DIR/out")
 	portsteer -q del 80
 	eval "portsteer -q add 80:8080 $fits"
 	assert_match "$(fetch http://127.0.0.1/)" "nginx"
@@ -122,8 +122,8 @@ became the owner's user.*; if it is the server, this owner fits: --cgroup unit:n
 
 @test "no owner named, and root listens: a note names the owner that is less" {
 	start_debians_nginx
-	assert_match "$(portsteer add 80:8080)" "note: the owner of rule 80:8080/tcp is all that root \
-runs; this one has less in it, and would do: --cgroup unit:nginx.service"
+	assert_match "$(portsteer add 80:8080)" "note: the owner of rule 80:8080/tcp is every process \
+of root; a narrower owner is --cgroup unit:nginx.service"
 	portsteer -q flush
 	serve web 127.0.0.1 8081
 	assert_equal "$(portsteer add 81:8081 | grep -c note:)" 0
@@ -133,10 +133,10 @@ runs; this one has less in it, and would do: --cgroup unit:nginx.service"
 	start_debians_nginx
 	printf '[web]\nports = 80:8080\nuser = www-data\n' >"$DIR/conf"
 	assert_match "$(portsteer apply -f "$DIR/conf")" \
-		"note: 0.0.0.0:8080 root nginx.* this owner fits: --cgroup unit:nginx.service"
+		"note: 0.0.0.0:8080 root nginx.* if it is the server, use --cgroup unit:nginx.service"
 	portsteer -q flush
 	portsteer add 80:8080 --user www-data --json | json \
-		'"this owner fits: --cgroup unit:nginx.service" in d["notes"][0]' 'len(d["notes"]) == 2'
+		'"if it is the server, use --cgroup unit:nginx.service" in d["notes"][0]' 'len(d["notes"]) == 2'
 	portsteer -q flush
 	assert_equal "$(portsteer -q add 80:8080 --user www-data)" ""
 }
@@ -145,20 +145,20 @@ runs; this one has less in it, and would do: --cgroup unit:nginx.service"
 	local out
 	called server -u root -g some/where 127.0.0.1 8080
 	out=$(portsteer add 80:8080 --user ps-web)
-	assert_match "$out" "127.0.0.1:8080 root server\[$PID\] in cgroup /$CG/some/where gets nothing"
-	assert_match "$out" "this owner fits: --cgroup /$CG/some/where$"
+	assert_match "$out" "127.0.0.1:8080 root server\[$PID\] in cgroup /$CG/some/where does not serve"
+	assert_match "$out" "if it is the server, use --cgroup /$CG/some/where$"
 	called other -u $DB 127.0.0.1 8081
 	assert_match "$(portsteer add 81:8081 --user ps-web)" \
-		"127.0.0.1:8081 ps-db other\[$PID\] in cgroup .* this owner fits: --user ps-db$"
+		"127.0.0.1:8081 ps-db other\[$PID\] in cgroup .* if it is the server, use --user ps-db$"
 	assert_match "$(portsteer add 82:8081 --cgroup "$CG/none")" \
-		"gets nothing of rule 82:8081/tcp: not in the owner's cgroup; .* fits: --cgroup /$CG/default$"
+		"does not serve rule 82:8081/tcp: not in the owner's cgroup; .* server, use --cgroup /$CG/default$"
 	# A login of root's says nothing of who is in it.
 	host_cgroup /user.slice/user-0.slice/session-psw.scope
 	called login -u root -g /user.slice/user-0.slice/session-psw.scope 127.0.0.1 8082
 	out=$(portsteer add 83:8082 --user ps-web)
-	assert_match "$out" "127.0.0.1:8082 root login.* not the owner's; root made it, and not in a \
-cgroup of a service: .*run it as a service, or as an ordinary user$"
-	[[ $out != *"fits"* ]]
+	assert_match "$out" "127.0.0.1:8082 root login.* not the owner's; root created it, outside any \
+service's cgroup: .*run it as a service, or as an ordinary user$"
+	[[ $out != *"server, use"* ]]
 	portsteer list --json | json \
 		'[s["fits"] for r in d["rules"] for s in r["not_admitted"] if s["port"] == 8082] == [None]'
 }
@@ -184,7 +184,7 @@ while True:
 	wait_port 8080
 	until_true 10 grep -qx $PID "$PS_TEST_CGROUP/default/cgroup.procs"
 	out=$(portsteer add 80:8080 --user ps-web)
-	assert_match "$out" "in unit $unit gets nothing .* fits: --cgroup unit:$unit$"
+	assert_match "$out" "in unit $unit does not serve .* server, use --cgroup unit:$unit$"
 	portsteer -q del 80
 	portsteer -q add 80:8080 --cgroup "unit:$unit"
 	answers activated http://127.0.0.1/
@@ -198,7 +198,7 @@ while True:
 	host_cgroup /init.scope
 	called systemd -u root -g /init.scope 127.0.0.1 8080
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
-		"in unit init.scope gets .*systemd made it, for a socket unit; .* fits: --cgroup unit:init.scope$"
+		"in unit init.scope does not .*systemd created it, for a socket unit; .* server, use --cgroup unit:init.scope$"
 	portsteer -q del 80
 	portsteer -q add 80:8080 --cgroup unit:init.scope
 	answers systemd http://127.0.0.1/
@@ -209,9 +209,9 @@ while True:
 	host_cgroup /system.slice/docker.service
 	called docker-proxy -u root -g /system.slice/docker.service 127.0.0.1 8079
 	out=$(portsteer add 79:8079 --user ps-db)
-	assert_match "$out" "root docker-proxy\[$PID\] in unit docker.service gets nothing .*: not the \
-owner's; if it is Docker's docker-proxy, it passes connections on .* see its address .* this owner \
-fits: --cgroup unit:docker.service$"
+	assert_match "$out" "root docker-proxy\[$PID\] in unit docker.service does not serve .*: not the \
+owner's; if it is Docker's docker-proxy, it forwards connections .* see its address .* if it is the \
+server, use --cgroup unit:docker.service$"
 	portsteer -q del 79
 	portsteer -q add 79:8079 --cgroup unit:docker.service
 	answers docker-proxy http://127.0.0.1:79/
@@ -219,14 +219,14 @@ fits: --cgroup unit:docker.service$"
 		port=$((port + 1))
 		called $name 127.0.0.1 $port
 		out=$(portsteer add $((port - 8000)):$port --user ps-db)
-		assert_match "$out" "ps-web $name\[$PID\] .* if it is .* ${name%.*}, it passes connections \
-on .* this owner fits: --user ps-web$"
+		assert_match "$out" "ps-web $name\[$PID\] .* if it is .* ${name%.*}, it forwards connections \
+.* if it is the server, use --user ps-web$"
 	done
 	# conmon never answers.
 	called conmon -u root -g pods 127.0.0.1 8090
 	out=$(portsteer add 90:8090 --user ps-db)
-	assert_match "$out" "root conmon\[$PID\] .* it only keeps the port .* never answers"
-	[[ $out != *fits* ]]
+	assert_match "$out" "root conmon\[$PID\] .* it only reserves a container's port .*never answers"
+	[[ $out != *"server, use"* ]]
 	# An owner's listener is one, whatever it calls itself, and nobody else's is.
 	called conmon 127.0.0.1 8091
 	assert_equal "$(portsteer add 91:8091 --user ps-web)" \
@@ -240,8 +240,8 @@ on .* this owner fits: --user ps-web$"
 	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
 	until_true 10 listens 0.0.0.0 8080
 	assert_match "$(portsteer add 80:8080 --user ps-db)" \
-		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network program passt, it \
-passes connections on .* this owner fits: --user ps-web$"
+		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network helper passt, it \
+forwards connections .* if it is the server, use --user ps-web$"
 	ip route del default
 }
 
@@ -259,9 +259,9 @@ passes connections on .* this owner fits: --user ps-web$"
 	serve -u $DB six ::1 8084 --v6only
 	assert_equal "$(portsteer add 10.0.0.0/8:84:8084 --user ps-web)" \
 		"added 10.0.0.0/8:84:8084/tcp for user ps-web: no listener yet"
-	assert_match "$(portsteer list)" "\[::1\]:8084 ps-db .*\(not admitted: for IPv6 only, and the rule for IPv4\)"
+	assert_match "$(portsteer list)" "\[::1\]:8084 ps-db .*\(not admitted: IPv6 only, and the rule is for IPv4\)"
 	# For the rule of both families it is one.
-	assert_match "$(portsteer add 85:8084 --user ps-web)" "\[::1\]:8084 ps-db .* gets nothing"
+	assert_match "$(portsteer add 85:8084 --user ps-web)" "\[::1\]:8084 ps-db .* does not serve"
 }
 
 @test "many are bounded, and each is named once" {
@@ -270,10 +270,10 @@ passes connections on .* this owner fits: --user ps-web$"
 		called "many$i" -u $DB 127.0.0.$i 8080
 	done
 	out=$(portsteer add 80:8080 81:8080 --user ps-web)
-	assert_equal "$(grep -c 'gets nothing of' <<<"$out")" 4
+	assert_equal "$(grep -c 'does not serve rule' <<<"$out")" 4
 	assert_equal "$(grep -c '^note:' <<<"$out")" 5
-	assert_match "$out" "note: and 3 more that get nothing; 'portsteer list' names them$"
-	assert_equal "$(portsteer list | grep -c '127.* would fit: --user ps-db')" 14
+	assert_match "$out" "note: and 3 more that do not serve their rule; 'portsteer list' shows them$"
+	assert_equal "$(portsteer list | grep -c '127.* matching owner: --user ps-db')" 14
 }
 
 @test "the names of hostile programs and cgroups are escaped, and never for a shell" {
@@ -281,50 +281,50 @@ passes connections on .* this owner fits: --user ps-web$"
 	called "$name" -u root -g $'a b;$(touch x)\e' 127.0.0.1 8080
 	out=$(portsteer add 80:8080 --user ps-web)
 	[[ $out != *$'\e'* ]]
-	assert_match "$out" "root .x1b\[2Jx;.* in cgroup /$CG/a b;.*.x1b gets nothing"
-	[[ $out != *fits* ]]
+	assert_match "$out" "root .x1b\[2Jx;.* in cgroup /$CG/a b;.*.x1b does not serve"
+	[[ $out != *"server, use"* ]]
 	out=$(portsteer list)
 	[[ $out != *$'\e'* ]]
-	[[ $out != *"would fit"* ]]
+	[[ $out != *"matching owner"* ]]
 	portsteer list --json | json 'd["rules"][0]["not_admitted"][0]["fits"] is None'
 	# A user's can be named by the user.
 	called server -u $DB -g $'c d\t' 127.0.0.1 8081
-	assert_match "$(portsteer add 81:8081 --cgroup "$CG/none")" "fits: --user ps-db$"
+	assert_match "$(portsteer add 81:8081 --cgroup "$CG/none")" "if it is the server, use --user ps-db$"
 }
 
 @test "without the right to open cgroups by their number the paths are found all the same" {
 	called server -u root -g some/where 127.0.0.1 8080
 	assert_match "$(without dac_read_search "$PORTSTEER" add 80:8080 --user ps-web)" \
-		"127.0.0.1:8080 root .* this owner fits: --cgroup /$CG/some/where$"
+		"127.0.0.1:8080 root .* if it is the server, use --cgroup /$CG/some/where$"
 	# Nor to look into root's processes: what cannot be told is said to be so.
 	assert_match "$(limited $ADMIN "$PORTSTEER" add 81:8080 --user ps-web)" \
-		"127.0.0.1:8080 root gets nothing .*; root made it, in a cgroup that is gone, or that \
-cannot be told without CAP_DAC_READ_SEARCH$"
+		"127.0.0.1:8080 root does not serve .*; root created it, in a cgroup that no longer exists or \
+cannot be read without CAP_DAC_READ_SEARCH$"
 }
 
 @test "bind rules: a socket on the target that is not the owner's" {
 	serve -u $DB -g named dns 127.0.0.1 5300 --udp
 	assert_match "$(portsteer add 53:5300/udp --user ps-web)" \
-		"127.0.0.1:5300 ps-db .* gets nothing of rule 53:5300/udp: not the owner's; .* fits: --user ps-db$"
+		"127.0.0.1:5300 ps-db .* does not serve rule 53:5300/udp: not the owner's; .* server, use --user ps-db$"
 	serve -g named web 127.0.0.1 5301
 	assert_match "$(portsteer add 54:5301/tcp --mode bind --cgroup "$CG/other")" \
-		"127.0.0.1:5301 ps-web .* not in the owner's cgroup; .* fits: --cgroup /$CG/named$"
+		"127.0.0.1:5301 ps-web .* not in the owner's cgroup; .* server, use --cgroup /$CG/named$"
 	# The owner's has only to be restarted.
 	assert_match "$(portsteer add 55:5301/tcp --mode bind --cgroup "$CG/named")" \
-		"127.0.0.1:5301 ps-web .* was bound before rule 55:5301/tcp came"
+		"127.0.0.1:5301 ps-web .* was already bound; restart it for rule 55:5301/tcp to apply"
 }
 
 @test "root has the front port: what it still gets is said as it is" {
 	local out
 	serve -u root other 0.0.0.0 80
 	out=$(portsteer add 80:8080 --user ps-web --if-down pass)
-	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has the port of rule 80:8080/tcp: new \
-connections reach it only while the owner has no listener there"
-	[[ $out != *"no longer"* ]]
+	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has the front port of rule 80:8080/tcp: new \
+connections reach it only while the owner has no listener"
+	[[ $out != *"instead"* ]]
 	answers other http://127.0.0.1/
 	portsteer -q del 80
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
-		"of rule 80:8080/tcp: new connections no longer reach it, but the owner's listener"
+		"of rule 80:8080/tcp: new connections reach the owner's listener instead"
 	refused http://127.0.0.1/
 	portsteer -q flush
 	# A section with a mistake has no owner.
@@ -332,7 +332,7 @@ connections reach it only while the owner has no listener there"
 		>"$DIR/conf"
 	out=$(portsteer apply --keep-going -f "$DIR/conf" 2>"$DIR/err" || true)
 	assert_match "$out" "note: 0\.0\.0\.0:80 root .* has port 80/tcp, whose section has a \
-mistake: new connections are refused until that is corrected"
+mistake: new connections are refused until the mistake is corrected"
 	[[ $out != *"owner's listener"* ]]
 	refused http://127.0.0.1/
 }
@@ -342,8 +342,8 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 {
 	serve -u root other "$1" 80 "${@:2}"
 	assert_match "$(portsteer allow 10.1.2.3:80 --user ps-web)" \
-		"note: .*:80 root .* has the port of rule 10.1.2.3:80/tcp: its owner can bind that only"
-	assert_match "$(portsteer list)" "not bound through this rule, and in the way"
+		"note: .*:80 root .* still holds the port of rule 10.1.2.3:80/tcp; stop it"
+	assert_match "$(portsteer list)" "not bound through this rule, and blocks the port"
 	start -u $WEB "$PYTHON" -c 'import socket; socket.socket().bind(("10.1.2.3", 80))'
 	until_true 10 grep -q "Address already in use" "$LOG"
 	kill_servers
@@ -358,18 +358,18 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	serve -u root four 10.1.9.9 80
 	assert_equal "$(portsteer allow 10.1.2.3:80 --user ps-web | grep -c note:)" 0
 	assert_match "$(portsteer allow '[2001:db8:aa::1]:80' --user ps-web)" \
-		"note: \[::\]:80 root .* has the port of rule"
+		"note: \[::\]:80 root .* still holds the port of rule"
 }
 
 @test "what never answers is not offered as an owner, named or not" {
 	local out
 	called conmon -u root -g some/pod 127.0.0.1 8080
 	out=$(portsteer add 80:8080 2>&1)
-	assert_match "$out" "the owner of rule 80:8080/tcp is all that root runs; if it is Podman's conmon"
-	[[ $out != *"would do"* ]]
+	assert_match "$out" "the owner of rule 80:8080/tcp is every process of root; if it is Podman's conmon"
+	[[ $out != *"narrower owner"* ]]
 	out=$(portsteer add 81:8080 --user ps-web)
-	assert_match "$out" "gets nothing of rule 81:8080/tcp: .* Podman's conmon"
-	[[ $out != *fits* ]]
+	assert_match "$out" "does not serve rule 81:8080/tcp: .* Podman's conmon"
+	[[ $out != *"server, use"* ]]
 }
 
 @test "a stranger in a cgroup deeper than an owner's can be: nothing is offered that add refuses" {
@@ -377,14 +377,14 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	deep=$(printf '/%d' {1..22})
 	called server -u root -g "deep$deep" 127.0.0.1 8080
 	out=$(portsteer add 80:8080 --user ps-web)
-	assert_match "$out" "gets nothing of rule .*; root made it, in a cgroup that is more than 16 levels"
-	[[ $out != *fits* ]]
+	assert_match "$out" "does not serve rule .*; root created it, in a cgroup more than 16 levels"
+	[[ $out != *"server, use"* ]]
 	# As deep as it may be.
 	deep=$(printf '/%d' {1..14})
 	called server -u root -g "deep$deep" 127.0.0.1 8081
 	out=$(portsteer add 81:8081 --user ps-web)
-	assert_match "$out" "this owner fits: --cgroup /$CG/deep$deep$"
-	fits=${out##*fits: }
+	assert_match "$out" "if it is the server, use --cgroup /$CG/deep$deep$"
+	fits=${out##*server, use }
 	portsteer -q del 81
 	eval "portsteer -q add 81:8081 $fits"
 }
@@ -426,8 +426,8 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	until_true 10 listens 127.0.0.1 8080
 	until_true 10 grep -q ready "$LOG"
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
-		"note: 127.0.0.1:8080 ps-web .*gets nothing of rule 80:8080/tcp: no process .*io_uring"
-	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: no process .*io_uring"
+		"note: 127.0.0.1:8080 ps-web .*does not serve rule 80:8080/tcp: not found, as no visible process .*io_uring"
+	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: not found, as no visible process .*io_uring"
 	refused http://127.0.0.1/
 	counters 80:8080/tcp "admitted=0 steered=0 missed=1"
 	stop "$PID"

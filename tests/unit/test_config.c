@@ -164,15 +164,15 @@ static const struct {
 	const char *text;
 	const char *parts[6]; /* "LINE: what" */
 } mistakes[] = {
-	{ "ports = 80:8080\n", { "1: 'ports' is outside of a section" } },
-	{ "80:8080\n", { "1: '80:8080': no key and no section" } },
-	{ "= 3\n", { "1: '= 3': no key and no section" } },
-	{ "a:b = 3\n", { "1: 'a:b = 3': no key and no section" } },
+	{ "ports = 80:8080\n", { "1: 'ports' is outside any section" } },
+	{ "80:8080\n", { "1: '80:8080': neither a key nor a section" } },
+	{ "= 3\n", { "1: '= 3': neither a key nor a section" } },
+	{ "a:b = 3\n", { "1: 'a:b = 3': neither a key nor a section" } },
 	{ "[web]\n", { "1: section [web] has no rules", "1: section [web] has no owner" } },
-	{ "[web\n", { "1: '[web' is no section" } },
-	{ "[web] x\n", { "1: '[web] x' is no section" } },
-	{ "[]\n", { "1: a section's name has 1 to 64 bytes, not 0" } },
-	{ " [web]\n", { "1: '[web]': a key begins at the start of its line" } },
+	{ "[web\n", { "1: '[web' is not a section" } },
+	{ "[web] x\n", { "1: '[web] x' is not a section" } },
+	{ "[]\n", { "1: a section name has 1 to 64 bytes, not 0" } },
+	{ " [web]\n", { "1: '[web]': a key must start at the beginning of its line" } },
 	{ "[a]\nports = 80:8080\n", { "1: section [a] has no owner" } },
 	{ "[a]\nports = 80:8080\nany-user = no\n", { "1: section [a] has no owner" } },
 	{ "[a]\n" WWW, { "1: section [a] has no rules" } },
@@ -187,51 +187,53 @@ static const struct {
 	{ "[a]\nports = 80:8080\ncgroup = a/../b\n", { "3: bad cgroup 'a/../b'" } },
 	{ "[a]\nports = 80:8080\ncgroup = container:7\n", { "3: no such container" } },
 	{ "[a]\nports = 80:8080\ncgroup = pid:7\n",
-	  { "3: cgroup pid:7: a process's number is another's after the next start" } },
+	  { "3: cgroup pid:7: process ids are reused, so a file cannot name a process" } },
 	{ "[a]\nports = 80:8080\nuser = 7\nclient-cgroup = pid:7\n",
-	  { "4: cgroup pid:7: a process's" } },
+	  { "4: cgroup pid:7: process ids are reused" } },
 	{ "[a]\nports = 80:8080\ncgroup = \"a\\x0ab\"\n", { "3: bad cgroup" } },
 	{ "[a]\nports = 80:8080\n" WWW "mode = fast\n", { "4: unknown mode 'fast'" } },
 	{ "[a]\nports = 80:8080\n" WWW "if-down = no\n", { "4: unknown if-down 'no'" } },
 	{ "[a]\nports = 80:8080\nany-user = maybe\n" WWW, { "3: any-user is 'maybe'" } },
 	{ "[a]\nports = 80:8080\nany-user = yes\n" WWW, { "3: any-user contradicts user" } },
-	{ "[a]\nports = 80:8080\n" WWW "user = 5\n", { "4: user is there already, on line 3" } },
-	{ "[a]\nports = 80:8080\nports = 81:8081\n" WWW,
-	  { "3: ports is there already, on line 2" } },
+	{ "[a]\nports = 80:8080\n" WWW "user = 5\n", { "4: user is already set on line 3" } },
+	{ "[a]\nports = 80:8080\nports = 81:8081\n" WWW, { "3: ports is already set on line 2" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW "[a]\nports=82:8082\n" WWW,
-	  { "7: section [a] is there already, at f:1" } },
+	  { "7: section [a] already exists at f:1" } },
 	{ "[a]\nports = 80:8080\n  user = www\n",
 	  { "1: section [a] has no owner", "3: bad rule 'user'", "3: bad rule '='",
 	    "3: bad rule 'www'" } },
 	{ "[a]\nports = 80:8080\nuser = www\n mode = bind\n",
-	  { "4: user has one value, and this line goes on with it" } },
-	{ "[a]\nports = 80:8080 # web\n" WWW, { "2: '# web' is no comment behind a value" } },
-	{ "[a]\nports = 80:8080\ncgroup = a ; b\n", { "3: '; b' is no comment behind a value" } },
+	  { "4: user takes one value, and this line continues it" } },
+	{ "[a]\nports = 80:8080 # web\n" WWW, { "2: '# web' after a value is not a comment" } },
+	{ "[a]\nports = 80:8080\ncgroup = a ; b\n", { "3: '; b' after a value is not a comment" } },
 	{ "[a]\nports = 80:8080\n  81\n" WWW, { "3: bad rule '81'" } },
 	{ "[a]\nallow = 80:8080\n" WWW, { "2: bad grant '80:8080'" } },
 	{ "[a]\nallow = 8080\n" WWW, { "2: rule 8080/tcp: port 8080 is not privileged" } },
-	{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode is for ports" } },
+	{ "[a]\nallow = 80\nmode = bind\n" WWW, { "3: mode applies to ports only" } },
 	{ "[a]\nallow = 80\nports=81:8081\nclient-cgroup = b\nif-down=pass\n" WWW,
-	  { "4: client-cgroup is for ports", "5: if-down is for ports" } },
+	  { "4: client-cgroup applies to ports only", "5: if-down applies to ports only" } },
 	{ "[a]\nports = 53:5353/udp\nmode = steer\n" WWW,
 	  { "2: rule 53:5353/udp: UDP cannot be steered" } },
 	{ "[a]\nports = 53:5353/udp\nif-down = pass\n" WWW, { "2: rule 53:5353/udp is a bind" } },
 	{ "[a]\nports = 80:8080\nclient-cgroup = b\nmode = bind\n" WWW,
 	  { "2: rule 80:8080/tcp: client-cgroup is" } },
-	{ "[a]\nports = 80:8080\nmode = connect\n" WWW, { "2: rule 80:8080/tcp: whose" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: a value that begins with a quote" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n", { "4: a value that begins with" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n", { "4: '\\n\"' is no escape" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n", { "4: '\\x00\"' is no escape" } },
-	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n", { "4: '\\x9\"' is no escape" } },
+	{ "[a]\nports = 80:8080\nmode = connect\n" WWW,
+	  { "2: rule 80:8080/tcp: connect mode needs" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"a\n", { "4: the value begins with a quote" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"a\" b\n", { "4: the value begins with" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\n\"\n",
+	  { "4: '\\n\"' is not an escape sequence" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x00\"\n",
+	  { "4: '\\x00\"' is not an escape sequence" } },
+	{ "[a]\nports = 80:8080\n" WWW "name = \"\\x9\"\n",
+	  { "4: '\\x9\"' is not an escape sequence" } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \xff\n", { "4: byte 8 of the line, \\xff," } },
 	{ "[a]\nports = 80:8080\n" WWW "name = \x1b[0m\n", { "4: byte 8 of the line, \\x1b," } },
 	{ "[a]\nports = 80:\r8080\n" WWW, { "2: byte 12 of the line, \\x0d," } },
 	{ "[a\xff]\nports = 80:8080\n" WWW,
 	  { "1: byte 3 of the line", "2: 'ports' is outside", "3: 'user' is outside" } },
 	/* Together. */
-	{ "[a]\nports = 80:8080 80:8080\n" WWW,
-	  { "2: rule 80:8080/tcp is there already, at f:2" } },
+	{ "[a]\nports = 80:8080 80:8080\n" WWW, { "2: rule 80:8080/tcp already exists at f:2" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 80:8081\n" WWW,
 	  { "5: rule 80:8080/tcp (steer, user 33) overlaps rule 80:8081/tcp (steer, user 33):" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9000\n" WWW,
@@ -239,7 +241,7 @@ static const struct {
 	    "8080:9000/tcp" } },
 	{ "[a]\nports = 80:80\n" WWW, { "2: rule 80:80/tcp makes a loop" } },
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nallow = 10.0.0.1:80\n" WWW,
-	  { "5: steer rule 80:8080/tcp and bind rule 10.0.0.1:80/tcp fight over port 80" } },
+	  { "5: steer rule 80:8080/tcp and bind rule 10.0.0.1:80/tcp conflict on port 80" } },
 	{ "[a]\nports = 1:2000 1:2001 1:2002\n 1:2003\n" WWW,
 	  { "2: rule 1:", "2: rule 1:", "3: rule 1:" } },
 };
@@ -315,33 +317,33 @@ static const struct {
 	{ "[a]\nports = 80:80a0 [2001:db8::]/32:443 0:1 x 81-82:9000/sctp # web\n" WWW,
 	  "80/tcp=steer,nobody 81-82/tcp=steer,nobody "
 	  "[2001:db8::]/32:443/tcp=steer,nobody",
-	  { "2: '# web' is no comment", "2: bad rule '80:80a0'", "2: bad rule '[2001",
-	    "2: bad rule '0:1'" } },
+	  { "2: '# web' after a value is not a comment", "2: bad rule '80:80a0'",
+	    "2: bad rule '[2001", "2: bad rule '0:1'" } },
 	{ "[a\nports = 80:8080\n" WWW "[b]\nports = 81:8081\n" WWW,
 	  "80/tcp=steer,nobody 81:8081/tcp=steer,u33",
-	  { "1: '[a' is no section" } },
+	  { "1: '[a' is not a section" } },
 	{ "[a]\nports = 80:8080\nprots = 81:8081\n" WWW "[b]\nallow = 82\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=bind,u33",
 	  { "3: unknown key" } },
 	{ "[a]\nports = 80:8080\n" WWW "[a]\nports = 81:8081\n" WWW,
 	  "80:8080/tcp=steer,u33 81/tcp=steer,nobody",
-	  { "4: section [a] is there already" } },
+	  { "4: section [a] already exists" } },
 	{ "ports = 80:8080\n[b]\nports = 81:8081\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "1: 'ports' is outside", "2: what stands above the first section" } },
+	  { "1: 'ports' is outside", "2: text above the first section" } },
 	/* It may say whose the rules below are. */
 	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 82:8082\n" WWW,
 	  "81/tcp=steer,nobody 82:8082/tcp=steer,u33 81/tcp=connect,nobody,f/",
-	  { "1: 'client-cgroup' is outside", "2: what stands above the first section" } },
+	  { "1: 'client-cgroup' is outside", "2: text above the first section" } },
 	{ "client-cgroup = /a\n[b]\nports = 81:8081\n" WWW "[c]\nports = 81:8082\nany-user = yes\n"
 	  "client-cgroup = /a\n",
 	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/a",
-	  { "1: 'client-cgroup' is outside", "2: what stands",
-	    "6: rule 81:8082/tcp would answer" } },
+	  { "1: 'client-cgroup' is outside", "2: text above the",
+	    "6: rule 81:8082/tcp would take the connections" } },
 	{ "from: /a\n\n# c\n[b]\nports = 81:8081\n" WWW,
 	  "81/tcp=steer,nobody 81/tcp=connect,nobody,f/",
-	  { "1: 'from: /a'", "4: what stands above the first section" } },
+	  { "1: 'from: /a'", "4: text above the first section" } },
 	/* A block is no loop, and in nobody's way. */
 	{ "[a]\nports = 80:8080\n" WWW "[b]\nports = 8080:9090\nuser = x\n",
 	  "80:8080/tcp=steer,u33 8080/tcp=steer,nobody",
@@ -353,14 +355,15 @@ static const struct {
 	{ "[a]\nports = 53:5300/udp\n" WWW "[b]\nports = 10.0.0.1:53:5301/udp\nuser = x\n"
 	  "[c]\nports = 53:5300/tcp 54:5301/udp\n" WWW,
 	  "53:5300/tcp=steer,u33 54:5301/udp=bind,u33",
-	  { "2: rule 53:5300/udp would answer for 10.0.0.1:53/udp of a section that has a mistake, "
+	  { "2: rule 53:5300/udp would take the connections of 10.0.0.1:53/udp of a section that has a mistake, "
 	    "at f:5",
 	    "6: unknown user" } },
 	{ "[a]\nports = 53:127.0.0.1:5300/udp\nclient-cgroup = /a\nany-user = yes\n"
 	  "[b]\nports = 53:127.0.0.2:5300/udp\nclient-cgroup = /a/b\nuser = x\n"
 	  "[c]\nports = 53:127.0.0.1:5300/udp\nclient-cgroup = /a/bc\nany-user = yes\n",
 	  "53:127.0.0.1:5300/udp=connect,any,f/a/bc",
-	  { "2: rule 53:127.0.0.1:5300/udp would answer for 53/udp", "8: unknown user" } },
+	  { "2: rule 53:127.0.0.1:5300/udp would take the connections of 53/udp",
+	    "8: unknown user" } },
 	/* An address that cannot be read may be any. */
 	{ "[a]\nports = 10.1.2.3.4:80:8081\n" WWW "[b]\nports = 80:8080 81:8080\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody",
@@ -369,12 +372,13 @@ static const struct {
 	{ "[a]\nports = 80:8080\nclient-cgroup = /\n" WWW
 	  "[b]\nports = 80:8080\nclient-cgroup = pid:7\n" WWW "[c]\nports = 80:8080\n" WWW,
 	  "80:8080/tcp=steer,u33 80/tcp=connect,nobody,f/",
-	  { "2: rule 80:8080/tcp would answer for 80/tcp", "7: cgroup pid:7: a process's" } },
+	  { "2: rule 80:8080/tcp would take the connections of 80/tcp",
+	    "7: cgroup pid:7: process ids are reused" } },
 	/* Who has a port that a client's own rule was to lead elsewhere would answer, too. */
 	{ "[a]\nports = 53:5300/udp\n" WWW
 	  "[b]\nports = 53:127.0.0.2:5300/udp\nclient-cgroup = /a/b\nuser = x\n",
 	  "",
-	  { "2: rule 53:5300/udp would answer for 53/udp", "7: unknown user" } },
+	  { "2: rule 53:5300/udp would take the connections of 53/udp", "7: unknown user" } },
 	/* A key that is none may be any of those that there are. */
 	{ "[a]\nport = 80:8080\n 443:8443\n" WWW "[b]\nports = 10.0.0.1:80:8081 81:8081\n" WWW,
 	  "10.0.0.1:80:8081/tcp=steer,u33 80/tcp=steer,nobody 81:8081/tcp=steer,u33 "
@@ -382,7 +386,7 @@ static const struct {
 	  { "2: unknown key 'port'" } },
 	{ "[a]\nPorts = 53:5300/udp 80:8080\n" WWW "[b]\nports = 53:5301/udp 80:8081\n" WWW,
 	  "80/tcp=steer,nobody",
-	  { "2: unknown key 'Ports'", "5: rule 53:5301/udp would answer" } },
+	  { "2: unknown key 'Ports'", "5: rule 53:5301/udp would take the connections" } },
 	{ "[a]\nalow = 80 443/udp\n" WWW, "80/tcp=steer,nobody", { "2: unknown key 'alow'" } },
 	{ "[a]\nrules = 80:8080\nclient-cgroup = /a\nany-user = yes\n",
 	  "80/tcp=connect,nobody,f/a",
@@ -392,7 +396,7 @@ static const struct {
 	  "[c]\nports = 81:8082\nclient-cgroup = /a/b\nany-user = yes\n",
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
 	  "81:8082/tcp=connect,any,f/a/b",
-	  { "3: unknown key 'form'", "6: rule 80:8081/tcp would answer for 80/tcp" } },
+	  { "3: unknown key 'form'", "6: rule 80:8081/tcp would take the connections of 80/tcp" } },
 	/* Of which clients it is, may be in a key that was not understood. */
 	{ "[a]\nports = 80:8080\nclient-cgrup = /a\nany-user = yes\n"
 	  "[b]\nports = 81:8080\nusr = www\n",
@@ -422,7 +426,7 @@ static const struct {
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody [::1]:82/tcp=steer,nobody 84/tcp=steer,nobody "
 	  "443/tcp=steer,nobody 80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ "
 	  "[::1]:82/tcp=connect,nobody,f/ 84/tcp=connect,nobody,f/ 443/tcp=connect,nobody,f/",
-	  { "3: unknown key 'forward'", "5: user has one value" } },
+	  { "3: unknown key 'forward'", "5: user takes one value" } },
 	{ "[a]\nports = 80:8080\nclient-cgroup = /a\nusr = www\n",
 	  "80/tcp=connect,nobody,f/a",
 	  { "4: unknown key 'usr'" } },
@@ -430,31 +434,32 @@ static const struct {
 	{ "[a]\nports = 80:8080\nclient-cgroup = /a\nclient-cgroup = /b\nany-user = yes\n"
 	  "[b]\nports = 80:8081\nclient-cgroup = /b\nany-user = yes\n[c]\nports = 80:8082\n" WWW,
 	  "80:8082/tcp=steer,u33 80/tcp=connect,nobody,f/ 80/tcp=connect,nobody,f/b",
-	  { "4: client-cgroup is there already", "7: rule 80:8081/tcp would answer for 80/tcp" } },
+	  { "4: client-cgroup is already set",
+	    "7: rule 80:8081/tcp would take the connections of 80/tcp" } },
 	{ "[a]\nports = 80:8080\nports =\n 81:8081\n 82:8082/udp\n" WWW
 	  "[b]\nports = 82:8083/udp\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "3: ports is there already", "8: rule 82:8083/udp would answer" } },
+	  { "3: ports is already set", "8: rule 82:8083/udp would take the connections" } },
 	{ "[a]\nports = 80:8080\n" WWW "#[b]\nallow = 81\nclient-cgroup = /b\nuser = 7\n",
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "6: client-cgroup is for ports", "7: user is there already" } },
+	  { "6: client-cgroup applies to ports only", "7: user is already set" } },
 	/* Lines that were not understood. */
 	{ "[a]\nports: 80:8080\nallow:81\nports 82:8082\n83:8083\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody "
 	  "80/tcp=connect,nobody,f/ 81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ "
 	  "83/tcp=connect,nobody,f/",
-	  { "2: 'ports: 80:8080': no key", "3: 'allow:81'", "4: 'ports 82:8082'",
+	  { "2: 'ports: 80:8080': neither a key", "3: 'allow:81'", "4: 'ports 82:8082'",
 	    "5: '83:8083'" } },
 	{ "[a]\n ports=80:8080\n" WWW " ports = 81:8081\n",
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "2: 'ports=80:8080': a key begins", "4: user has one value" } },
+	  { "2: 'ports=80:8080': a key must start", "4: user takes one value" } },
 	{ "[a]\nports = 80:8080 \x01 81:8081\n" WWW "cgroup = a\n b\n",
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "2: byte 17 of the line", "5: cgroup has one value" } },
+	  { "2: byte 17 of the line", "5: cgroup takes one value" } },
 	{ "[a]\nports = 80:8080\n client-cgroup = /a\nany-user = yes\n"
 	  "[b]\nports = 80:8081\nclient-cgroup = /\nany-user = yes\n",
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
@@ -463,32 +468,33 @@ static const struct {
 	/* The names of sections. */
 	{ "[a 80:8080\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "1: '[a 80:8080' is no section" } },
+	  { "1: '[a 80:8080' is not a section" } },
 	{ "[a]\nports = 79:8079\n" WWW "[b] ports = 80:8080\n" WWW,
 	  "79:8079/tcp=steer,u33 80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "4: '[b] ports = 80:8080' is no section" } },
+	  { "4: '[b] ports = 80:8080' is not a section" } },
 	{ "[a]\nuser = www\nports = 79:8079\n[2001:db8::]/32:443:8443\nclient-cgroup = /a\n",
 	  "79/tcp=steer,nobody [2001:db8::]/32:443/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
 	  "[2001:db8::]/32:443/tcp=connect,nobody,f/",
-	  { "4: '[2001:db8::]/32:443:8443' is no section" } },
+	  { "4: '[2001:db8::]/32:443:8443' is not a section" } },
 	{ "[a]\nports = 79:8079\n" WWW "b]\nports = 80:8080\nclient-cgroup = /b\nuser = 5\n",
 	  "79/tcp=steer,nobody 80/tcp=steer,nobody 79/tcp=connect,nobody,f/ "
 	  "80/tcp=connect,nobody,f/",
-	  { "4: 'b]': no key and no section", "5: ports is there", "7: user is there" } },
+	  { "4: 'b]': neither a key nor a section", "5: ports is already set",
+	    "7: user is already set" } },
 	{ "[a]\nports = 79:8079\n [b]\nclient-cgroup = /b\nany-user = yes\n",
 	  "79/tcp=steer,nobody 79/tcp=connect,nobody,f/ 79/tcp=connect,nobody,f/b",
 	  { "3: bad rule '[b]'" } },
 	/* Who is meant by a section whose keys contradict each other? */
 	{ "[a]\nports = 80:8080\nmode = connect\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
-	  { "2: rule 80:8080/tcp: whose" } },
+	  { "2: rule 80:8080/tcp: connect mode needs" } },
 	{ "[a]\nports = 80:8080\nmode = bind\nclient-cgroup = /a\n" WWW,
 	  "80/tcp=steer,nobody 80/tcp=connect,nobody,f/",
 	  { "2: rule 80:8080/tcp: client-cgroup is" } },
 	{ "[a]\nallow = 80\nports = 81:8081\nclient-cgroup = /a\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "81/tcp=connect,nobody,f/",
-	  { "4: client-cgroup is for ports" } },
+	  { "4: client-cgroup applies to ports only" } },
 	/* Rules that are none: any port in them. */
 	{ "[a]\nports = \"80:8080 81:8081\" 82:8082,83\n" WWW,
 	  "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody 83/tcp=steer,nobody",
@@ -504,10 +510,10 @@ static const struct {
 	{ "[a]\nports = 53:5300/UDP\n" WWW "[b]\nports = 53:5301/udp 54:5302/udp\n" WWW
 	  "[c]\nports = 55:5303/udp\n" WWW,
 	  "53/tcp=steer,nobody 55:5303/udp=bind,u33",
-	  { "2: bad rule '53:5300/UDP'", "5: rule 53:5301/udp would answer" } },
+	  { "2: bad rule '53:5300/UDP'", "5: rule 53:5301/udp would take the connections" } },
 	{ "[a]\nports = 80:8080 # 81:8081\n" WWW,
 	  "80/tcp=steer,nobody",
-	  { "2: '# 81:8081' is no comment" } },
+	  { "2: '# 81:8081' after a value is not a comment" } },
 	/* Of an address all ports, if none can be read. */
 	{ "[a]\nports = 10.1.2.3:*:8080 10.1.2.4:80-:8080- 90-:8090-\n" WWW,
 	  "10.1.2.3:1-65535/tcp=steer,nobody 10.1.2.4:80/tcp=steer,nobody 90/tcp=steer,nobody",
@@ -517,8 +523,8 @@ static const struct {
 	  "80/tcp=steer,nobody 443/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 	  "443/tcp=connect,nobody,f/",
 	  { "2: bad rule '0x50:8080': '0x50' is not a port; use a number from 1 to 65535; its front "
-	    "side cannot be read, so that nothing refuses for it",
-	    "2: bad rule 'http:8080'", "2: bad rule '\\'", "3: '443:8443': no key" } },
+	    "side cannot be read, so its ports do not refuse connections",
+	    "2: bad rule 'http:8080'", "2: bad rule '\\'", "3: '443:8443': neither a key" } },
 };
 
 static void test_parts(void **state)
@@ -589,9 +595,9 @@ static void test_odd_parts(void **state)
 		   "80/tcp=steer,nobody 81/tcp=steer,nobody 82/tcp=steer,nobody "
 		   "83/tcp=steer,nobody 84/tcp=steer,nobody 80/tcp=connect,nobody,f/ "
 		   "81/tcp=connect,nobody,f/ 82/tcp=connect,nobody,f/ 83/tcp=connect,nobody,f/ "
-		   "84/tcp=connect,nobody,f/\nf:5: there is a NUL byte");
+		   "84/tcp=connect,nobody,f/\nf:5: the file contains a NUL byte");
 	check_part(outside, sizeof(outside) - 1,
-		   "80/tcp=steer,nobody 80/tcp=connect,nobody,f/\nf:2: there is a NUL byte");
+		   "80/tcp=steer,nobody 80/tcp=connect,nobody,f/\nf:2: the file contains a NUL byte");
 }
 
 /* More mistakes than are told, and too many conflicts to go on. */
@@ -680,7 +686,7 @@ static void check_large(char *text, const char *wanted, size_t rules)
 /* What is no configuration at all, and very many front sides. */
 static void test_large_parts(void **state)
 {
-	static const char much[] = "f: the file has too much that is not understood";
+	static const char much[] = "f: the file has more than 4096 words that cannot be parsed";
 	static const char list[] = "[s@]\nports = 10.0.^:80-:x\n" WWW;
 #define PARTS4 ",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x"
 	static const char commas[] = "[s@]\nports = 10.0.^:80-:x" PARTS4 PARTS4 PARTS4
@@ -816,8 +822,8 @@ static void test_files(void **state)
 	CHECK_EQ(parse(&config, "three", three, strlen(three)), 0);
 	outcome(&config, text, sizeof(text));
 	CHECK_STR(text,
-		  "two:2: section [a] is there already, at /etc/\\x1b one:1; give it another name\n"
-		  "two:3: rule 80:8080/tcp is there already, at /etc/\\x1b one:2; delete one of "
+		  "two:2: section [a] already exists at /etc/\\x1b one:1; use another name\n"
+		  "two:3: rule 80:8080/tcp already exists at /etc/\\x1b one:2; delete one of "
 		  "them\n"
 		  "three:2: rule 79-90:7079-7090/tcp (steer, user 1) overlaps rule 80:8080/tcp "
 		  "(steer, user 1): both answer for the same address and port; delete one or change its ports (rule 80:8080/tcp is at "
@@ -874,7 +880,7 @@ static void test_lengths(void **state)
 	check_text(text, strlen(text), "80:8080/tcp=steer,u33");
 	ROW("a name of 65 bytes");
 	text = padded("[", 'n', 65, "]\nports = 80:8080\n" WWW);
-	check_text(text, strlen(text), "f:1: a section's name has 1 to 64 bytes, not 65");
+	check_text(text, strlen(text), "f:1: a section name has 1 to 64 bytes, not 65");
 	ROW("a key of 60 bytes");
 	text = padded("[a]\nports = 80:8080\n" WWW, 'k', 60, " = 3\n");
 	check_text(text, strlen(text),
@@ -889,7 +895,7 @@ static void test_lengths(void **state)
 	check_text(text, strlen(text), "80:8080/tcp=steer,u1 81:8081/tcp=steer,u1");
 	ROW("NUL");
 	text = padded("[a]\nports = 80:8080\n" WWW "\n#", '\0', 1, "\n");
-	check_text(text, strlen(text) + 2, "f:5: there is a NUL byte");
+	check_text(text, strlen(text) + 2, "f:5: the file contains a NUL byte");
 }
 
 /* Very many mistakes: the first ones are told, and that there are more. */

@@ -41,8 +41,8 @@ static int refuse_two_users(const struct ps_rule *rule, uint32_t one, uint32_t o
 
 	ps_rule_format(rule, text);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "no owner for %s: users %u and %u both listen on its target; choose with "
-		       "--user, or with --cgroup",
+		       "no owner for %s: users %u and %u both listen on its target; choose one "
+		       "with --user, or use --cgroup",
 		       text, one, other);
 }
 
@@ -52,7 +52,7 @@ static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct 
 
 	ps_rule_format(rule, text);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "no owner for %s: nobody listens on port %u now who could be it; give "
+		       "no owner for %s: port %u has no listener whose user could be it; give "
 		       "--user, --cgroup or --any-user, or start the server first",
 		       text, port);
 }
@@ -63,8 +63,8 @@ static int refuse_mdns(const struct ps_rule *rule, struct ps_error *error)
 
 	ps_rule_format(rule, text);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "no owner for %s: port %d is multicast DNS's, and shared, so that who has it "
-		       "now need not be the server; give --user, --cgroup or --any-user, or choose "
+		       "no owner for %s: multicast DNS shares port %d, so its current listener "
+		       "need not be the server; give --user, --cgroup or --any-user, or choose "
 		       "another target",
 		       text, MDNS_PORT);
 }
@@ -109,8 +109,8 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	for (size_t i = 0; a->grants && i < a->list->count; i++) {
 		if (!a->list->rules[i].owner.flags)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "'portsteer allow' needs an owner: who may bind the port? Give "
-				       "--user, --cgroup or --any-user");
+				       "'portsteer allow' needs an owner; give --user, --cgroup or "
+				       "--any-user");
 	}
 	a->inferred = calloc(a->list->count + 1, 1);
 	if (!a->inferred || !ports)
@@ -169,8 +169,8 @@ static int read_rules(struct adding *a, struct ps_error *error)
 	/* A pipe whose other end has failed, for one. */
 	if (!ret && file && !a->list->count)
 		ret = ps_fail(error, PS_EXIT_USAGE, ENODATA,
-			      "%.200s has no rule in it, so that nothing is added; write a section "
-			      "with ports or allow",
+			      "%.200s contains no rule, so nothing was added; write a section with "
+			      "ports or allow",
 			      strcmp(file, "-") ? file : "(standard input)");
 	return ret ? ret : infer_owners(a, error);
 }
@@ -181,8 +181,8 @@ static void tell_inferred(const struct ps_rule *rule)
 	char text[PS_RULE_TEXT];
 
 	ps_rule_format(rule, text);
-	printf("owner of %s: user %s%s(uid %u), who listens on port %u now\n", text,
-	       user ? user : "", user ? " " : "", rule->owner.uid, rule->target);
+	printf("owner of %s: user %s%s(uid %u), which listens on port %u\n", text, user ? user : "",
+	       user ? " " : "", rule->owner.uid, rule->target);
 }
 
 static void tell_added(const struct ps_report *report, const struct ps_rule *rule)
@@ -201,7 +201,7 @@ static void tell_added(const struct ps_report *report, const struct ps_rule *rul
 		printf(", client cgroup %s", scope);
 	}
 	if (ps_rule_is_fixed(rule))
-		puts(": as given, whoever is there");
+		puts(": fixed destination, owner not checked");
 	else if (serving)
 		printf(": %zu %s%s\n", serving, bind ? "socket" : "listener",
 		       serving == 1 ? "" : "s");

@@ -24,8 +24,8 @@ static int refuse_empty(struct ps_config *config)
 	struct ps_error error;
 
 	ps_fail(&error, PS_EXIT_FAILED, ENODATA,
-		"it has no section, and would delete all rules that 'portsteer apply' has made; use "
-		"'portsteer flush' to delete all there are, or say --allow-empty");
+		"it has no section and would delete all rules that 'portsteer apply' made; use "
+		"'portsteer flush' to delete all rules, or give --allow-empty");
 	return ps_config_mistake(config, (struct ps_place){}, &error);
 }
 
@@ -89,7 +89,7 @@ int ps_cmd_check(struct ps_cli *cli, struct ps_error *error)
 	else if (!ret && !cli->quiet && !cli->config.file_count)
 		tell_no_files();
 	else if (!ret && !cli->quiet)
-		printf("the configuration is good: %zu rule%s in %zu file%s\n", rules.count,
+		printf("the configuration is valid: %zu rule%s in %zu file%s\n", rules.count,
 		       rules.count == 1 ? "" : "s", cli->config.file_count,
 		       cli->config.file_count == 1 ? "" : "s");
 	if (!ret && !cli->json && !cli->quiet)
@@ -172,8 +172,8 @@ static int keep_hand(struct applying *a, const struct ps_ruleset *present, struc
 	if (ret && ret != -ENOMEM) {
 		memcpy(why, error->message, sizeof(why));
 		snprintf(error->message, sizeof(error->message),
-			 "%.800s (what was added by hand stays; 'portsteer del' removes one, 'portsteer "
-			 "apply --only' all of them)",
+			 "%.800s (rules added by hand stay; 'portsteer del' removes one, "
+			 "'portsteer apply --only' all of them)",
 			 why);
 	}
 	return ret;
@@ -185,8 +185,8 @@ static int choose_rules(struct applying *a, const struct ps_ruleset *present,
 {
 	if (a->cli->config.partial && present->count)
 		return ps_fail(error, ps_mistakes_status(&a->cli->config), EINVAL,
-			       "rules are in force, so that nothing is changed by a configuration with "
-			       "mistakes; correct them");
+			       "rules are in force and the configuration has mistakes, so nothing "
+			       "was changed; correct them");
 	return a->cli->values.of[PS_OPT_ONLY] ? 0 : keep_hand(a, present, error);
 }
 
@@ -246,7 +246,7 @@ static void tell_text(const struct applying *a)
 	char text[PS_SOCKET_TEXT];
 
 	if (d->added || d->removed || d->changed)
-		printf("applied: %zu added, %zu removed, %zu changed, %zu as before\n", d->added,
+		printf("applied: %zu added, %zu removed, %zu changed, %zu unchanged\n", d->added,
 		       d->removed, d->changed, d->same);
 	else
 		printf("nothing to change: %zu rule%s\n", d->same, d->same == 1 ? "" : "s");
@@ -329,8 +329,10 @@ static int tell_part(const struct words *sections, const struct words *refused, 
 	return ps_fail(error, status, EINVAL,
 		       "%zu rule%s in force, but %s%s%s%s%s%s; correct it and run 'portsteer apply'",
 		       count, count == 1 ? " is" : "s are",
-		       named || !blocks ? "what has a mistake is missing" : "", named ? ": " : "",
-		       sections->text, named && blocks ? ", " : "",
+		       named || !blocks ? "sections with a mistake are "
+					  "missing" :
+					  "",
+		       named ? ": " : "", sections->text, named && blocks ? ", " : "",
 		       blocks ? "connections are refused to " : "", refused->text);
 }
 
@@ -417,8 +419,8 @@ int ps_cmd_save(struct ps_cli *cli, struct ps_error *error)
 	ps_ruleset_clear(&rules);
 	if (ret == -E2BIG)
 		return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-			       "the configuration would be larger than %d MiB, more than 'portsteer "
-			       "apply' reads; use ranges of ports",
+			       "the configuration would be larger than %d MiB, more than "
+			       "'portsteer apply' reads; use port ranges",
 			       PS_CONFIG_SIZE >> 20);
 	if (ret)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");

@@ -60,10 +60,11 @@ int ps_cmd_unload(struct ps_cli *cli, struct ps_error *error)
 static void tell_lost(const struct ps_upgraded *u)
 {
 	if (u->lost_bound)
-		puts("note: getsockname() on sockets that are bound already says their real port now");
+		puts("note: getsockname() on sockets that are already bound now reports their real "
+		     "port");
 	if (u->lost_trails)
-		puts("note: getpeername() on sockets that are connected already says their real peer "
-		     "now");
+		puts("note: getpeername() on sockets that are already connected now reports their "
+		     "real peer");
 }
 
 int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error)
@@ -79,11 +80,11 @@ int ps_cmd_upgrade(struct ps_cli *cli, struct ps_error *error)
 		       u.changed ? "true" : "false", u.rebuilt ? "true" : "false", u.instances,
 		       u.rules, u.lost_bound ? "true" : "false", u.lost_trails ? "true" : "false");
 	else if (!cli->quiet && !u.changed)
-		puts("nothing to do: what is loaded is this version's");
+		puts("nothing to do: this version's programs are already loaded");
 	else if (!cli->quiet) {
 		printf("upgraded: %zu network namespace%s, %zu rule%s%s\n", u.instances,
 		       u.instances == 1 ? "" : "s", u.rules, u.rules == 1 ? "" : "s",
-		       u.rebuilt ? "; counters begin again, as their layout has changed" : "");
+		       u.rebuilt ? "; counters were reset, as their layout has changed" : "");
 		tell_lost(&u);
 	}
 	return 0;

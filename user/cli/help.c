@@ -31,8 +31,8 @@ static void print_globals(void)
 
 void ps_help_general(const struct ps_cli *cli)
 {
-	puts("portsteer: connections to a privileged port go straight to the one unprivileged\n"
-	     "process that may have them, inside the kernel.\n\n"
+	puts("portsteer hands connections to a privileged port to the unprivileged process that a\n"
+	     "rule names as the owner, inside the kernel.\n\n"
 	     "Usage: portsteer [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:");
 	for (size_t i = 0; i < cli->command_count; i++) {
 		char left[64];
@@ -43,7 +43,7 @@ void ps_help_general(const struct ps_cli *cli)
 	}
 	print_globals();
 	puts("\nExample: portsteer add 80:8080 --cgroup unit:nginx.service\n"
-	     "'portsteer COMMAND --help' says more about a command, portsteer(8) everything.");
+	     "'portsteer COMMAND --help' describes a command; see portsteer(8) for everything.");
 }
 
 void ps_help_command(const struct ps_command *command)

@@ -86,8 +86,8 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 	if (cli->arg_count && !cli->command->takes_args &&
 	    cli->command->options & PS_BIT(PS_OPT_FILE))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "'portsteer %s' takes no '%.100s'; to read a file, say 'portsteer %s "
-			       "--file %.100s'",
+			       "'portsteer %s' takes no '%.100s'; to read a file, use 'portsteer "
+			       "%s --file %.100s'",
 			       cli->command->name, cli->args[0], cli->command->name, cli->args[0]);
 	if (cli->arg_count && !cli->command->takes_args)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
@@ -95,13 +95,13 @@ static int check_use(const struct ps_cli *cli, struct ps_error *error)
 			       cli->args[0]);
 	if (cli->values.of[PS_OPT_ALL] && cli->values.of[PS_OPT_NETNS])
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--all and --netns contradict each other: --all shows every network "
-			       "namespace; leave one of them out");
+			       "--all and --netns exclude each other: --all means every network "
+			       "namespace; remove one of them");
 	/* State is root's alone: say it before something less clear fails. */
 	if (cli->command->needs_root && geteuid())
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
-			       "'portsteer %s' needs root: it works on the kernel's programs; run it "
-			       "with sudo or as root",
+			       "'portsteer %s' needs root: it accesses BPF programs in the kernel; "
+			       "run it with sudo or as root",
 			       cli->command->name);
 	return 0;
 }
@@ -164,8 +164,7 @@ static void tell_error(const struct ps_cli *cli, const struct ps_error *error)
 		fprintf(stderr, "portsteer: %s\n", text);
 	}
 	if (config->more)
-		fputs("portsteer: there are more mistakes than these; correct them first\n",
-		      stderr);
+		fputs("portsteer: there are more mistakes; correct these first\n", stderr);
 	if (!config->mistake_count || config->keep_going)
 		fprintf(stderr, "portsteer: %s\n", error->message);
 	if (cli->json && !cli->told)
@@ -177,7 +176,7 @@ int main(int argc, char **argv)
 	struct ps_cli cli = { .commands = ps_commands,
 			      .command_count = ps_command_count,
 			      .netns = PS_NETNS_NONE };
-	struct ps_error error = { .status = PS_EXIT_FAILED, .message = "it failed" };
+	struct ps_error error = { .status = PS_EXIT_FAILED, .message = "failed" };
 	int ret;
 
 	ps_rule_user_name = ps_user_name;
@@ -185,7 +184,7 @@ int main(int argc, char **argv)
 	ps_netns_close(&cli.netns);
 	if (!ret && (fflush(stdout) || ferror(stdout)))
 		ret = ps_fail(&error, PS_EXIT_FAILED, EIO,
-			      "cannot write the output: %s; what was asked for is done",
+			      "cannot write the output: %s; the command itself succeeded",
 			      strerror(errno));
 	if (ret)
 		tell_error(&cli, &error);

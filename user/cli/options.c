@@ -8,30 +8,30 @@
 const struct ps_option ps_options[PS_OPTIONS] = {
 	[PS_OPT_NETNS] = { "netns", 0, "PATH|NAME|pid:N", "work on this network namespace" },
 	[PS_OPT_JSON] = { "json", 'j', NULL, "write JSON to standard output" },
-	[PS_OPT_QUIET] = { "quiet", 'q', NULL, "say nothing but errors" },
-	[PS_OPT_VERBOSE] = { "verbose", 'v', NULL, "say more, and what libbpf says" },
+	[PS_OPT_QUIET] = { "quiet", 'q', NULL, "print errors only" },
+	[PS_OPT_VERBOSE] = { "verbose", 'v', NULL, "print more, also messages of libbpf" },
 	[PS_OPT_COLOR] = { "color", 0, "auto|always|never", "colours (auto: on a terminal)" },
 	[PS_OPT_HELP] = { "help", 'h', NULL, "show help and exit" },
 	[PS_OPT_VERSION] = { "version", 'V', NULL, "show the version and exit" },
 	[PS_OPT_USER] = { "user", 0, "NAME|UID", "owner: sockets of this user" },
 	[PS_OPT_CGROUP] = { "cgroup", 0, "PATH|pid:N|unit:NAME|container:ID",
 			    "owner: sockets in this cgroup or below it" },
-	[PS_OPT_ANY_USER] = { "any-user", 0, NULL, "owner: anyone who comes first" },
+	[PS_OPT_ANY_USER] = { "any-user", 0, NULL, "owner: any user, not checked" },
 	[PS_OPT_CLIENT_CGROUP] = { "client-cgroup", 0, "PATH|pid:N|unit:NAME|container:ID",
 				   "for clients in this cgroup or below it (connect mode)" },
 	[PS_OPT_IF_DOWN] = { "if-down", 0, "refuse|pass",
-			     "without a listener: refuse (default), or pass to whoever listens" },
-	[PS_OPT_NAME] = { "name", 0, "LABEL", "a label for people" },
+			     "without a listener: refuse (default), or pass to the normal lookup" },
+	[PS_OPT_NAME] = { "name", 0, "LABEL", "a label, shown by 'portsteer list'" },
 	[PS_OPT_MODE] = { "mode", 0, "steer|bind|connect",
-			  "how it works (TCP: steer, UDP: bind, with --client-cgroup: connect)" },
+			  "the mode (default: TCP steer, UDP bind, --client-cgroup connect)" },
 	[PS_OPT_FILE] = { "file", 'f', "FILE|-", "read this file (-: standard input)" },
 	[PS_OPT_DRY_RUN] = { "dry-run", 0, NULL, "only show what would change" },
-	[PS_OPT_ONLY] = { "only", 0, NULL, "delete rules that were added by hand, too" },
+	[PS_OPT_ONLY] = { "only", 0, NULL, "also delete rules that were added by hand" },
 	[PS_OPT_KEEP_GOING] = { "keep-going", 0, NULL,
-				"without rules in force: do without sections that have a mistake" },
-	[PS_OPT_ALLOW_EMPTY] = { "allow-empty", 0, NULL, "a file without sections is no mistake" },
+				"if no rules are in force: skip sections with a mistake" },
+	[PS_OPT_ALLOW_EMPTY] = { "allow-empty", 0, NULL, "accept a file without sections" },
 	[PS_OPT_ALL] = { "all", 0, NULL, "the instances of all network namespaces" },
-	[PS_OPT_TABLE] = { "table", 0, NULL, "list all commands and options for programs" },
+	[PS_OPT_TABLE] = { "table", 0, NULL, "print all commands and options, for scripts" },
 };
 
 /* Words being parsed. */
@@ -46,7 +46,7 @@ struct parser {
 static int unknown(const struct parser *p, const char *word)
 {
 	return ps_fail(p->error, PS_EXIT_USAGE, EINVAL,
-		       "unknown option '%.200s': it does not exist or does not go with this "
+		       "unknown option '%.200s': it does not exist or does not apply to this "
 		       "command; see 'portsteer help'",
 		       word);
 }

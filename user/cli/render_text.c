@@ -15,7 +15,7 @@ void ps_owner_text(const struct ps_owner_spec *owner, char text[PS_OWNER_TEXT])
 	char user[PS_USER_TEXT], cgroup[PS_OWNER_TEXT - 300];
 
 	if (owner->flags & (PS_OWNER_ANY | PS_OWNER_NOBODY)) {
-		strcpy(text, owner->flags & PS_OWNER_ANY ? "any user" : "nobody");
+		strcpy(text, owner->flags & PS_OWNER_ANY ? "any user" : "none");
 		return;
 	}
 	text[0] = '\0';
@@ -140,7 +140,7 @@ static void add_socket(const struct ps_socket *socket, void *data)
 	ps_maker_tell(l->report, l->rule, socket, &who);
 	ps_table_addf(l->table, "%s (%s%s%s%s)", text,
 		      l->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason,
-		      *who.fits ? "; would fit: " : "", who.fits);
+		      *who.fits ? "; matching owner: " : "", who.fits);
 }
 
 static void add_sockets(struct lines *l, bool serves)
@@ -163,12 +163,12 @@ static void add_listeners(struct ps_table *table, const struct ps_report *report
 
 	if (ps_rule_is_block(rule)) {
 		begin_line(&lines);
-		ps_table_add(table, "refused until its section has no mistake");
+		ps_table_add(table, "refused until its section is corrected");
 		return;
 	}
 	if (ps_rule_is_fixed(rule)) {
 		begin_line(&lines);
-		ps_table_add(table, "as given, whoever is there");
+		ps_table_add(table, "fixed destination, owner not checked");
 		return;
 	}
 	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
@@ -207,7 +207,7 @@ void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 	if (rules->count)
 		ps_table_print(&table, cli->color);
 	else
-		puts("no rules; 'portsteer add' makes one");
+		puts("no rules; 'portsteer add' adds one");
 }
 
 static void add_last_hit(struct ps_table *table, double seconds)
@@ -311,7 +311,7 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 	if (rules->count)
 		ps_table_print(&table, cli->color);
 	else
-		puts("no rules; 'portsteer add' makes one");
+		puts("no rules; 'portsteer add' adds one");
 }
 
 static void print_heading(const struct ps_listed *item, bool first)
@@ -341,16 +341,16 @@ static void print_anchors(const struct ps_host_info *info)
 
 	printf("listen hook:    ");
 	if (!info->anchor_count)
-		printf("nowhere: no rule needs it");
+		printf("not attached: no rule needs it");
 	for (size_t i = 0; i < info->anchor_count; i++) {
 		ps_printable(info->anchors[i], path, sizeof(path));
 		printf("%scgroup %s", i ? ", " : "", path);
 	}
 	putchar('\n');
 	printf("bind hooks:     %s\n",
-	       info->bind_hooks ? "cgroup /" : "nowhere: no rule needs them");
+	       info->bind_hooks ? "cgroup /" : "not attached: no rule needs them");
 	printf("connect hooks:  %s\n",
-	       info->connect_hooks ? "cgroup /" : "nowhere: no rule needs them");
+	       info->connect_hooks ? "cgroup /" : "not attached: no rule needs them");
 }
 
 static void print_instances(const struct ps_cli *cli, const struct ps_host_info *info)
@@ -388,7 +388,7 @@ static void print_strays(const struct ps_host_info *info)
 	char text[512], printable[4 * sizeof(text)];
 
 	if (info->blind)
-		puts("strays:         cannot be looked for without CAP_SYS_ADMIN");
+		puts("strays:         unknown without CAP_SYS_ADMIN");
 	for (size_t i = 0; i < strays->count; i++) {
 		size_t count = 0, before = 0;
 
@@ -413,9 +413,9 @@ static void print_others(const struct ps_host_info *info)
 	char name[4 * sizeof(info->others.items->name)], cgroup[4 * PS_CGROUP_PATH];
 
 	if (info->others_blind)
-		puts("others:         cannot be looked for without CAP_SYS_ADMIN and CAP_NET_ADMIN");
+		puts("others:         unknown without CAP_SYS_ADMIN and CAP_NET_ADMIN");
 	if (info->others_unseen)
-		puts("others:         not known: the cgroup of the listen hook is not to be seen here");
+		puts("others:         unknown: the cgroup of the listen hook is not visible here");
 	for (size_t i = 0; i < info->others.count; i++) {
 		const struct ps_other *other = &info->others.items[i];
 		const char *order = ps_order_word(other->order);
@@ -424,8 +424,8 @@ static void print_others(const struct ps_host_info *info)
 		ps_printable(other->cgroup, cgroup, sizeof(cgroup));
 		printf("others:         program %s (id %u) on %s of %s%s%s", name, other->program,
 		       ps_hook_name(other->type), *cgroup ? "cgroup " : "this network namespace",
-		       cgroup, order ? ", runs " : ", where ours is not");
-		printf("%s%s\n", order ? order : "", order ? " ours and may decide otherwise" : "");
+		       cgroup, order ? ", runs " : ", where portsteer is not attached");
+		printf("%s%s\n", order ? order : "", order ? " portsteer and may override it" : "");
 	}
 }
 
@@ -436,9 +436,9 @@ static const char *loaded_word(const struct ps_host_info *info)
 		return "yes";
 	for (size_t i = 0; i < info->strays.count; i++) {
 		if (info->strays.items[i].where != PS_STRAY_ELSEWHERE || info->strays.items[i].here)
-			return "yes, but not to be reached";
+			return "yes, but unreachable";
 	}
-	return info->blind ? "no state, and programs cannot be looked for" : "no";
+	return info->blind ? "no state; programs cannot be listed" : "no";
 }
 
 void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
@@ -447,18 +447,18 @@ void ps_text_status(const struct ps_cli *cli, const struct ps_host_info *info)
 	       info->outdated ? ", by another version; 'portsteer upgrade' replaces it" : "");
 	printf("state:          %s\n", *info->bpffs ? info->bpffs : "no bpffs is mounted yet");
 	printf("cgroup2:        %s\n",
-	       *info->cgroup2 ? info->cgroup2 : "its root is not to be seen here");
+	       *info->cgroup2 ? info->cgroup2 : "its root is not visible here");
 	if (info->loaded)
 		print_anchors(info);
 	printf("kernel memory:  %" PRIu64 " KiB\n", (info->memory + 1023) / 1024);
 	if (info->detached)
-		printf("detached:       %zu program%s, by somebody else, so that rules do not work; run "
+		printf("detached:       %zu program%s, by another tool, so rules do not work; run "
 		       "'portsteer load' to attach %s again\n",
 		       info->detached, info->detached == 1 ? "" : "s",
 		       info->detached == 1 ? "it" : "them");
 	if (info->leftovers)
-		printf("leftovers:      %zu, of an interrupted command or a namespace that ended; "
-		       "the next change removes them\n",
+		printf("leftovers:      %zu, from an interrupted command or a namespace that "
+		       "ended; the next change removes them\n",
 		       info->leftovers);
 	print_strays(info);
 	print_others(info);
@@ -505,8 +505,7 @@ void ps_text_differences(const struct ps_ruleset *before, const struct ps_rulese
 	ps_ruleset_compare(before, after, print_difference, NULL);
 	for (size_t i = 0; i < hand->count; i++)
 		print_rule("= stays  ", &hand->rules[i]);
-	printf("nothing is changed yet; it would be: %zu added, %zu removed, %zu changed, %zu as "
-	       "before\n",
+	printf("dry run, nothing was changed: %zu added, %zu removed, %zu changed, %zu unchanged\n",
 	       diff.added, diff.removed, diff.changed, diff.same);
 }
 
@@ -526,9 +525,8 @@ static void add_feature(struct ps_table *table, const struct ps_feature *f)
 
 void ps_text_probe(const struct ps_cli *cli, const struct ps_probe *probe)
 {
-	struct ps_table modes = { .columns = 3, .heads = { "MODE", "WORKS", "WHAT IT IS" } };
-	struct ps_table features = { .columns = 3,
-				     .heads = { "FEATURE", "THERE", "WHAT IT IS FOR" } };
+	struct ps_table modes = { .columns = 3, .heads = { "MODE", "WORKS", "PURPOSE" } };
+	struct ps_table features = { .columns = 3, .heads = { "FEATURE", "SUPPORTED", "PURPOSE" } };
 
 	printf("kernel %s\n\n", probe->kernel);
 	for (int i = 0; i < PS_PROBE_MODES; i++)

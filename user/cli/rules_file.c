@@ -71,7 +71,8 @@ int ps_mistakes_fail(const struct ps_config *config, struct ps_error *error)
 				sizeof(error->message));
 	else
 		snprintf(error->message, sizeof(error->message),
-			 "the configuration has %s%zu mistake%s, and nothing is changed; correct them",
+			 "the configuration has %s%zu mistake%s, so nothing was changed; correct "
+			 "them",
 			 config->more ? "more than " : "", config->mistake_count,
 			 config->mistake_count == 1 ? "" : "s");
 	return -EINVAL;

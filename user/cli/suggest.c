@@ -83,5 +83,5 @@ int ps_command_unknown(const struct ps_cli *cli, const char *name, struct ps_err
 			       "help' lists all commands",
 			       name, meant->name, meant->help);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "unknown command '%.100s'; see 'portsteer help' for those there are", name);
+		       "unknown command '%.100s'; 'portsteer help' lists all commands", name);
 }

@@ -74,7 +74,7 @@ static uint32_t target_room(uint32_t need)
 static int too_many(struct ps_error *error, const char *what)
 {
 	return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-		       "too many %s change at once; change fewer in one command, or 'portsteer "
+		       "too many %s change at once; change fewer in one command, or run 'portsteer "
 		       "flush' first",
 		       what);
 }

@@ -65,15 +65,14 @@ static bool is_trusted(struct reading *r, const char *path, const struct stat *s
 {
 	if (st->st_uid && st->st_uid != geteuid()) {
 		refuse(r, path, PS_EXIT_FAILED,
-		       "it belongs to user %u, who could change who gets the ports; run 'chown "
-		       "root' on it",
+		       "it belongs to user %u, who could change the rules; run 'chown root' on it",
 		       st->st_uid);
 		return false;
 	}
 	if (st->st_mode & (S_IWGRP | S_IWOTH)) {
 		refuse(r, path, PS_EXIT_FAILED,
-		       "others than its owner may write to it (mode %04o) and could change who gets "
-		       "the ports; run 'chmod go-w' on it",
+		       "users other than its owner may write to it (mode %04o) and could change "
+		       "the rules; run 'chmod go-w' on it",
 		       st->st_mode & 07777u);
 		return false;
 	}
@@ -88,7 +87,7 @@ static bool is_null_device(const struct stat *st)
 
 static const char *kind_of(const struct stat *st)
 {
-	return S_ISDIR(st->st_mode)  ? "a folder" :
+	return S_ISDIR(st->st_mode)  ? "a directory" :
 	       S_ISFIFO(st->st_mode) ? "a pipe" :
 	       S_ISSOCK(st->st_mode) ? "a socket" :
 				       "a device";
@@ -97,7 +96,7 @@ static const char *kind_of(const struct stat *st)
 static void refuse_size(struct reading *r, const char *path)
 {
 	refuse(r, path, PS_EXIT_FAILED,
-	       "the configuration is larger than %d MiB in all; use ranges of ports",
+	       "the configuration is larger than %d MiB in all; use port ranges",
 	       PS_CONFIG_SIZE >> 20);
 }
 
@@ -173,7 +172,7 @@ static bool has_folder(struct reading *r, const char *path)
 		return false;
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		refuse(r, path, PS_EXIT_FAILED, "it is no folder; remove it");
+		refuse(r, path, PS_EXIT_FAILED, "it is not a directory; remove it");
 		return false;
 	}
 	return is_trusted(r, path, &st);

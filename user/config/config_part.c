@@ -97,7 +97,7 @@ static int refuse(struct ps_config *config, size_t rule, const char *fault,
 	ps_rule_format(&config->list.rules[rule], text);
 	ps_rule_format(&front->rule, other);
 	ps_fail(&error, PS_EXIT_FAILED, EEXIST,
-		"rule %s %s %s of a section that has a mistake, at %.300s:%u; correct that one",
+		"rule %s %s %s of a section that has a mistake, at %.300s:%u; correct that section",
 		text, fault, other, config->files[front->place.file], front->place.line);
 	return ps_config_mistake(config, config->places[rule], &error);
 }
@@ -215,7 +215,7 @@ static int find_takers(const struct ps_config *config, struct fault *faults)
 			faults[i] = (struct fault){
 				bsearch(front, config->fronts, config->front_count, sizeof(*front),
 					compare_fronts),
-				"would answer for",
+				"would take the connections of",
 			};
 	}
 	return 0;

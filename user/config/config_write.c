@@ -191,8 +191,8 @@ static void write_block(FILE *out, const struct ps_rule *rule)
 
 	ps_rule_format(rule, text);
 	ps_printable(rule->origin.file ? rule->origin.file : "", file, sizeof(file));
-	fprintf(out, "# Refused, as its section has a mistake: %s (%s:%" PRIu32 ")\n", text, file,
-		rule->origin.line);
+	fprintf(out, "# Refused because its section has a mistake: %s (%s:%" PRIu32 ")\n", text,
+		file, rule->origin.line);
 }
 
 int ps_config_write(const struct ps_ruleset *rules, ps_user_fn *user, char **text, size_t *size)

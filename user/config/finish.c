@@ -46,8 +46,7 @@ int ps_config_twins(struct ps_config *config)
 			continue;
 		ps_place_text(config, s[i - 1].place, place);
 		ps_fail(&error, PS_EXIT_FAILED, EEXIST,
-			"section [%s] is there already, at %s; give it another name", s[i].name,
-			place);
+			"section [%s] already exists at %s; use another name", s[i].name, place);
 		ret = ps_config_mistake(config, s[i].place, &error);
 	}
 	return ret;
@@ -87,7 +86,7 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 	ps_place_text(config, config->places[first], other);
 	if (ps_rule_equal(&rules[first], &rules[later]))
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
-			"rule %s is there already, at %s; delete one of them", text, other);
+			"rule %s already exists at %s; delete one of them", text, other);
 	else
 		snprintf(full.message, sizeof(full.message), "%.560s (rule %s is at %s)",
 			 error->message, text, other);

@@ -20,8 +20,8 @@ static bool is_text(struct ps_parser *p, const char *line)
 		if (!length) {
 			ps_parser_mistake(
 				p, p->line,
-				"byte %zu of the line, \\x%02x, is no printable text; in quotes it "
-				"may be written as \\xNN",
+				"byte %zu of the line, \\x%02x, is not printable text; in quotes "
+				"it can be written as \\xNN",
 				(size_t)(c - line) + 1, (unsigned char)*c);
 			return false;
 		}
@@ -35,8 +35,9 @@ static bool is_key(struct ps_parser *p, const char *line, bool indented)
 {
 	size_t name = strcspn(line, "=:");
 	const char *why =
-		indented ? "a key begins at the start of its line; remove the blanks before" :
-		!name || line[name] != '=' ? "no key and no section; write KEY = VALUE" :
+		indented ? "a key must start at the beginning of its line; remove the spaces "
+			   "before it" :
+		!name || line[name] != '=' ? "neither a key nor a section; write KEY = VALUE" :
 					     NULL;
 
 	p->after_key = true;
@@ -85,11 +86,11 @@ static void begin_key(struct ps_parser *p, const char *name)
 	p->stray = ps_word_kind(near);
 	if (!s->open) {
 		ps_parser_mistake(p, p->line,
-				  "'%.100s' is outside of a section; write [NAME] above it", name);
+				  "'%.100s' is outside any section; write [NAME] above it", name);
 	} else if (key < 0) {
 		ps_parser_mistake(
 			p, p->line,
-			"unknown key '%.100s'; there are ports, allow, user, cgroup, any-user, "
+			"unknown key '%.100s'; the keys are ports, allow, user, cgroup, any-user, "
 			"client-cgroup, mode, if-down and name",
 			name);
 		s->garbled = true;
@@ -99,10 +100,10 @@ static void begin_key(struct ps_parser *p, const char *name)
 		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
 		 * another section may be missing between the two lines. */
 		*(key == PS_KEY_CLIENT_CGROUP ? &s->torn : &s->mixed) = true;
-		ps_parser_mistake(p, p->line, "%s is there already, on line %u; %s", name,
+		ps_parser_mistake(p, p->line, "%s is already set on line %u; %s", name,
 				  s->of[key].line,
 				  ps_key_is_list((enum ps_key)key) ?
-					  "put all into one, whose further lines begin with a blank" :
+					  "put all values into one key, on further lines that begin with a space" :
 					  "give it once");
 	} else {
 		p->key = (enum ps_key)key;
@@ -145,8 +146,8 @@ static void take_rest(struct ps_parser *p, const char *text)
 	} else {
 		ps_parser_mistake(
 			p, p->line,
-			"%s has one value, and this line goes on with it; a key begins at the start "
-			"of its line",
+			"%s takes one value, and this line continues it; a key must start at the "
+			"beginning of its line",
 			ps_config_keys[p->key].name);
 		p->section.mixed = true;
 		ps_words_stray(p, PS_WORD_OTHER, text, strlen(text));
@@ -164,8 +165,8 @@ static void take_line(struct ps_parser *p, char *line, size_t length)
 	if (length > PS_CONFIG_LINE) {
 		ps_parser_mistake(
 			p, p->line,
-			"the line is longer than %d bytes; go on in further lines, which begin with "
-			"a blank",
+			"the line is longer than %d bytes; continue it on further lines that begin "
+			"with a space",
 			PS_CONFIG_LINE);
 		ps_section_garble(p);
 	} else if (!is_text(p, line)) {
@@ -201,7 +202,7 @@ static bool has_nul(struct ps_parser *p)
 		return false;
 	for (const char *c = p->text; (c = memchr(c, '\n', (size_t)(nul - c))); c++)
 		line++;
-	ps_parser_mistake(p, line, "there is a NUL byte: it is no text file; remove it");
+	ps_parser_mistake(p, line, "the file contains a NUL byte, so it is not a text file; remove the byte");
 	p->no_text = true;
 	return true;
 }
@@ -236,8 +237,8 @@ static void go_back(struct ps_parser *p, struct mark to)
 	ps_section_clear(&p->section);
 	p->no_text = false;
 	ps_parser_mistake(p, 0,
-			  "the file has too much that is not understood, more than %d words%s: none "
-			  "of it counts; is it a configuration?",
+			  "the file has more than %d words%s that cannot be parsed, so all of it is "
+			  "ignored; check that it is a configuration",
 			  many_words ? PS_CONFIG_UNKNOWN : PS_CONFIG_GUESSES,
 			  many_words ? "" : " between commas");
 }

@@ -60,19 +60,19 @@ static void check_section(struct ps_parser *p)
 	for (size_t i = 0; i < s->word_count; i++)
 		given[s->words[i].kind] = true;
 	if (!s->garbled && !s->of[PS_KEY_PORTS].line && !s->of[PS_KEY_ALLOW].line)
-		ps_parser_mistake(p, s->line, "section [%s] has no rules; give it ports or allow",
+		ps_parser_mistake(p, s->line, "section [%s] has no rules; add ports or allow",
 				  s->name);
 	if (s->of[PS_KEY_PORTS].line && !given[PS_WORD_RULE])
 		ps_parser_mistake(
 			p, s->of[PS_KEY_PORTS].line,
-			"ports has no value; give rules as in 80:8080, or leave the key out");
+			"ports has no value; give rules as in 80:8080, or remove the key");
 	if (s->of[PS_KEY_ALLOW].line && !given[PS_WORD_GRANT])
 		ps_parser_mistake(
 			p, s->of[PS_KEY_ALLOW].line,
-			"allow has no value; give ports as in 443/tcp, or leave the key out");
+			"allow has no value; give ports as in 443/tcp, or remove the key");
 	if (!s->garbled && !p->config->ownerless && !has_owner(s))
 		ps_parser_mistake(p, s->line,
-				  "section [%s] has no owner; give it user, cgroup or any-user = yes",
+				  "section [%s] has no owner; add user, cgroup or any-user = yes",
 				  s->name);
 	if (s->any_user && (s->of[PS_KEY_USER].line || s->of[PS_KEY_CGROUP].line))
 		ps_parser_mistake(p, s->of[PS_KEY_ANY_USER].line,
@@ -82,8 +82,8 @@ static void check_section(struct ps_parser *p)
 		if (s->of[only_ports[i]].line)
 			ps_parser_mistake(
 				p, s->of[only_ports[i]].line,
-				"%s is for ports, and allow is in this section too; give allow a "
-				"section of its own",
+				"%s applies to ports only, and this section also has allow; put "
+				"allow in a section of its own",
 				ps_config_keys[only_ports[i]].name);
 	}
 }
@@ -122,7 +122,8 @@ static void note_word(struct ps_parser *p, const struct ps_word *word, struct ps
 			p->ret = ret;
 		if (ret == -EINVAL)
 			snprintf(error->message + used, sizeof(error->message) - used,
-				 "; its front side cannot be read, so that nothing refuses for it");
+				 "; its front side cannot be read, so its ports do not refuse "
+				 "connections");
 	}
 	ps_parser_note(p, word->line, error);
 }
@@ -307,7 +308,7 @@ void ps_section_begin(struct ps_parser *p, const char *line, size_t length)
 	/* "[2001:db8::]:80:8080": what comes next may belong to this section. */
 	if (!ps_rule_parse(line, &ignored, NULL)) {
 		ps_parser_mistake(p, p->line,
-				  "'%.100s' is no section; write [NAME] on a line of its own",
+				  "'%.100s' is not a section; write [NAME] on a line of its own",
 				  line);
 		ps_section_garble(p);
 		return;
@@ -322,10 +323,10 @@ void ps_section_begin(struct ps_parser *p, const char *line, size_t length)
 	p->section.line = p->line;
 	if (!end || end + 1 != line + length)
 		ps_parser_mistake(p, p->line,
-				  "'%.100s' is no section; write [NAME] on a line of its own",
+				  "'%.100s' is not a section; write [NAME] on a line of its own",
 				  line);
 	else if (!size || size > PS_CONFIG_NAME)
-		ps_parser_mistake(p, p->line, "a section's name has 1 to %d bytes, not %zu; %s it",
+		ps_parser_mistake(p, p->line, "a section name has 1 to %d bytes, not %zu; %s it",
 				  PS_CONFIG_NAME, size, size ? "shorten" : "write");
 	if (p->section.faulty) {
 		rest = end ? end + 1 : line + strcspn(line, " \t");
@@ -337,14 +338,14 @@ void ps_section_begin(struct ps_parser *p, const char *line, size_t length)
 	if (size)
 		note_section(p);
 	if (p->no_text)
-		ps_parser_mistake(p, p->line, "it is in a file that is no text");
+		ps_parser_mistake(p, p->line, "it is in a file that is not text");
 	/* Without --keep-going nothing counts anyway. */
 	outside = outside && p->config->keep_going;
 	if (outside)
 		ps_parser_mistake(
 			p, p->line,
-			"what stands above the first section may belong to it; move it below its name, "
-			"or delete it");
+			"text above the first section may belong to it; move it below the section "
+			"name, or delete it");
 	p->section.mixed = p->no_text || outside || *rest;
 	p->outside = false;
 }

@@ -41,8 +41,7 @@ static const char *unquote(struct ps_parser *p, char *text)
 		} else {
 			ps_parser_mistake(
 				p, p->line,
-				"'%.16s' is no escape that is known in quotes; write \\\\, \\\" or "
-				"\\xNN",
+				"'%.16s' is not an escape sequence; write \\\\, \\\" or \\xNN",
 				from);
 			return NULL;
 		}
@@ -50,8 +49,8 @@ static const char *unquote(struct ps_parser *p, char *text)
 	if (from[0] != '"' || from[1]) {
 		ps_parser_mistake(
 			p, p->line,
-			"a value that begins with a quote does not end with one; end it, or write "
-			"a quote in it as \\\"");
+			"the value begins with a quote and does not end with one; add the closing "
+			"quote, or write a quote in the value as \\\"");
 		return NULL;
 	}
 	*to = '\0';
@@ -68,7 +67,7 @@ static void read_boolean(struct ps_parser *p, const char *text)
 		p->section.any_user = i & 1;
 		return;
 	}
-	ps_parser_mistake(p, p->line, "any-user is '%.100s'; say yes or no", text);
+	ps_parser_mistake(p, p->line, "any-user is '%.100s'; write yes or no", text);
 }
 
 /* What a single key says, by itself: so that the mistake has its line. */
@@ -104,8 +103,8 @@ static bool has_comment(struct ps_parser *p, const char *text)
 		if ((*c == '#' || *c == ';') && (c == text || c[-1] == ' ' || c[-1] == '\t')) {
 			ps_parser_mistake(
 				p, p->line,
-				"'%.60s' is no comment behind a value; give it a line of its own, or put "
-				"all of the value in quotes if it belongs to it",
+				"'%.60s' after a value is not a comment; put it on a line of its "
+				"own, or quote the whole value if it is part of it",
 				c);
 			return true;
 		}
@@ -129,7 +128,7 @@ void ps_value_set(struct ps_parser *p, enum ps_key key, const char *value)
 		return;
 	}
 	if (!*text)
-		ps_parser_mistake(p, p->line, "%s has no value; give %s, or leave the key out",
+		ps_parser_mistake(p, p->line, "%s has no value; give %s, or remove the key",
 				  ps_config_keys[key].name, ps_config_keys[key].value);
 	else if (key == PS_KEY_ANY_USER)
 		read_boolean(p, text);

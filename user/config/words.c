@@ -59,7 +59,8 @@ void ps_words_add(struct ps_parser *p, int kind, const char *value)
 		if (*value == '#' || *value == ';') {
 			ps_parser_mistake(
 				p, p->line,
-				"'%.60s' is no comment behind a value; give it a line of its own",
+				"'%.60s' after a value is not a comment; put it on a line of its "
+				"own",
 				value);
 			return;
 		}

@@ -110,7 +110,7 @@ static int read_gone(struct ps_listed *item, struct ps_error *error)
 	int ret;
 
 	strcpy(item->netns.label, "gone");
-	ret = read_view(item, "none; this namespace has ended", error);
+	ret = read_view(item, "none; this namespace no longer exists", error);
 	return ret && !is_of_the_moment(ret) ? -ESRCH : ret;
 }
 
@@ -128,8 +128,7 @@ static int read_other(struct reading *r, struct ps_listed *item, struct ps_error
 		return ret;
 	/* Without a descriptor, sockets would be those of our own namespace. */
 	if (item->netns.fd < 0)
-		return read_view(item, "unknown; no name and no process leads into this namespace",
-				 error);
+		return read_view(item, "unknown; this namespace has no name and no process", error);
 	ret = ps_report_read(&item->netns, NULL, 0, &item->report, error);
 	ps_netns_close(&item->netns);
 	return ret;

@@ -507,10 +507,10 @@ static int renew_all(struct ps_host *host, struct ps_error *error)
 
 	ps_bpffs_path(mark, RENEWING);
 	if (mkdir(mark, 0700) && errno != EEXIST)
-		return ps_fail_kernel(error, errno, "note that listeners are to be looked for");
+		return ps_fail_kernel(error, errno, "record that a scan for listeners is needed");
 	ret = ps_host_each(host, renew_one, &renewing);
 	if (!ret && rmdir(mark))
-		ret = ps_fail_kernel(error, errno, "note that listeners were looked for");
+		ret = ps_fail_kernel(error, errno, "record that the scan for listeners is done");
 	return ret;
 }
 
@@ -534,7 +534,7 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 	/* The hook of other instances may be lost where this one has had no need of it. */
 	ret = ps_anchors_lost();
 	if (ret < 0)
-		return ps_fail_kernel(error, ret, "look at the listen hook");
+		return ps_fail_kernel(error, ret, "inspect the listen hook");
 	ps_bpffs_path(mark, RENEWING);
 	if (!ret && !ps_exists(mark) && ps_listen_is_lost(state) <= 0)
 		return 0;

@@ -352,7 +352,7 @@ int ps_steer_swap(const struct ps_host *host, uint64_t cookie, uint32_t index, s
 	ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps_steer), pin, folder,
 			  BPF_LINK_TYPE_NETNS, BPF_SK_LOOKUP);
 	ps_instance_bpf__destroy(skel);
-	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
+	return ret ? ps_fail_kernel(error, ret, "store the new programs") : 0;
 }
 
 const void *ps_instance_elf(size_t *size)

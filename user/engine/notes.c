@@ -65,33 +65,31 @@ static char *line_of(enum note note, const char *who, const char *rule)
 
 	switch (note) {
 	case NOTE_EARLY:
-		ret = asprintf(&line,
-			       "%s was bound before rule %s came, which takes effect at its next "
-			       "bind: restart it",
-			       who, rule);
+		ret = asprintf(&line, "%s was already bound; restart it for rule %s to apply", who,
+			       rule);
 		break;
 	case NOTE_IN_THE_WAY:
 		ret = asprintf(&line,
-			       "%s has the port of rule %s: its owner can bind that only when it is "
-			       "closed",
+			       "%s still holds the port of rule %s; stop it before the rule's "
+			       "owner can bind it",
 			       who, rule);
 		break;
 	case NOTE_REPLACED:
 		ret = asprintf(&line,
-			       "%s has the port of rule %s: new connections no longer reach it, but "
-			       "the owner's listener",
+			       "%s has the front port of rule %s: new connections reach the "
+			       "owner's listener instead",
 			       who, rule);
 		break;
 	case NOTE_STANDS_IN:
 		ret = asprintf(&line,
-			       "%s has the port of rule %s: new connections reach it only while the "
-			       "owner has no listener there (if-down pass)",
+			       "%s has the front port of rule %s: new connections reach it only "
+			       "while the owner has no listener (if-down pass)",
 			       who, rule);
 		break;
 	case NOTE_BLOCKED:
 		ret = asprintf(&line,
 			       "%s has port %s, whose section has a mistake: new connections are "
-			       "refused until that is corrected",
+			       "refused until the mistake is corrected",
 			       who, rule);
 		break;
 	}
@@ -150,8 +148,8 @@ static void note_unprivileged(struct noting *n)
 		return;
 	ps_rule_format(n->rule, rule);
 	snprintf(line, sizeof(line),
-		 "rule %s keeps nobody away: in this network namespace everybody may bind the ports "
-		 "from %u on; set net.ipv4.ip_unprivileged_port_start to %u or more",
+		 "rule %s excludes nobody: in this network namespace every process may bind ports "
+		 "from %u up; set net.ipv4.ip_unprivileged_port_start to %u or higher",
 		 rule, first, n->rule->front_last + 1);
 	append(n, strdup(line));
 }
@@ -178,8 +176,8 @@ static void note_split(struct noting *n, const struct ps_rule *udp, const struct
 	ps_rule_format(tcp, other);
 	snprintf(line, sizeof(line),
 		 "rule %s binds its port and rule %s steers to its target: a server that compares "
-		 "the port of a connection with its own, as dnsmasq does, then answers nothing over "
-		 "TCP; give the TCP rule --mode bind, too",
+		 "the port of a connection with its own, as dnsmasq does, then does not answer "
+		 "over TCP; give the TCP rule --mode bind as well",
 		 one, other);
 	append(n, strdup(line));
 }
@@ -200,8 +198,9 @@ static void note_elsewhere(struct noting *n)
 	ps_rule_format(r, rule);
 	ps_rule_format(&better, meant);
 	snprintf(line, sizeof(line),
-		 "rule %s leads to the very address that a client asks for: one that asks 127.0.0.53 "
-		 "does not reach a server on 127.0.0.1; give the target an address, as in %s",
+		 "rule %s keeps the client's destination address: a client that sends to "
+		 "127.0.0.53 does not reach a server on 127.0.0.1; give the target an address, as "
+		 "in %s",
 		 rule, meant);
 	append(n, strdup(line));
 }
@@ -217,8 +216,9 @@ static void note_forwarded(struct noting *n)
 		return;
 	ps_rule_format(r, rule);
 	snprintf(line, sizeof(line),
-		 "rule %s may take connections to other hosts, too: this one forwards, and a filter in "
-		 "it matches sockets; give the rule an address of this host in front",
+		 "rule %s may also take connections to other hosts: this host forwards packets, "
+		 "and its firewall matches sockets; give the rule an address of this host as front "
+		 "address",
 		 rule);
 	append(n, strdup(line));
 }
@@ -289,13 +289,13 @@ static char *stranger_line(const struct noting *n, const struct ps_socket *socke
 	ps_socket_text(socket, text);
 	ps_rule_format(n->rule, rule);
 	if (is_same_again(n, socket)) {
-		ret = asprintf(&line, "%s gets nothing of rule %s, either", text, rule);
+		ret = asprintf(&line, "%s does not serve rule %s either", text, rule);
 		return ret < 0 ? NULL : line;
 	}
-	if (asprintf(&line, "%s%s%s gets nothing of rule %s: %s%s%s%s%s", text,
+	if (asprintf(&line, "%s%s%s does not serve rule %s: %s%s%s%s%s", text,
 		     *who->place ? " in " : "", who->place, rule, who->reason,
 		     *who->advice ? "; " : "", who->advice,
-		     *who->fits ? "; if it is the server, this owner fits: " : "", who->fits) < 0)
+		     *who->fits ? "; if it is the server, use " : "", who->fits) < 0)
 		return NULL;
 	return line;
 }
@@ -402,7 +402,9 @@ static void note_more(struct noting *n)
 
 	if (!n->more || n->ret)
 		return;
-	snprintf(line, sizeof(line), "and %zu more that get nothing; 'portsteer list' names them",
+	snprintf(line, sizeof(line),
+		 "and %zu more that do not serve their rule; 'portsteer list' "
+		 "shows them",
 		 n->more);
 	append(n, strdup(line));
 }
@@ -458,8 +460,7 @@ int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, stru
 	ps_who_fits(rule, &facts, fits, sizeof(fits));
 	ps_who_program(facts.program, advice, sizeof(advice));
 	ps_rule_format(rule, text);
-	ret = asprintf(&line, "the owner of rule %s is all that root runs%s%s%s%s", text,
-		       *fits ? "; this one has less in it, and would do: " : "", fits,
-		       *advice ? "; " : "", advice);
+	ret = asprintf(&line, "the owner of rule %s is every process of root%s%s%s%s", text,
+		       *fits ? "; a narrower owner is " : "", fits, *advice ? "; " : "", advice);
 	return ret < 0 ? -ENOMEM : take_line(notes, line);
 }

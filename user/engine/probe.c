@@ -62,19 +62,21 @@ static void lacks_by_facts(struct ps_probe *probe, struct ps_feature *f, int err
 
 static void try_files(struct ps_probe *probe)
 {
-	struct ps_feature *f = add(probe, "btf", "kernel types, which all programs read");
+	struct ps_feature *f = add(probe, "btf",
+				   "kernel type information, which all programs "
+				   "need");
 	_cleanup_fclose_ FILE *jit = NULL;
 	char mount[256];
 	int on = 1, ret;
 
 	if (!probe->facts.btf)
 		lacks_by_facts(probe, f, EINVAL);
-	f = add(probe, "jit", "speed; without it all works, slower");
+	f = add(probe, "jit", "speed only; without it programs are interpreted");
 	jit = fopen("/proc/sys/net/core/bpf_jit_enable", "re");
 	/* Built in for good, it has no switch that others may read. */
 	if (jit && fscanf(jit, "%d", &on) == 1 && !on)
 		lacks(f, PS_NO, "off: net.core.bpf_jit_enable is 0");
-	f = add(probe, "bpffs", "where everything is kept");
+	f = add(probe, "bpffs", "storage of programs, maps and rules");
 	f->told = true;
 	if (!ps_bpffs_mounted() && !ps_exists(PS_BPFFS))
 		lacks(f, PS_NO,
@@ -83,19 +85,19 @@ static void try_files(struct ps_probe *probe)
 			      "CONFIG_BPF_SYSCALL" :
 			      "sysfs is not mounted on /sys; run 'mount -t sysfs sysfs "
 			      "/sys'");
-	f = add(probe, "cgroup2", "where programs see listen(), bind() and connect()");
+	f = add(probe, "cgroup2", "attach points for listen(), bind() and connect()");
 	f->told = true;
 	ret = ps_cgroup2_mount(mount, NULL);
 	if (ret)
 		lacks(f, PS_NO,
-		      ret == -EXDEV ? "only a part of the cgroup2 hierarchy is to be seen here" :
+		      ret == -EXDEV ? "only a part of the cgroup2 hierarchy is visible here" :
 				      "no cgroup2 hierarchy is mounted; run 'mount -t cgroup2 none "
 				      "/sys/fs/cgroup'");
 }
 
 static void try_cookie(struct ps_probe *probe)
 {
-	struct ps_feature *f = add(probe, "netns-cookie", "which network namespace is whose");
+	struct ps_feature *f = add(probe, "netns-cookie", "identifies network namespaces");
 	struct ps_netns netns = PS_NETNS_NONE;
 
 	if (ps_netns_open(NULL, &netns, NULL))
@@ -137,9 +139,9 @@ static void try_sockmap(struct ps_probe *probe, const char *name, int protocol, 
 	fd = listener(protocol);
 	value = (__u64)fd;
 	if (fd < 0)
-		lacks(f, PS_NO, "this kernel has no such sockets, or they are switched off");
+		lacks(f, PS_NO, "this kernel has no such sockets, or they are disabled");
 	else if (bpf_map_update_elem(map, &zero, &value, 0))
-		lacks(f, PS_NO, "the socket map refuses them; bind mode serves them");
+		lacks(f, PS_NO, "the socket map rejects them; use bind mode");
 }
 
 /* --- the programs */
@@ -171,24 +173,24 @@ static int load(const struct object *o, const char *only)
 static const struct {
 	const char *program, *name, *use;
 } uses[] = {
-	{ "listen", "sock_ops", "steer, connect: listeners are noticed, their owners checked" },
-	{ "scan", "iter-task_file", "steer, connect: listeners that were open before" },
-	{ "steer", "sk_lookup", "steer: connections are handed over" },
-	{ "bind4", "bind4", "bind: without a capability, and to another port" },
+	{ "listen", "sock_ops", "steer, connect: detects listeners, checks their owners" },
+	{ "scan", "iter-task_file", "steer, connect: finds existing listeners" },
+	{ "steer", "sk_lookup", "steer: hands over connections" },
+	{ "bind4", "bind4", "bind: grants and translates binds" },
 	{ "bind6", "bind6", "the same for IPv6" },
-	{ "post_bind4", "post_bind4", "bind: which binds succeeded" },
+	{ "post_bind4", "post_bind4", "bind: checks that a bind succeeded" },
 	{ "post_bind6", "post_bind6", "the same for IPv6" },
-	{ "getsockname4", "getsockname4", "bind: the port that was asked for is what is told" },
+	{ "getsockname4", "getsockname4", "bind: reports the requested port" },
 	{ "getsockname6", "getsockname6", "the same for IPv6" },
-	{ "marks", "iter-marks", "bind: who is bound through a rule" },
-	{ "release", "release", "connect: a client that is closed is forgotten" },
-	{ "connect4", "connect4", "connect: clients are sent elsewhere" },
+	{ "marks", "iter-marks", "bind: lists sockets bound through a rule" },
+	{ "release", "release", "connect: forgets closed clients" },
+	{ "connect4", "connect4", "connect: redirects clients" },
 	{ "connect6", "connect6", "the same for IPv6" },
-	{ "getpeername4", "getpeername4", "connect: whom the client wanted is what is told" },
+	{ "getpeername4", "getpeername4", "connect: reports the requested destination" },
 	{ "getpeername6", "getpeername6", "the same for IPv6" },
-	{ "sendmsg4", "sendmsg4", "connect: datagrams of unconnected sockets" },
+	{ "sendmsg4", "sendmsg4", "connect: redirects datagrams of unconnected sockets" },
 	{ "sendmsg6", "sendmsg6", "the same for IPv6" },
-	{ "recvmsg4", "recvmsg4", "connect: whom answers to them seem to be from" },
+	{ "recvmsg4", "recvmsg4", "connect: restores the source address of replies" },
 	{ "recvmsg6", "recvmsg6", "the same for IPv6" },
 };
 
@@ -211,7 +213,7 @@ static void refuse(struct ps_probe *probe, struct ps_feature *f, int ret)
 	if (why.status != PS_EXIT_UNSUPPORTED || !probe->facts.btf)
 		lacks(f, why.status == PS_EXIT_UNSUPPORTED ? PS_NO : PS_UNKNOWN, why.why);
 	else if (ret == -EACCES || ret == -EINVAL)
-		lacks(f, PS_NO, "the kernel does not know it, or something that it calls");
+		lacks(f, PS_NO, "the kernel does not support it, or a function that it calls");
 	else
 		lacks(f, PS_NO, strerror(-ret));
 	if (!probe->refused)
@@ -357,7 +359,7 @@ int ps_probe_judge(const struct ps_probe *probe, struct ps_error *error)
 	if (bad->support == PS_UNKNOWN) {
 		ps_why(probe->refused ? probe->refused : EPERM, &probe->facts, &why);
 		return ps_fail(error, PS_EXIT_NOT_PERMITTED, EPERM,
-			       "what this kernel supports cannot be tried: %s; %s", why.why,
+			       "cannot test what this kernel supports: %s; %s", why.why,
 			       why.advice);
 	}
 	status = bad == probe->modes ? PS_EXIT_UNSUPPORTED : PS_EXIT_FAILED;

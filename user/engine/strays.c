@@ -334,7 +334,7 @@ int ps_strays_read(const struct ps_netns *netns, bool all, struct ps_strays *str
 		return 0;
 	}
 	ps_strays_clear(&read);
-	return ps_fail_kernel(error, ret, "look for programs of portsteer");
+	return ps_fail_kernel(error, ret, "search for portsteer programs");
 }
 
 /* --- what is said and done */
@@ -350,8 +350,8 @@ void ps_stray_explain(const struct ps_stray *stray, char *text, size_t size)
 
 	if (stray->where == PS_STRAY_HIDDEN && !strcmp(stray->mount, PS_BPFFS))
 		snprintf(text, size,
-			 "another file system is mounted over their state; run 'umount %s' to have it "
-			 "back, or %s",
+			 "another file system is mounted over their state; run 'umount %s' to "
+			 "restore it, or %s",
 			 PS_BPFFS, remove);
 	else if (stray->where == PS_STRAY_HIDDEN)
 		snprintf(text, size,
@@ -359,7 +359,7 @@ void ps_stray_explain(const struct ps_stray *stray, char *text, size_t size)
 			 "%s",
 			 stray->mount, PS_BPFFS, remove);
 	else if (stray->where == PS_STRAY_LOST)
-		snprintf(text, size, "no state of theirs is to be found; run %s", remove);
+		snprintf(text, size, "their state cannot be found; run %s", remove);
 	else if (stray->pid)
 		snprintf(text, size,
 			 "their state is in the mount namespace of process %d; run portsteer there "
@@ -367,7 +367,7 @@ void ps_stray_explain(const struct ps_stray *stray, char *text, size_t size)
 			 stray->pid, stray->pid);
 	else
 		snprintf(text, size,
-			 "their state is in a mount namespace that is not to be seen from here (a "
+			 "their state is in a mount namespace that is not visible from here (a "
 			 "container's, or the host's); run portsteer there");
 }
 
@@ -394,8 +394,8 @@ static int fail_on(const struct ps_strays *strays, struct ps_error *error)
 		return 0;
 	ps_stray_explain(first, text, sizeof(text));
 	return ps_fail(error, PS_EXIT_FAILED, EEXIST,
-		       "%zu program%s of portsteer %s in force (%s, id %u) but not to be reached: %s",
-		       count, count == 1 ? "" : "s", count == 1 ? "is" : "are", first->name,
+		       "%zu portsteer program%s %s active (%s, id %u) but unreachable: %s", count,
+		       count == 1 ? "" : "s", count == 1 ? "is" : "are", first->name,
 		       first->program, text);
 }
 
@@ -451,7 +451,7 @@ int ps_strays_remove(const struct ps_netns *netns, bool *changed, struct ps_erro
 	if (!ret && strays.count)
 		ret = walk_links(&(struct walk){ .search = &s, .fn = detach });
 	if (ret)
-		ret = ps_fail_kernel(error, ret, "detach programs of portsteer");
+		ret = ps_fail_kernel(error, ret, "detach portsteer programs");
 	ps_strays_clear(&strays);
 	/* What is left is others' to remove. */
 	return ret ? ret : ps_strays_check(netns, error);

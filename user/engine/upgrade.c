@@ -91,7 +91,7 @@ static int swap_programs(struct ps_error *error)
 	if (!ret)
 		ret = ps_build_pin(PS_STATE "/host/build");
 	return ret ? ps_fail(error, PS_EXIT_FAILED, -ret,
-			     "cannot exchange all programs: %s; the rules are in force; run "
+			     "cannot replace all programs: %s; the rules stay in force; run "
 			     "'portsteer upgrade' again",
 			     strerror(-ret)) :
 		     0;
@@ -204,7 +204,7 @@ static int build_instance(struct ps_host *host, const struct ps_build *from,
 	if (ret)
 		return ret;
 	ret = adopt_netns(instance->cookie);
-	return ret ? ps_fail_kernel(error, ret, "pin a link anew") : 0;
+	return ret ? ps_fail_kernel(error, ret, "pin a link again") : 0;
 }
 
 /* Cookies that are in `these` and not in `others`, both in order; moved to the front. */
@@ -375,9 +375,9 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 	if (ret)
 		return ps_fail_kernel(error, ret, "find the listeners");
 	return missed ? ps_fail(error, PS_EXIT_FAILED, EBUSY,
-				"cannot take over %zu listening socket%s: no process that holds "
-				"%s is to be seen from here; run it on the host, outside of PID "
-				"namespaces (nothing was changed)",
+				"cannot take over %zu listening socket%s: no process that holds %s "
+				"is visible from here, so nothing was changed; run portsteer on "
+				"the host, outside any PID namespace",
 				missed, missed == 1 ? "" : "s", missed == 1 ? "it" : "them") :
 			0;
 }
@@ -437,7 +437,7 @@ static int take_listeners(struct ps_host *host, const struct ps_build *from,
 	if (!ret && from->trails == PS_TRAILS_LAYOUT)
 		ret = refuse_flows(host);
 	if (ret)
-		return ps_fail_kernel(error, ret, "hand clients over");
+		return ps_fail_kernel(error, ret, "transfer the clients");
 	for (size_t i = 0; i < list->count && !ret; i++)
 		ret = find_listeners(host, &list->items[i], error);
 	return ret;
@@ -570,7 +570,7 @@ int ps_upgrade_settle(struct ps_error *error)
 	if (!ret)
 		ret = ps_bpffs_remove(PS_STATE "/" PS_REPLACING);
 	return ret ? ps_fail(error, PS_EXIT_FAILED, -ret,
-			     "cannot finish an upgrade that has begun: %s; the rules are in force; "
+			     "cannot finish an interrupted upgrade: %s; the rules stay in force; "
 			     "run 'portsteer upgrade' again",
 			     strerror(-ret)) :
 		     0;
@@ -641,7 +641,7 @@ static int upgrade_locked(struct ps_upgraded *upgraded, struct ps_error *error)
 	ret = ps_loaded_open(PS_STATE, &loaded, error);
 	if (ret == -ENOENT)
 		return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
-			       "portsteer is not loaded, so that there is nothing to upgrade; run "
+			       "portsteer is not loaded, so there is nothing to upgrade; run "
 			       "'portsteer load' or 'portsteer add'");
 	if (ret)
 		return ret;

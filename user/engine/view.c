@@ -420,7 +420,7 @@ int ps_instances_read(struct ps_host_info *info, struct ps_error *error)
 	ret = read_instances(&host, &read);
 	if (ret) {
 		ps_host_info_clear(&read);
-		return ps_fail_kernel(error, ret, "read what is loaded");
+		return ps_fail_kernel(error, ret, "read the loaded state");
 	}
 	qsort(read.instances, read.instance_count, sizeof(*read.instances), compare_instances);
 	*info = read;
@@ -506,7 +506,7 @@ int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 	if (!ret && info->loaded)
 		ret = read_others(netns, &host.hooks, info);
 	if (ret)
-		return ps_fail_kernel(error, ret, "read what is loaded");
+		return ps_fail_kernel(error, ret, "read the loaded state");
 	ps_bpffs_each(PS_STATE, count_leftover, &c);
 	info->leftovers += ps_upgrade_is_unfinished();
 	info->memory = ps_memory();

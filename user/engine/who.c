@@ -57,7 +57,7 @@ static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socke
 }
 
 #define DETACHED(hook)                                                                             \
-	"the " hook " is not attached any more, so that it was not seen; run 'portsteer load'"
+	"the " hook " is no longer attached, so the socket was missed; run 'portsteer load'"
 
 static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
 {
@@ -71,31 +71,31 @@ static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
 	case PS_WHY_MAYBE_CGROUP:
 		return rule->mode != PS_MODE_BIND ?
 			       "not in the owner's cgroup" :
-			       "not in the owner's cgroup, or bound before the rule came, which takes "
-			       "effect at its next bind";
+			       "not in the owner's cgroup, or already bound: then restart it for "
+			       "the rule to apply";
 	case PS_WHY_FAMILY:
-		return rule->prefix.family == 4 ? "for IPv6 only, and the rule for IPv4" :
-						  "for IPv4 only, and the rule for IPv6";
+		return rule->prefix.family == 4 ? "IPv6 only, and the rule is for IPv4" :
+						  "IPv4 only, and the rule is for IPv6";
 	case PS_WHY_MPTCP:
 		return "an MPTCP socket, which this kernel cannot steer to; use --mode bind";
 	case PS_WHY_ADDRESS:
-		return "bound to an address that is not the rule's";
+		return "bound to an address outside the rule";
 	case PS_WHY_FRONT:
-		return "not bound through this rule, and in the way of who would be";
+		return "not bound through this rule, and blocks the port for the rule's owner";
 	case PS_WHY_EARLY:
-		return "bound before the rule came, which takes effect at its next bind";
+		return "already bound; restart it for the rule to apply";
 	case PS_WHY_HOOK:
 		return rule->mode == PS_MODE_BIND ? DETACHED("bind hook") : DETACHED("listen hook");
 	case PS_WHY_REFUSED:
-		return "the kernel has refused it: no place is left, or it is in another program's "
+		return "rejected by the kernel: no place is left, or it is in another program's "
 		       "socket map";
 	case PS_WHY_UNHELD:
-		return "no process that can be seen has it open, so that it was not found (io_uring "
-		       "keeps it, or a process in another PID namespace); start it again";
+		return "not found, as no visible process has it open (io_uring holds it, or a "
+		       "process in another PID namespace); restart it";
 	case PS_WHY_UNSEEN:
 		break;
 	}
-	return "it was not seen to begin to listen; start it again";
+	return "its listen() was not seen; restart it";
 }
 
 /* --- programs that listen for others ------------------------------------------------ */
@@ -109,10 +109,10 @@ static const struct program {
 	{ "docker-proxy", false, "Docker's" },
 	{ "rootlesskit", false, "rootless Docker's" },
 	{ "rootlessport", false, "Podman's" },
-	{ "slirp4netns", false, "the container's network program" },
-	{ "pasta", false, "the container's network program" },
+	{ "slirp4netns", false, "the container's network helper" },
+	{ "pasta", false, "the container's network helper" },
 	/* pasta, too, as it runs the program that fits the processor: "passt.avx2" */
-	{ "passt", false, "a container's or a virtual machine's network program" },
+	{ "passt", false, "a container's or virtual machine's network helper" },
 	{ "conmon", true, "Podman's" },
 };
 
@@ -136,16 +136,16 @@ static void advise_program(const struct program *program, char *to, size_t size)
 		return;
 	if (program->holds)
 		snprintf(to, size,
-			 "if it is %s %s, it only keeps the port of a container and never answers: "
-			 "the firewall redirects that port, but no connection that was steered; publish "
+			 "if it is %s %s, it only reserves a container's port and never answers: "
+			 "the firewall redirects that port, but not steered connections; publish "
 			 "the front port itself, or let the container use the host's network",
 			 program->whose, program->begins);
 	else
 		snprintf(to, size,
-			 "if it is %s %s, it passes connections on to where the port is published, "
-			 "whichever container that is, which may see its address instead of the "
-			 "client's; to do without, publish the front port itself, or let the container "
-			 "use the host's network",
+			 "if it is %s %s, it forwards connections to whichever container publishes "
+			 "the port, and the container may see its address instead of the client's; "
+			 "to avoid this, publish the front port itself, or let the container use "
+			 "the host's network",
 			 program->whose, program->begins);
 }
 
@@ -260,22 +260,23 @@ static void advise_root(const struct ps_socket_facts *facts, char *to, size_t si
 {
 	if (!facts->cgroup)
 		snprintf(to, size,
-			 "root made it, in a cgroup that is gone, or that cannot be told without "
-			 "CAP_DAC_READ_SEARCH");
+			 "root created it, in a cgroup that no longer exists or cannot be read "
+			 "without CAP_DAC_READ_SEARCH");
 	else if (!is_in_reach(facts->cgroup, NULL))
 		snprintf(to, size,
-			 "root made it, in a cgroup that is more than %d levels deep: if it is the "
-			 "server, name one further up that has nothing else in it, or run it as an "
-			 "ordinary user",
+			 "root created it, in a cgroup more than %d levels deep: if it is the "
+			 "server, name a cgroup higher up that contains nothing else, or run it as "
+			 "an ordinary user",
 			 PS_CGROUP_DEPTH);
 	else if (says_who(facts->cgroup))
 		snprintf(to, size,
-			 "root made it, in a cgroup whose name is not for copying: if it is the server, "
-			 "give it a cgroup with a plain name, or run it as an ordinary user");
+			 "root created it, in a cgroup whose name has special characters: if it is "
+			 "the server, give it a cgroup with a plain name, or run it as an ordinary "
+			 "user");
 	else
 		snprintf(to, size,
-			 "root made it, and not in a cgroup of a service: if it is the server, run it "
-			 "as a service, or as an ordinary user");
+			 "root created it, outside any service's cgroup: if it is the server, run "
+			 "it as a service, or as an ordinary user");
 }
 
 static void advise_owner(const struct ps_rule *rule, const struct ps_socket_facts *facts,
@@ -288,11 +289,11 @@ static void advise_owner(const struct ps_rule *rule, const struct ps_socket_fact
 	else if (!*who->fits && !facts->uid)
 		advise_root(facts, who->advice, sizeof(who->advice));
 	else if (facts->unit && !strcmp(facts->unit, "init.scope"))
-		strcpy(who->advice, "systemd made it, for a socket unit");
+		strcpy(who->advice, "systemd created it, for a socket unit");
 	else if (facts->became && who->why == PS_WHY_USER && rule->mode != PS_MODE_CONNECT)
 		snprintf(who->advice, sizeof(who->advice),
-			 "the server made it before it became the owner's user, and a socket stays "
-			 "that of who made it");
+			 "the server created it before it changed to the owner's user, and a "
+			 "socket keeps the user that created it");
 }
 
 void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,

@@ -19,8 +19,8 @@
 static int distrust(const char *path, struct ps_error *error)
 {
 	return ps_fail(error, PS_EXIT_FAILED, EPERM,
-		       "%s is not a folder that is root's alone, so what it holds cannot be "
-		       "trusted; remove it ('rm -r %s') and load again",
+		       "%s is not a directory private to root, so its contents cannot be trusted; "
+		       "remove it ('rm -r %s') and load again",
 		       path, path);
 }
 
@@ -30,16 +30,16 @@ static int check_root(int fd, struct ps_error *error)
 	struct stat st;
 
 	if (fstat(fd, &st))
-		return ps_fail_kernel(error, errno, "look at " PS_BPFFS);
+		return ps_fail_kernel(error, errno, "inspect " PS_BPFFS);
 	if (st.st_uid)
 		return ps_fail(error, PS_EXIT_FAILED, EPERM,
-			       "%s belongs to user %u, who could put other things in the place of "
-			       "portsteer's; run 'chown 0:0 %s' and 'chmod 0700 %s'",
+			       "%s belongs to user %u, who could replace portsteer's objects; run "
+			       "'chown 0:0 %s' and 'chmod 0700 %s'",
 			       PS_BPFFS, st.st_uid, PS_BPFFS, PS_BPFFS);
 	if (st.st_mode & 022)
 		return ps_fail(error, PS_EXIT_FAILED, EPERM,
-			       "others than root may write to %s (mode %04o), and put other things in "
-			       "the place of portsteer's; run 'chmod 0700 %s'",
+			       "users other than root may write to %s (mode %04o) and could "
+			       "replace portsteer's objects; run 'chmod 0700 %s'",
 			       PS_BPFFS, st.st_mode & 07777, PS_BPFFS);
 	return 0;
 }
@@ -128,7 +128,7 @@ static int check_folder(int root, const char *path, struct ps_error *error)
 	struct stat st;
 
 	if (fstatat(root, path + strlen(PS_BPFFS "/"), &st, AT_SYMLINK_NOFOLLOW))
-		return errno == ENOENT ? 0 : ps_fail_kernel(error, errno, "look at the state");
+		return errno == ENOENT ? 0 : ps_fail_kernel(error, errno, "inspect the state");
 	return is_trusted(&st) ? 0 : distrust(path, error);
 }
 

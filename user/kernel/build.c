@@ -48,8 +48,8 @@ int ps_build_pin(const char *path)
 static int refuse(struct ps_error *error, const char *folder, const char *why)
 {
 	return ps_fail(error, PS_EXIT_FAILED, EPROTO,
-		       "cannot take over what is in %s: %s; go on with the version that made it, "
-		       "or 'portsteer unload' and add the rules again",
+		       "cannot take over the state in %s: %s; continue with the version that "
+		       "created it, or run 'portsteer unload' and add the rules again",
 		       folder, why);
 }
 
@@ -59,17 +59,16 @@ static int check_build(const char *folder, const struct ps_build *b, struct ps_e
 	char why[128];
 
 	if (b->magic != PS_BUILD_MAGIC)
-		return refuse(error, folder, "its record of who made it is damaged");
+		return refuse(error, folder, "its version record is damaged");
 	if (b->version != PS_BUILD_VERSION) {
 		snprintf(why, sizeof(why),
-			 "its record of who made it has the form %" PRIu32
-			 ", this version knows %d",
+			 "its version record has format %" PRIu32 ", this version supports %d",
 			 b->version, PS_BUILD_VERSION);
 		return refuse(error, folder, why);
 	}
 	if (b->instance_size > MAX_ELEMENT || b->instance_word % 8 ||
 	    b->instance_word > MAX_ELEMENT || b->instance_word + 8 > b->instance_size)
-		return refuse(error, folder, "its record of who made it is damaged");
+		return refuse(error, folder, "its version record is damaged");
 	return 0;
 }
 
@@ -91,9 +90,9 @@ int ps_build_read(const char *folder, struct ps_build *build, struct ps_error *e
 	else if (bpf_map_lookup_elem(fd, &zero, &read))
 		ret = -errno;
 	if (ret == -ENOENT || ret == -EPROTO || ret == -EBADMSG)
-		return refuse(error, folder, "it is of an unknown version, or damaged");
+		return refuse(error, folder, "it is from an unknown version, or damaged");
 	if (ret)
-		return ps_fail_kernel(error, ret, "read who loaded what is loaded");
+		return ps_fail_kernel(error, ret, "read the version of the loaded state");
 	ret = check_build(folder, &read, error);
 	if (!ret)
 		*build = read;

@@ -24,7 +24,7 @@
 
 enum { FILTER_SIZE = 65536 / 8 };
 
-#define PS_CONNECT_NEEDS "that a program may refuse a connect with a reason (Linux 5.18)"
+#define PS_CONNECT_NEEDS "support for refusing connect() with an error code (Linux 5.18)"
 
 /* The sets: their folder below host/, their object, and the links in the folder. */
 static const struct {
@@ -38,7 +38,7 @@ static const struct {
 	[PS_SET_BIND] = { "bind",
 			  "ps_bind",
 			  &ps_object_bind,
-			  "that a program may grant a bind (Linux 5.12)",
+			  "support for granting bind() (Linux 5.12)",
 			  { "bind4", "bind6", "post_bind4", "post_bind6", "getsockname4",
 			    "getsockname6" },
 			  { BPF_CGROUP_INET4_BIND, BPF_CGROUP_INET6_BIND,
@@ -164,8 +164,8 @@ static int open_set(struct ps_hooks *hooks, enum ps_set set, struct ps_error *er
 		if (ret != -ENOENT && ret != -EPROTO)
 			return ps_fail_kernel(error, ret, "open the programs on the root cgroup");
 		return ps_fail(error, PS_EXIT_FAILED, -ret,
-			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "
-			       "unload' to remove the rest, then add the rules again",
+			       "cannot open %s: %s, so the loaded state is incomplete; run "
+			       "'portsteer unload' to remove the rest, then add the rules again",
 			       path, strerror(-ret));
 	}
 	return 0;
@@ -421,7 +421,7 @@ int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
 					  bpf_program__expected_attach_type(program));
 	}
 	bpf_object__close(object);
-	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
+	return ret ? ps_fail_kernel(error, ret, "store the new programs") : 0;
 }
 
 static int open_root_cgroup(struct ps_error *error)

@@ -81,13 +81,13 @@ static int fail_open(struct ps_error *error, int ret, const char *path)
 {
 	if (ret == -EPROTO)
 		return ps_fail(error, PS_EXIT_FAILED, EPROTO,
-			       "%s was made by another version of portsteer, not by one with ABI %d; "
-			       "run 'portsteer upgrade' to take it over, or 'portsteer unload' to "
-			       "remove it",
+			       "%s was created by another version of portsteer (this one has ABI "
+			       "%d); run 'portsteer upgrade' to take it over, or 'portsteer "
+			       "unload' to remove it",
 			       path, PORTSTEER_ABI);
 	if (ret == -ENOENT)
 		return ps_fail(error, PS_EXIT_FAILED, ENOENT,
-			       "%s is missing, so what is loaded is incomplete; run 'portsteer "
+			       "%s is missing, so the loaded state is incomplete; run 'portsteer "
 			       "unload' to remove the rest, then add the rules again",
 			       path);
 	return ps_fail_kernel(error, ret, "open the shared state");
@@ -145,7 +145,7 @@ int ps_host_open(struct ps_host *host, struct ps_error *error)
 		int64_t inode = folder_inode();
 
 		if (inode < 0 && inode != -ENOENT && inode != -ENOTDIR)
-			return ps_fail_kernel(error, (int)inode, "look at the state in " PS_STATE);
+			return ps_fail_kernel(error, (int)inode, "inspect the state in " PS_STATE);
 		if (inode < 0)
 			return ps_fail(error, PS_EXIT_NOT_LOADED, ESRCH,
 				       "portsteer is not loaded; run 'portsteer load' or "
@@ -310,7 +310,7 @@ int ps_host_swap(const struct ps_host *host, struct ps_swap *swap, struct ps_err
 	if (!ret)
 		ret = ps_swap_add(swap, bpf_program__fd(skel->progs.ps_scan), scan, "", 0, 0);
 	ps_host_bpf__destroy(skel);
-	return ret ? ps_fail_kernel(error, ret, "keep the new programs") : 0;
+	return ret ? ps_fail_kernel(error, ret, "store the new programs") : 0;
 }
 
 int ps_host_load(struct ps_host *host, struct ps_error *error)

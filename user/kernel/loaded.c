@@ -16,14 +16,14 @@ static int damaged(struct ps_error *error, int ret, const char *path)
 {
 	if (ret == -ENOTSUP)
 		return ps_fail(error, PS_EXIT_FAILED, ENOTSUP,
-			       "cannot take over what is loaded: %s was written by a newer version, "
-			       "with something that this one does not know; go on with that version, "
-			       "or run 'portsteer unload', then add the rules again",
+			       "cannot take over the loaded state: %s was written by a newer "
+			       "version and contains features unknown to this one; continue with "
+			       "that version, or run 'portsteer unload', then add the rules again",
 			       path);
 	if (ret != -ENOENT && ret != -EBADMSG && ret != -EPROTO)
-		return ps_fail_kernel(error, ret, "read what is loaded");
+		return ps_fail_kernel(error, ret, "read the loaded state");
 	return ps_fail(error, PS_EXIT_FAILED, EBADMSG,
-		       "cannot take over what is loaded: %s is %s; run 'portsteer unload', then "
+		       "cannot take over the loaded state: %s is %s; run 'portsteer unload', then "
 		       "add the rules again",
 		       path, ret == -ENOENT ? "missing" : "damaged");
 }

@@ -224,9 +224,9 @@ int ps_fail_attach_cgroup(struct ps_error *error, int err, enum bpf_attach_type 
 		ps_cgroup2_mount(mount, NULL);
 		return ps_fail(
 			error, PS_EXIT_FAILED, -err,
-			"cannot attach to the %s hook of cgroup %s: program %s (id %u) has that "
-			"of cgroup %s for itself, without BPF_F_ALLOW_MULTI; have its owner "
-			"attach it with that flag, or run 'bpftool cgroup detach %s%s %s id %u'",
+			"cannot attach to the %s hook of cgroup %s: program %s (id %u) is attached "
+			"to cgroup %s exclusively, without BPF_F_ALLOW_MULTI; attach it with that "
+			"flag, or run 'bpftool cgroup detach %s%s %s id %u'",
 			hook, cgroup, name, id, *at ? at : "/", mount, at, hook, id);
 	}
 	if (err == -E2BIG)
@@ -245,7 +245,7 @@ int ps_fail_attach_netns(struct ps_error *error, int err)
 	return ps_fail(
 		error, PS_EXIT_FAILED, E2BIG,
 		"cannot attach to the sk_lookup hook of the network namespace: %d programs are "
-		"attached there, the most that Linux allows; see 'bpftool link', and end those "
+		"attached there, the most that Linux allows; see 'bpftool link', and detach those "
 		"that are not needed",
 		MOST_ATTACHED);
 }

@@ -122,5 +122,5 @@ int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t i
 		return 0;
 	for (; args.pass < most && !ret; args.pass += PS_SCAN_MATCHES)
 		ret = run_patiently(host, args, &patience);
-	return ret ? ps_fail_kernel(error, ret, "look for open listeners") : 0;
+	return ret ? ps_fail_kernel(error, ret, "search for open listeners") : 0;
 }

@@ -142,10 +142,10 @@ int ps_tables_open(const struct ps_host *host, uint64_t cookie, uint32_t index,
 	if (ret) {
 		ps_tables_close(&t);
 		if (ret != -ENOENT && ret != -EPROTO && ret != -EBADMSG)
-			return ps_fail_kernel(error, ret, "open what is loaded");
+			return ps_fail_kernel(error, ret, "open the loaded state");
 		return ps_fail(error, PS_EXIT_FAILED, -ret,
-			       "cannot open %s: %s, so what is loaded is incomplete; run 'portsteer "
-			       "unload', then add the rules again",
+			       "cannot open %s: %s, so the loaded state is incomplete; run "
+			       "'portsteer unload', then add the rules again",
 			       path, strerror(-ret));
 	}
 	*tables = t;

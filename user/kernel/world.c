@@ -64,8 +64,8 @@ static int mount_new(struct ps_error *error)
 		return 0;
 	if (errno == ENODEV)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, ENODEV,
-			       "cannot mount a bpffs on %s: this kernel has none; use one with "
-			       "CONFIG_BPF_SYSCALL",
+			       "cannot mount a bpffs on %s: this kernel has no BPF file system; "
+			       "use one with CONFIG_BPF_SYSCALL",
 			       PS_BPFFS);
 	return ps_fail_kernel(error, errno, "mount a bpffs on " PS_BPFFS);
 }
@@ -115,8 +115,9 @@ static int fail_enter(const char *what, int err, struct ps_error *error)
 {
 	return ps_fail(error,
 		       err == EPERM || err == EACCES ? PS_EXIT_NOT_PERMITTED : PS_EXIT_FAILED, err,
-		       "%s is not the host's here (as under 'ip netns exec'), and cannot %s: %s; run "
-		       "'portsteer --netns NS' outside, or with CAP_SYS_PTRACE and CAP_SYS_CHROOT",
+		       "%s here is not the host's (as under 'ip netns exec'), and the host's "
+		       "cannot %s: %s; run 'portsteer --netns NS' outside, or with CAP_SYS_PTRACE "
+		       "and CAP_SYS_CHROOT",
 		       PS_BPFFS, what, strerror(err));
 }
 
@@ -149,7 +150,7 @@ static int copy_sys(bool with_bpffs, struct ps_error *error)
 	if (ret)
 		return ret;
 	tree = syscall(SYS_open_tree, AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC);
-	return tree < 0 ? fail_enter("copy it", errno, error) : (int)tree;
+	return tree < 0 ? fail_enter("be copied", errno, error) : (int)tree;
 }
 
 /* The parent of a process, 0 if it has none or that cannot be told. */
@@ -208,13 +209,15 @@ static int fetch_sys(bool with_bpffs, struct ps_error *error)
 	int tree, ret = own.mounts < 0 || own.root < 0 ? -errno : visit_process_1(&own);
 
 	if (ret)
-		return fail_enter("be looked for in the mounts of process 1", -ret, error);
+		return fail_enter("be found in the mounts of process 1", -ret, error);
 	tree = copy_sys(with_bpffs, error);
 	ret = go_back(&own);
 	if (!ret)
 		return tree;
 	ps_close(&tree);
-	return fail_enter("be used: the way back is barred", -ret, error);
+	return fail_enter("be used, as the original mount namespace cannot be "
+			  "restored",
+			  -ret, error);
 }
 
 /* In mounts of our own, so that nobody else sees it. */
@@ -235,7 +238,7 @@ static int enter(bool with_bpffs, struct ps_error *error)
 	_cleanup_close_ int tree = fetch_sys(with_bpffs, error);
 	int ret = tree < 0 ? tree : put_sys(tree);
 
-	return ret && tree >= 0 ? fail_enter("be put in its place", -ret, error) : ret;
+	return ret && tree >= 0 ? fail_enter("be mounted here", -ret, error) : ret;
 }
 
 int ps_world_enter(struct ps_error *error)

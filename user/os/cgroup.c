@@ -208,8 +208,9 @@ static int resolve_path(const char *text, char **path, struct ps_error *error)
 	if (text[0] == '/' && find_mount(text, &through, &part)) {
 		if (through.id != ROOT_ID && ps_cgroup_path(through.id, above, sizeof(above)))
 			return ps_fail(error, PS_EXIT_FAILED, EXDEV,
-				       "cgroup %.200s: at %.200s only a part of the cgroups is "
-				       "mounted, whose path is not known; give a path from the root",
+				       "cgroup %.200s: only a part of the cgroup2 hierarchy is "
+				       "mounted on %.200s, and its path is not known; give the "
+				       "path from the root",
 				       text, through.point);
 		if (strlen(text + part) >= PS_CGROUP_PATH)
 			return ps_cgroup_normalise(text + part, path, error);
@@ -229,8 +230,7 @@ static int resolve_path(const char *text, char **path, struct ps_error *error)
 
 static int fail_pid(const char *pid, int err, struct ps_error *error)
 {
-	return ps_fail(error, PS_EXIT_FAILED, err,
-		       "cgroup pid:%.50s: %s; see 'ps -e' for the processes there are", pid,
+	return ps_fail(error, PS_EXIT_FAILED, err, "cgroup pid:%.50s: %s; see 'ps -e'", pid,
 		       err == ENOENT || err == ESRCH ? "there is no such process" : strerror(err));
 }
 
@@ -251,8 +251,8 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 	if (!find_whole(&whole, NULL) && !whole.unshifted)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, EXDEV,
 			       "cgroup pid:%.50s: portsteer runs in a cgroup namespace, where the "
-			       "kernel does not tell the cgroups of processes; give the path from the "
-			       "root, or run it on the host",
+			       "cgroups of processes are not visible; give the path from the root, "
+			       "or run it on the host",
 			       pid);
 	file = fopen(name, "re");
 	if (!file)
@@ -267,7 +267,7 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 			line[len - strlen(" (deleted)")] = '\0';
 		if (strstr(line, "/../") || ps_unit_is(line, "/.."))
 			return ps_fail(error, PS_EXIT_FAILED, EXDEV,
-				       "cgroup pid:%.50s: it is outside of portsteer's own cgroup "
+				       "cgroup pid:%.50s: it is outside portsteer's own cgroup "
 				       "namespace; run portsteer on the host",
 				       pid);
 		return ps_cgroup_normalise(line + 3, path, error);
@@ -275,8 +275,8 @@ static int resolve_pid(const char *pid, char **path, struct ps_error *error)
 	if (ferror(file))
 		return fail_pid(pid, errno, error);
 	return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOENT,
-		       "cgroup pid:%.50s: the process is in no cgroup2 hierarchy; mount one with 'mount "
-		       "-t cgroup2 none /sys/fs/cgroup'",
+		       "cgroup pid:%.50s: the process is not in a cgroup2 hierarchy; mount one "
+		       "with 'mount -t cgroup2 none /sys/fs/cgroup'",
 		       pid);
 }
 
@@ -370,7 +370,7 @@ static int resolve_all_but_root(const char *text, const char *what, const char *
 		return ret;
 	if (found && !strcmp(found, "/") && strcmp(text, root_text))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "%s %.200s: it is the root, which every process is in; %s", what,
+			       "%s %.200s: it is the root, which contains every process; %s", what,
 			       text, advice);
 	*path = found;
 	*note = said;
@@ -437,12 +437,12 @@ char *ps_cgroup_path_of(pid_t pid, uint64_t id)
 
 int ps_cgroup_resolve(const char *text, char **path, char **note, struct ps_error *error)
 {
-	return resolve_all_but_root(text, "cgroup", "", "name one below it, or say --any-user",
+	return resolve_all_but_root(text, "cgroup", "", "name one below it, or give --any-user",
 				    path, note, error);
 }
 
 int ps_scope_resolve(const char *text, char **path, char **note, struct ps_error *error)
 {
 	return resolve_all_but_root(text, "client cgroup", "/",
-				    "if all are meant, write --client-cgroup /", path, note, error);
+				    "for all processes write --client-cgroup /", path, note, error);
 }

@@ -252,8 +252,8 @@ static int parse(const char *text, struct container *c, struct ps_error *error)
 
 	if (!len || len > CONTAINER_NAME || text[0] == '.' || strspn(text, plain) != len)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup container:%.200s: neither a container's id nor a name; write it "
-			       "as container:0123456789ab",
+			       "cgroup container:%.200s: neither a container id nor a container "
+			       "name; write it as container:0123456789ab",
 			       text);
 	*c = (struct container){ .text = text };
 	c->is_id = len >= CONTAINER_ID && strspn(text, hex_digits) == len;
@@ -264,13 +264,13 @@ static int fail(const struct search *s, const char *text, bool of_user, struct p
 {
 	if (s->count > 1 && !of_user)
 		return ps_fail(error, PS_EXIT_FAILED, EEXIST,
-			       "cgroup container:%.128s: there is more than one, %.300s and %.300s; "
+			       "cgroup container:%.128s: more than one matches, %.300s and %.300s; "
 			       "give more of the id, or the path",
 			       text, s->found[0], s->found[1]);
 	if (s->count)
 		return ps_fail(error, PS_EXIT_FAILED, EPERM,
-			       "cgroup container:%.128s: it is in %.500s, where a user makes up the "
-			       "names; if you mean that one, give the path",
+			       "cgroup container:%.128s: it is in %.500s, where a user chooses the "
+			       "names; if it is the right one, give its path",
 			       text, s->found[0]);
 	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
 		       "cgroup container:%.128s: there is no such container; start it first, and give "

@@ -68,7 +68,7 @@ int ps_netns_find_unprivileged(struct ps_netns *netns, struct ps_error *error)
 
 	if (before < 0)
 		return ps_fail(error, PS_EXIT_FAILED, -before,
-			       "cannot enter network namespace %s: %s; is /proc mounted?",
+			       "cannot enter network namespace %s: %s; check that /proc is mounted",
 			       netns->label, strerror(-before));
 	file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
 	if (!file || fscanf(file, "%" SCNu32, &netns->unprivileged) != 1)
@@ -186,13 +186,14 @@ static int read_cookie(struct ps_netns *netns, struct ps_error *error)
 			       netns->label, strerror(EPERM));
 	if (fd < 0)
 		return ps_fail(error, PS_EXIT_FAILED, -fd,
-			       "cannot make a socket in network namespace %s: %s; is /proc mounted?",
+			       "cannot make a socket in network namespace %s: %s; check that /proc "
+			       "is mounted",
 			       netns->label, strerror(-fd));
 	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns->cookie, &size))
 		return 0;
 	if (errno == ENOPROTOOPT)
 		return ps_fail(error, PS_EXIT_UNSUPPORTED, ENOPROTOOPT,
-			       "this kernel does not tell the cookies of network namespaces "
+			       "this kernel does not report the cookies of network namespaces "
 			       "(SO_NETNS_COOKIE, Linux 5.14); use Linux 6.1 or newer");
 	return ps_fail(error, PS_EXIT_FAILED, errno,
 		       "cannot read the cookie of network namespace %s: %s; try another --netns",

@@ -333,8 +333,8 @@ static int compute(const char *name, struct ps_unit *unit, struct ps_error *erro
 		read_files(r);
 	if (r->ret)
 		return ps_fail(error, PS_EXIT_FAILED, ENOTSUP,
-			       "cgroup unit:%.200s: the Slice= in its files can be told only by "
-			       "systemd, which does not; give the cgroup's path",
+			       "cgroup unit:%.200s: only systemd can evaluate the Slice= in its "
+			       "unit files, and it does not respond; give the cgroup's path",
 			       name);
 	if (!ret)
 		ret = ps_unit_path(name, r->slice, unit->path, sizeof(unit->path));
@@ -362,8 +362,8 @@ int ps_unit_find(const char *name, struct ps_unit *unit, struct ps_error *error)
 		ret = take_answer(&answer, name, unit);
 	if (!ret)
 		return 0;
-	unit->assumed = ret == -ESRCH  ? "systemd does not run here" :
-			ret == -ENOENT ? "systemd has no such unit of the system's yet" :
-					 "systemd does not answer";
+	unit->assumed = ret == -ESRCH  ? "systemd is not running" :
+			ret == -ENOENT ? "systemd has no such system unit yet" :
+					 "systemd does not respond";
 	return compute(name, unit, error);
 }

@@ -63,8 +63,8 @@ int ps_unit_check(const char *name, struct ps_error *error)
 	if (!kind || !is_name(name) ||
 	    (!kind->section && ps_slice_path(name, path, sizeof(path)) == -EINVAL))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "cgroup unit:%.200s: not a unit's name; write it with its ending, as in "
-			       "unit:web.service",
+			       "cgroup unit:%.200s: not a unit name; write it with its suffix, as "
+			       "in unit:web.service",
 			       name);
 	if (at && at[1] == '.' && !strcmp(at + 1, kind->suffix))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,

@@ -36,9 +36,9 @@ char *ps_user_note(uint32_t uid)
 	if (uid < DYNAMIC_FIRST || uid > DYNAMIC_LAST)
 		return NULL;
 	if (asprintf(&note,
-		     "user %u is one that systemd gives to a unit with DynamicUser= while that runs; "
-		     "later it may be another unit's: name the owner by its cgroup, as in --cgroup "
-		     "unit:web.service",
+		     "systemd assigns user %u to a unit with DynamicUser= only while the unit "
+		     "runs, and may assign it to another unit later; name the owner by cgroup, as "
+		     "in --cgroup unit:web.service",
 		     uid) < 0)
 		return NULL;
 	return note;
@@ -52,13 +52,13 @@ static int fail_name(const char *text, struct ps_error *error)
 	if (snprintf(unit, sizeof(unit), "%s.service", text) < (int)sizeof(unit) &&
 	    ps_unit_has_dynamic_user(unit))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "unknown user '%.100s': %.100s has DynamicUser=, so that its user is "
-			       "there only while it runs, each time with another number; give --cgroup "
+			       "unknown user '%.100s': %.100s has DynamicUser=, so its user exists "
+			       "only while it runs, and with another UID each time; give --cgroup "
 			       "unit:%.100s",
 			       text, unit, unit);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "unknown user '%.100s': there is no such name in the user database; see 'getent "
-		       "passwd', or give a number below 4294967295",
+		       "unknown user '%.100s': there is no such name in the user database; see "
+		       "'getent passwd', or give a UID below 4294967295",
 		       text);
 }
 
@@ -70,8 +70,8 @@ int ps_user_resolve(const char *text, uint32_t *uid, char **note, struct ps_erro
 	if (*text && strspn(text, "0123456789") == strlen(text)) {
 		if (!parse_uid(text, uid))
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "unknown user '%.100s': it is no user's number; give one below "
-				       "4294967295",
+				       "unknown user '%.100s': it is not a valid UID; give one "
+				       "below 4294967295",
 				       text);
 	} else {
 		entry = getpwnam(text);

@@ -48,7 +48,7 @@ static bool no_rights(int err, const struct ps_facts *facts, struct ps_why *why)
 	if (!is_refusal(err) || facts->root)
 		return false;
 	why->status = PS_EXIT_NOT_PERMITTED;
-	snprintf(why->why, sizeof(why->why), "it takes more rights than this process has");
+	snprintf(why->why, sizeof(why->why), "this process lacks the necessary privileges");
 	snprintf(why->advice, sizeof(why->advice), "run portsteer as root with %s", ps_rights());
 	return true;
 }
@@ -65,8 +65,7 @@ static bool no_types(int err, const struct ps_facts *facts, struct ps_why *why)
 			 "use a kernel with CONFIG_DEBUG_INFO_BTF");
 	} else {
 		snprintf(why->why, sizeof(why->why),
-			 "sysfs is not mounted on /sys, and with it /sys/kernel/btf/vmlinux is "
-			 "missing");
+			 "sysfs is not mounted on /sys, so /sys/kernel/btf/vmlinux is missing");
 		snprintf(why->advice, sizeof(why->advice), "run 'mount -t sysfs sysfs /sys'");
 	}
 	return true;
@@ -78,9 +77,9 @@ static bool in_namespace(int err, const struct ps_facts *facts, struct ps_why *w
 		return false;
 	why->status = PS_EXIT_NOT_PERMITTED;
 	snprintf(why->why, sizeof(why->why),
-		 "the capabilities of this process are those of a user namespace (a rootless "
-		 "container's), and count for nothing outside of it");
-	snprintf(why->advice, sizeof(why->advice), "run portsteer outside, on the host");
+		 "this process has its capabilities in a user namespace only (as in a rootless "
+		 "container), and they do not apply outside it");
+	snprintf(why->advice, sizeof(why->advice), "run portsteer on the host");
 	return true;
 }
 
@@ -92,7 +91,7 @@ static bool locked_down(int err, const struct ps_facts *facts, struct ps_why *wh
 	why->status = PS_EXIT_NOT_PERMITTED;
 	snprintf(why->why, sizeof(why->why),
 		 "kernel lockdown is in mode 'confidentiality' (/sys/kernel/security/lockdown), in "
-		 "which programs may not read the kernel's memory");
+		 "which BPF programs may not read kernel memory");
 	snprintf(why->advice, sizeof(why->advice),
 		 "boot with lockdown=integrity, or without lockdown=");
 	return true;
@@ -104,17 +103,17 @@ static void name_keepers(const struct ps_facts *facts, struct ps_why *why)
 	char apparmor[sizeof(facts->apparmor) + 32] = "";
 
 	if (*facts->apparmor)
-		snprintf(apparmor, sizeof(apparmor), "AppArmor's profile %s", facts->apparmor);
-	snprintf(why->why, sizeof(why->why), "%s%s%s%s%s forbids it, as it seems",
-		 facts->selinux ? "SELinux, which enforces its policy," : "",
+		snprintf(apparmor, sizeof(apparmor), "AppArmor profile %s", facts->apparmor);
+	snprintf(why->why, sizeof(why->why), "%s%s%s%s%s probably denies it",
+		 facts->selinux ? "SELinux (enforcing)" : "",
 		 facts->selinux && *apparmor ? " or " : "", apparmor,
 		 (facts->selinux || *apparmor) && facts->seccomp ? " or " : "",
-		 facts->seccomp ? "a filter of system calls (a container's or a unit's)" : "");
+		 facts->seccomp ? "a system call filter (of a container or a unit)" : "");
 	snprintf(why->advice, sizeof(why->advice), "%s",
 		 facts->selinux || *apparmor ?
-			 "see 'journalctl -k -g audit' or /var/log/audit/audit.log for what was "
-			 "denied, and allow portsteer bpf(2)" :
-			 "allow portsteer bpf(2) in it");
+			 "see 'journalctl -k -g audit' or /var/log/audit/audit.log for the denial, "
+			 "and allow bpf(2) for portsteer" :
+			 "allow bpf(2) for portsteer in it");
 }
 
 static bool is_kept(int err, const struct ps_facts *facts, struct ps_why *why)
@@ -129,8 +128,7 @@ static bool is_kept(int err, const struct ps_facts *facts, struct ps_why *why)
 	if (err == EACCES)
 		return false;
 	snprintf(why->why, sizeof(why->why),
-		 "this process has the rights, so that a security module of the kernel may forbid "
-		 "it");
+		 "this process has the privileges, so a security module of the kernel may deny it");
 	snprintf(why->advice, sizeof(why->advice),
 		 "see 'journalctl -k' and /sys/kernel/security/lsm");
 	return true;
@@ -154,7 +152,7 @@ void ps_why(int err, const struct ps_facts *facts, struct ps_why *why)
 		return;
 	why->status = PS_EXIT_UNSUPPORTED;
 	snprintf(why->why, sizeof(why->why),
-		 "Linux %.60s is new enough, but may have been built without a part of BPF",
+		 "Linux %.60s is recent enough, but may have been built without some BPF features",
 		 facts->release);
 	snprintf(why->advice, sizeof(why->advice),
 		 "use one with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF");

@@ -54,7 +54,7 @@ static int refuse_overlap(const struct merged *m, const struct ps_rule *a, const
 	if (ps_rule_equal(a, b)) {
 		ps_rule_format(a, one);
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-			       "rule %s is there already; see 'portsteer list'", one);
+			       "rule %s already exists; see 'portsteer list'", one);
 	}
 	ps_rule_describe(a_is_old ? b : a, one);
 	ps_rule_describe(a_is_old ? a : b, other);
@@ -102,9 +102,9 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 	ps_rule_format(rule, text);
 	if (rule->front == rule->target)
 		return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
-			       "rule %s makes a loop: its target port is its own front port; to let "
-			       "the owner bind port %u as it is, use 'portsteer allow' (in files: the "
-			       "key allow), or choose another target port",
+			       "rule %s makes a loop: its target port is its own front port; to "
+			       "let the owner bind port %u directly, use 'portsteer allow' (in "
+			       "files: the key allow), or choose another target port",
 			       text, rule->front);
 	for (size_t i = 0; i < m->count; i++) {
 		if (m->rules[i] == rule || m->rules[i]->proto != rule->proto ||
@@ -117,7 +117,7 @@ static int refuse_loop(const struct merged *m, const struct ps_rule *rule, uint1
 	}
 	return ps_fail(m->error, PS_EXIT_FAILED, ELOOP,
 		       "rule %s makes a loop: its target port %u is a front port of %s; choose a "
-		       "target port that no rule has in front",
+		       "target port that is not a front port",
 		       text, port, front);
 }
 
@@ -236,11 +236,10 @@ static int check_scope_loops(const struct merged *m, const struct ps_rule **sort
 		if (!sorted[first]->scope)
 			continue;
 		if (++scopes > PS_MAX_SCOPES)
-			return ps_fail(
-				m->error, PS_EXIT_FAILED, E2BIG,
-				"more than %d different client cgroups; name a cgroup above several "
-				"of them",
-				PS_MAX_SCOPES);
+			return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
+				       "more than %d different client cgroups; name a common parent of "
+				       "several of them",
+				       PS_MAX_SCOPES);
 		for (size_t i = first; i < end; i++)
 			mark_front(fronts, sorted[i]);
 		ret = check_crowd(m, sorted, first, end, used);
@@ -346,8 +345,8 @@ static int refuse_ambiguity(const struct merged *m, const struct bind_port *a,
 	ps_rule_format(a->rule, one);
 	ps_rule_format(b->rule, other);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-		       "rules %s and %s contradict each other: one owner's bind to port %u cannot "
-		       "become both; use two target ports",
+		       "rules %s and %s conflict: one owner's bind to port %u cannot be translated "
+		       "to both front ports; use two target ports",
 		       one, other, a->port);
 }
 
@@ -386,13 +385,13 @@ static int refuse_fight(const struct merged *m, const struct ps_rule *steer,
 	ps_rule_format(bind->rule, other);
 	if (front)
 		return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-			       "steer rule %s and bind rule %s fight over port %u: connections would "
-			       "be steered past whoever is bound to it; delete one, or use addresses "
-			       "that do not overlap",
+			       "steer rule %s and bind rule %s conflict on port %u: connections "
+			       "would be steered past the process that is bound to it; delete one, "
+			       "or use addresses that do not overlap",
 			       one, other, bind->port);
 	return ps_fail(m->error, PS_EXIT_FAILED, EEXIST,
-		       "%s rule %s and bind rule %s have the same target port %u: the latter would "
-		       "bind the former's listener to another port; use two target ports",
+		       "%s rule %s and bind rule %s have the same target port %u: the bind rule "
+		       "would bind the other rule's listener to another port; use two target ports",
 		       mode, one, other, bind->port);
 }
 
@@ -469,7 +468,8 @@ static int check_owners(const struct merged *m)
 		return out_of_memory(m->error);
 	if (targets.owner_count > PS_MAX_OWNERS)
 		ret = ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-			      "more than %d different owners; name a cgroup above several of them",
+			      "more than %d different owners; name a common parent of several of "
+			      "them",
 			      PS_MAX_OWNERS);
 	for (size_t i = 0; i < targets.pair_count && !ret; i++) {
 		uint16_t port = PS_PAIR_PORT(targets.pairs[i]);
@@ -491,7 +491,7 @@ static int check_together(const struct merged *m)
 
 	if (m->count > PS_MAX_RULES)
 		return ps_fail(m->error, PS_EXIT_FAILED, E2BIG,
-			       "too many rules: %zu, of at most %d; use port ranges", m->count,
+			       "too many rules: %zu, the limit is %d; use port ranges", m->count,
 			       PS_MAX_RULES);
 	ret = check_overlaps(m);
 	if (!ret)

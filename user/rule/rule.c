@@ -62,7 +62,7 @@ static int read_ports(struct reader *r, char *field, uint16_t *first, uint16_t *
 	if (!*last)
 		return bad_port(r, dash);
 	if (*last < *first)
-		return bad(r, "the range ends before it begins; write the lower port first");
+		return bad(r, "the port range is reversed; write the lower port first");
 	return 0;
 }
 
@@ -98,7 +98,7 @@ static int read_length(struct reader *r, const char *text, uint8_t most, uint8_t
 	}
 	if (!*text)
 		return bad(r,
-			   "the prefix length after '/' is missing; give one, or leave the '/' out");
+			   "the prefix length after '/' is missing; give one, or remove the '/'");
 	*len = (uint8_t)value;
 	return 0;
 }
@@ -159,8 +159,8 @@ static int read_address(struct reader *r, char **rest)
 				"the ']' after the IPv6 address is missing; write it before the ':'");
 		*end++ = '\0';
 		if (!strchr(addr, ':'))
-			return bad(r,
-				   "only IPv6 addresses are written in brackets; leave them out");
+			return bad(r, "only IPv6 addresses are written in brackets; remove the "
+				      "brackets");
 	} else {
 		end = text + strcspn(text, ":/");
 		/* Without a dot the first field is a port. */
@@ -170,7 +170,7 @@ static int read_address(struct reader *r, char **rest)
 	len = *end == '/' ? end + 1 : NULL;
 	*rest = strchr(end, ':');
 	if (!*rest || (*end != ':' && *end != '/'))
-		return bad(r, "after the address comes a ':' and the port; write " FORM);
+		return bad(r, "the ':' and the port after the address are missing; write " FORM);
 	*end = '\0';
 	*(*rest)++ = '\0';
 	return read_prefix(r, addr, len);
@@ -209,7 +209,8 @@ static int read_target_address(struct reader *r, char **target)
 			return 0;
 	}
 	if (!end || (to.family == 6 && end[1] != ':'))
-		return bad(r, "after the target's address comes a ':' and the port; write " FORM);
+		return bad(r, "the ':' and the port after the target address are missing; "
+			      "write " FORM);
 	*end = '\0';
 	*target = end + (to.family == 6 ? 2 : 1);
 	if (inet_pton(to.family == 4 ? AF_INET : AF_INET6, addr, to.addr) != 1)
@@ -230,7 +231,7 @@ static int read_pairs(struct reader *r, char *rest, bool key)
 		return bad(r,
 			   "the target port is missing; write PORT:TARGET, as in 80:8080, or use "
 			   "'portsteer allow' (in files: the key allow) to let the owner bind the "
-			   "port as it is");
+			   "port directly");
 	if (target)
 		*target++ = '\0';
 	ret = target ? read_target_address(r, &target) : 0;
@@ -290,7 +291,7 @@ int ps_rule_parse_grant(const char *text, struct ps_rule *rule, struct ps_error 
 		return ret;
 	if (parsed.target)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "bad grant '%.127s': a grant has no target port; leave it out, or use "
+			       "bad grant '%.127s': a grant has no target port; remove it, or use "
 			       "'portsteer add' to translate one port to another",
 			       text);
 	parsed.target = parsed.front;
@@ -509,14 +510,14 @@ static int bad_cgroup(const char *text, struct ps_error *error, const char *why)
 static const char *component_fault(const char *text, size_t size)
 {
 	if (size == 1 && text[0] == '.')
-		return "'.' is not allowed in the path; leave it out";
+		return "'.' is not allowed in the path; remove it";
 	if (size == 2 && text[0] == '.' && text[1] == '.')
 		return "'..' is not allowed in the path; write the path from the cgroup2 root";
 	if (size > 255)
 		return "a name in it is longer than 255 bytes; give an existing path";
 	for (size_t i = 0; i < size; i++) {
 		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return "it has a control character; give a path without";
+			return "it contains a control character; give a path without one";
 	}
 	return NULL;
 }
@@ -537,10 +538,10 @@ int ps_cgroup_normalise(const char *text, char **path, struct ps_error *error)
 			return bad_cgroup(text, error, fault);
 		if (++depth > PS_CGROUP_DEPTH)
 			return bad_cgroup(text, error,
-					  "it has more than 16 levels; name a cgroup further up");
+					  "it has more than 16 levels; name a cgroup higher up");
 		if (used + 1 + size >= sizeof(out) - 1)
 			return bad_cgroup(text, error,
-					  "it is longer than 1022 bytes; name a cgroup further up");
+					  "it is longer than 1022 bytes; name a cgroup higher up");
 		out[used++] = '/';
 		memcpy(out + used, from, size);
 		used += size;
@@ -560,9 +561,8 @@ int ps_cgroup_check_lasting(const char *text, struct ps_error *error)
 	if (strncmp(text, "pid:", 4))
 		return 0;
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "cgroup %.60s: a process's number is another's after the next start, so a file "
-		       "cannot name it; write unit:NAME or the path, which /proc/%.60s/cgroup has "
-		       "after '0::'",
+		       "cgroup %.60s: process ids are reused, so a file cannot name a process; "
+		       "write unit:NAME, or the path that /proc/%.60s/cgroup shows after '0::'",
 		       text, text + 4);
 }
 
@@ -581,8 +581,8 @@ int ps_name_check(const char *name, struct ps_error *error)
 		length = ps_printable_length(c);
 		if (!length)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "bad --name '%s': it has a control character or is not UTF-8; "
-				       "use printable text",
+				       "bad --name '%s': it contains a control character or is not "
+				       "UTF-8; use printable text",
 				       name);
 	}
 	return 0;

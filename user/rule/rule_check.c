@@ -49,14 +49,14 @@ static int check_bind(const struct ps_rule *rule, const char *text, struct ps_er
 {
 	if (ps_rule_is_grant(rule) && rule->front_last >= grants_below)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: port %u is not privileged, anybody may bind it and a grant "
-			       "would change nothing; grant ports below %u only",
+			       "rule %s: port %u is not privileged, any process may bind it and a "
+			       "grant would change nothing; grant ports below %u only",
 			       text, rule->front_last, grants_below);
 	if (!ps_rule_is_grant(rule) && rule->target < PRIVILEGED_PORTS)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: its target port %u is a privileged one itself; choose a "
-			       "target from %d up, or use 'portsteer allow' to let the owner bind a "
-			       "privileged port as it is",
+			       "rule %s: its target port %u is privileged itself; choose a target "
+			       "port of %d or higher, or use 'portsteer allow' to let the owner "
+			       "bind a privileged port directly",
 			       text, rule->target, PRIVILEGED_PORTS);
 	return 0;
 }
@@ -66,18 +66,18 @@ static int check_scope(const struct ps_rule *rule, const char *text, struct ps_e
 {
 	if (rule->mode == PS_MODE_CONNECT && !rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: whose connects are meant? Give their cgroup with "
-			       "--client-cgroup; '--client-cgroup /' is everybody",
+			       "rule %s: connect mode needs a client cgroup; give --client-cgroup, "
+			       "with / for all processes",
 			       text);
 	if (rule->mode != PS_MODE_CONNECT && rule->scope)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: --client-cgroup is for connect mode, and not for %s mode, "
-			       "where the client is not known; leave one of them out",
+			       "rule %s: --client-cgroup is only for connect mode, as %s mode does "
+			       "not know the client's cgroup; remove one of them",
 			       text, ps_mode_name(rule->mode));
 	if (rule->mode != PS_MODE_CONNECT && rule->to.family)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: the target has an address, which only connect mode can send "
-			       "clients to; leave it out, or give --client-cgroup",
+			       "rule %s: a target address works in connect mode only; remove it, "
+			       "or give --client-cgroup",
 			       text);
 	return 0;
 }
@@ -86,8 +86,8 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 {
 	if (rule->prefix.family && rule->to.family && rule->prefix.family != rule->to.family)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: a client of IPv%u cannot be sent to an address of IPv%u; "
-			       "give both of one family",
+			       "rule %s: an IPv%u client cannot connect to an IPv%u address; use "
+			       "one address family for both",
 			       text, rule->prefix.family, rule->to.family);
 	if (!rule->to.family && rule->front == rule->target && !ps_rule_is_block(rule))
 		return ps_fail(error, PS_EXIT_FAILED, ELOOP,
@@ -96,8 +96,8 @@ static int check_connect(const struct ps_rule *rule, const char *text, struct ps
 			       text, rule->target);
 	if (ps_rule_is_fixed(rule) && rule->owner.flags != PS_OWNER_ANY)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %s: clients are sent to the pair as it is given, so that nobody "
-			       "checks who is there; say --any-user instead of an owner",
+			       "rule %s: the target is a fixed destination, whose owner is not "
+			       "checked; give --any-user instead of an owner",
 			       text);
 	return 0;
 }

@@ -51,7 +51,7 @@ static int find_user(struct ps_rule_list *list, const char *text, struct ps_erro
 		return 0;
 	if (!*text)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "--user is empty; give a user's name or number");
+			       "--user is empty; give a user name or UID");
 	/* What a failure leaves must not be taken for the user of before. */
 	ret = list->resolver->user(text, &uid, &note, error);
 	if (ret)
@@ -170,7 +170,7 @@ static int grow(struct ps_rule_list *list, struct ps_error *error)
 
 	if (list->count == PS_MAX_RULES)
 		return ps_fail(error, PS_EXIT_FAILED, E2BIG,
-			       "too many rules: at most %d; use port ranges", PS_MAX_RULES);
+			       "too many rules: the limit is %d; use port ranges", PS_MAX_RULES);
 	if (list->count < list->room)
 		return 0;
 	grown = reallocarray(list->rules, room, sizeof(*list->rules));
@@ -186,13 +186,14 @@ static int check_if_down(const struct ps_rule *rule, const char *text, struct ps
 {
 	if (ps_rule_is_fixed(rule))
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %.127s: clients are sent to the pair as it is given, and "
-			       "--if-down is for rules that look for a listener; leave it out",
+			       "rule %.127s: the target is a fixed destination, and --if-down is "
+			       "only for rules that have listeners; remove --if-down",
 			       text);
 	if (rule->mode == PS_MODE_BIND)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-			       "rule %.127s is a bind rule, and --if-down is for steer rules: the "
-			       "kernel answers for a port that nobody is bound to; leave it out",
+			       "rule %.127s is a bind rule, and --if-down is only for rules that "
+			       "have listeners: the kernel refuses connections to an unbound port; "
+			       "remove --if-down",
 			       text);
 	return 0;
 }

@@ -126,7 +126,7 @@ static int refuse_key(const struct ps_ruleset *set, const struct ps_rule *key,
 			       rule->scope ? rule->scope : "");
 	}
 	return ps_fail(error, PS_EXIT_FAILED, ENOENT,
-		       "there is no rule %s; see 'portsteer list' for those there are", text);
+		       "there is no rule %s; 'portsteer list' shows the rules", text);
 }
 
 int ps_ruleset_del(struct ps_ruleset *set, const struct ps_rule *keys, size_t count,
