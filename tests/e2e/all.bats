@@ -186,7 +186,7 @@ block()
 	assert_equal "$(portsteer stats --all | grep '^netns' | cut -d' ' -f3 | sort | xargs)" \
 		"client current gone unknown"
 	portsteer stats --all --json | json 'len(d["instances"]) == 4' \
-		'{i["netns"]["name"]: i["rules"][0]["counters"]["missed"] for i in d["instances"]} == {"current": 1, "client": 2, None: 0, "gone": 0}' \
+		'{i["netns"]["name"]: i["rules"][0]["counters"]["no_listener"] for i in d["instances"]} == {"current": 1, "client": 2, None: 0, "gone": 0}' \
 		'all(list(i["netns"]) == ["cookie", "name", "inode"] for i in d["instances"])' \
 		'all(list(i) == ["netns", "generation", "rules"] for i in d["instances"])'
 }

@@ -132,7 +132,7 @@ apply()
 		apply -q
 		answers web http://127.0.0.1:$n/
 		answers db http://127.0.0.1:$((n + 100))/
-		counters $n:8080/tcp "missed=0"
+		counters $n:8080/tcp "no_listener=0"
 	done
 }
 
@@ -600,5 +600,5 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 		-- "$PORTSTEER" -q apply -f "$RULES.")
 	echo "# $out" >&3
 	assert_match "$out" "^swaps 1000 connections [0-9]{5,} seen [0-9]{4,}\+[0-9]{4,} wrong 0 torn 0 stale 0$"
-	counters 90:8081/tcp "missed=0"
+	counters 90:8081/tcp "no_listener=0"
 }

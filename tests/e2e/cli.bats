@@ -142,8 +142,8 @@ for check in sys.argv[1:]:
 	serve -u $DB thief 127.0.0.1 8081
 	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
 	portsteer stats >"$PS_TEST_DIR/stats"
-	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +STEERED +MISSED "
-	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +0 +0 +0 +1 +0 +0 +never$" \
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +ADMITTED +NOT OWNER +LAST HIT$"
+	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +1 +never$" \
 		"$PS_TEST_DIR/stats"
 	portsteer -q del 80 81 --client-cgroup "$CG/a"
 	portsteer -q del 53/udp --client-cgroup "$CG/a"
@@ -208,13 +208,13 @@ serve_with()
 	refused http://127.0.0.1:81/
 	portsteer stats >"$PS_TEST_DIR/stats"
 	assert_match "$(head -1 "$PS_TEST_DIR/stats")" \
-		"^RULE +MODE +OWNER +STEERED +MISSED +REFUSED +FAMILY +DENIED +ERROR +ADMITTED +LAST HIT$"
-	grep -Eq "^80:8080/tcp +steer +user ps-web +1 +0 +0 +0 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
-	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+		"^RULE +MODE +OWNER +STEERED +NO LISTENER +REFUSED +ADMITTED +LAST HIT$"
+	grep -Eq "^80:8080/tcp +steer +user ps-web +1 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
-		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "no_listener", "wrong_family", "wrong_device", "taken", "refused", "admitted", "not_owner", "rejected", "granted", "translated", "failed"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
 }

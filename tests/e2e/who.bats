@@ -429,7 +429,7 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 		"note: 127.0.0.1:8080 ps-web .*gets nothing of rule 80:8080/tcp: no process .*io_uring"
 	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: no process .*io_uring"
 	refused http://127.0.0.1/
-	counters 80:8080/tcp "admitted=0 steered=0 missed=1"
+	counters 80:8080/tcp "admitted=0 steered=0 no_listener=1"
 	stop "$PID"
 	start -u $WEB "$PYTHON" uring.py 8080
 	until_true 10 grep -q ready "$LOG"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "engine/counters.h"
 
 static void print_option(const struct ps_option *option)
 {
@@ -81,6 +82,8 @@ void ps_help_table(void)
 	}
 	for (size_t i = 0; i < ps_config_key_count; i++)
 		printf("key %s %s\n", ps_config_keys[i].name, ps_config_keys[i].value);
+	for (size_t i = 0; i < PS_COUNTER_COUNT; i++)
+		printf("counter %s\n", ps_counters[i].name);
 }
 
 int ps_cmd_help(struct ps_cli *cli, struct ps_error *error)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli/render_text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +43,9 @@ void ps_origin_text(const struct ps_origin *origin, char text[PS_ORIGIN_TEXT])
 	else
 		strcpy(text, file);
 }
+
+/* A column's head. */
+enum { PS_HEAD = 32 };
 
 /* Columns that are there only if some rule has something in them. */
 struct extra {
@@ -224,51 +228,35 @@ static void add_last_hit(struct ps_table *table, double seconds)
 		ps_table_addf(table, "%.0f days ago", seconds / 86400);
 }
 
-/* One counter's column. Those of the other mode are left out where no rule has it. */
-struct column {
-	const char *head;
-	size_t offset; /* in struct ps_rule_stats */
-	unsigned int modes; /* bits 1 << enum ps_mode, and RARE */
-};
-enum {
-	STEERED = 1 << PS_MODE_STEER | 1 << PS_MODE_CONNECT,
-	BOUND = 1 << PS_MODE_BIND,
-	RARE = 1 << 8, /* not shown where no rule has counted it */
-};
-static const struct column columns[] = {
-	{ "STEERED", offsetof(struct ps_rule_stats, steered), STEERED },
-	{ "MISSED", offsetof(struct ps_rule_stats, missed), STEERED },
-	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
-	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
-	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
-	{ "TAKEN", offsetof(struct ps_rule_stats, taken), STEERED | RARE },
-	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
-	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
-	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
-	{ "GRANTED", offsetof(struct ps_rule_stats, granted), BOUND },
-	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), BOUND },
-};
-
-static uint64_t value_of(const struct ps_rule_stats *s, size_t c)
+/* "NO LISTENER" */
+static void head_of(const struct ps_counter *counter, char head[PS_HEAD])
 {
-	return *(const uint64_t *)((const char *)s + columns[c].offset);
+	size_t i;
+
+	for (i = 0; counter->name[i] && i < PS_HEAD - 1; i++)
+		head[i] = counter->name[i] == '_' ? ' ' : (char)toupper(counter->name[i]);
+	head[i] = '\0';
 }
 
-/* Is the column of any use to these rules? */
-static bool is_shown(const struct ps_report *report, size_t c)
+/* Has some rule counted it? With -v all are shown. */
+static bool is_shown(const struct ps_cli *cli, const struct ps_report *report,
+		     const struct ps_counter *counter)
 {
-	const struct ps_ruleset *rules = &report->view.state.rules;
-	bool fits = false, counted = false;
+	bool counted = cli->verbose;
 
-	for (size_t i = 0; i < rules->count; i++) {
-		fits |= columns[c].modes & 1u << rules->rules[i].mode;
-		counted |= value_of(&report->view.stats[i], c);
-	}
-	return fits && (counted || !(columns[c].modes & RARE));
+	for (size_t i = 0; i < report->view.state.rules.count && !counted; i++)
+		counted = ps_counter_value(counter, &report->view.stats[i]);
+	return counted;
 }
+
+/* The counters that are shown. */
+struct columns {
+	const struct ps_counter *shown[PS_COLUMNS];
+	size_t count;
+};
 
 static void add_stats(struct ps_table *table, const struct ps_rule *rule,
-		      const struct ps_rule_stats *s, const bool *shown, bool scopes)
+		      const struct ps_rule_stats *s, const struct columns *columns, bool scopes)
 {
 	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
 
@@ -279,11 +267,11 @@ static void add_stats(struct ps_table *table, const struct ps_rule *rule,
 	if (scopes)
 		add_scope(table, rule);
 	ps_table_add(table, owner);
-	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		if (shown[c] && !(columns[c].modes & 1u << rule->mode))
+	for (size_t c = 0; c < columns->count; c++) {
+		if (ps_counter_is_of(columns->shown[c], rule->mode))
+			ps_table_addf(table, "%" PRIu64, ps_counter_value(columns->shown[c], s));
+		else
 			ps_table_add(table, "-");
-		else if (shown[c])
-			ps_table_addf(table, "%" PRIu64, value_of(s, c));
 	}
 	add_last_hit(table, s->last_hit);
 }
@@ -292,22 +280,25 @@ void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
 	struct ps_table table = { .heads = { "RULE", "MODE" }, .columns = 2 };
-	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
+	char heads[PS_COLUMNS][PS_HEAD];
+	struct columns columns = {};
+	bool scopes = extra_of(rules).scopes;
 
 	if (scopes)
 		table.heads[table.columns++] = "CLIENT CGROUP";
 	table.heads[table.columns++] = "OWNER";
-	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		shown[c] = is_shown(report, c);
-		if (!shown[c])
+	for (size_t i = 0; i < PS_COUNTER_COUNT; i++) {
+		if (!is_shown(cli, report, &ps_counters[i]))
 			continue;
+		head_of(&ps_counters[i], heads[columns.count]);
 		table.right[table.columns] = true;
-		table.heads[table.columns++] = columns[c].head;
+		table.heads[table.columns++] = heads[columns.count];
+		columns.shown[columns.count++] = &ps_counters[i];
 	}
 	table.right[table.columns] = true;
 	table.heads[table.columns++] = "LAST HIT";
 	for (size_t i = 0; i < rules->count; i++)
-		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown, scopes);
+		add_stats(&table, &rules->rules[i], &report->view.stats[i], &columns, scopes);
 	if (rules->count)
 		ps_table_print(&table, cli->color);
 	else

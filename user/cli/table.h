@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PS_COLUMNS = 16 };
+enum { PS_COLUMNS = 24 };
 
 struct ps_table {
 	size_t columns;
