@@ -913,10 +913,10 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 # bats test_tags=kernel
 @test "list: who has the front port through the rule" {
 	portsteer add 53:5353/udp --user ps-web
-	assert_match "$(portsteer list)" "53:5353/udp +bind +user ps-web "
+	assert_match "$(portsteer list)" "^RULE +MODE +OWNER"$'\n'"53:5353/udp +bind +user ps-web"$'\n'"  not bound yet$"
 	serve dns 0.0.0.0 5353 --udp
 	assert_match "$(portsteer list)" \
-		"53:5353/udp +bind +user ps-web .* 0\.0\.0\.0:53 ps-web python3\[$PID\]"
+		"53:5353/udp +bind +user ps-web"$'\n'"  0\.0\.0\.0:53 ps-web python3\[$PID\]"
 	portsteer list --json >"$PS_TEST_DIR/list"
 	assert_equal "$(jsonget rules.0.listener_count rules.0.not_admitted \
 		rules.0.listeners.0.address rules.0.listeners.0.port rules.0.listeners.0.family \

@@ -504,6 +504,13 @@ counters()
 	fi
 }
 
+# below RULE LINE: in $PS_TEST_DIR/list the line that matches RULE is followed by one
+# that matches LINE.
+below()
+{
+	grep -E -A1 -- "$1" "$PS_TEST_DIR/list" | tail -n +2 | grep -Eq -- "$2"
+}
+
 # How many TCP segments were sent more than once, here and by the client: RetransSegs.
 retransmitted()
 {

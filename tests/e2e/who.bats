@@ -394,7 +394,7 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	host_cgroup "$name"
 	called server -u root -g "$name" 127.0.0.1 8080
 	portsteer -q add 82:8080 --cgroup "$name"
-	assert_match "$(portsteer list)" "cgroup /system.slice/ps-a\\\\x2db.service "
+	assert_match "$(portsteer list)" "cgroup /system.slice/ps-a\\\\x2db.service +refuse"
 	portsteer list --json | json 'd["rules"][0]["owner"]["cgroup"] == r"'"$name"'"'
 	out=$(portsteer add 80:8080 --user ps-web)
 	[[ $out != *x5c* ]]

@@ -14,6 +14,7 @@
 #include "engine/held.h"
 #include "engine/notes.h"
 #include "os/users.h"
+#include "util/text.h"
 #include "util/util.h"
 
 /* Mistakes of one kind have its exit status. */
@@ -197,9 +198,9 @@ static int keep_hand(struct applying *a, const struct ps_ruleset *present, struc
 	if (ret && ret != -ENOMEM) {
 		memcpy(why, error->message, sizeof(why));
 		snprintf(error->message, sizeof(error->message),
-			 "%.800s (what was added by hand stays; 'portsteer del' removes one, 'portsteer "
+			 "%.*s (what was added by hand stays; 'portsteer del' removes one, 'portsteer "
 			 "apply --only' all of them)",
-			 why);
+			 (int)ps_utf8_cut(why, 800), why);
 	}
 	return ret;
 }

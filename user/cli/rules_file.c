@@ -103,7 +103,8 @@ static int fail_at(struct ps_error *error, int ret, const char *path, size_t num
 
 	memcpy(why, error->message, sizeof(why));
 	ps_printable(path, name, sizeof(name));
-	snprintf(error->message, sizeof(error->message), "%s:%zu: %.700s", name, number, why);
+	snprintf(error->message, sizeof(error->message), "%s:%zu: %.*s", name, number,
+		 (int)ps_utf8_cut(why, 700), why);
 	return ret;
 }
 
