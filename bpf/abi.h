@@ -140,9 +140,9 @@ struct ps_prefix_key {
 struct ps_hits {
 	PS_SPARE(1)
 	__u64 steered; /* handed to an admitted listener */
-	__u64 missed; /* no live listener of any family */
-	__u64 family; /* listeners, but none of the client's address family */
-	__u64 device; /* of the family, but all bound to devices that the client does not come by */
+	__u64 no_listener; /* no live listener of any family */
+	__u64 wrong_family; /* listeners, but none of the client's address family */
+	__u64 wrong_device; /* of the family, but all bound to devices that the client does not come by */
 	__u64 taken; /* no listener, and another program had given it to a socket of its own */
 	__u64 last; /* jiffies of the last of these */
 };
@@ -178,8 +178,8 @@ struct ps_target_state {
 	__u64 used[2][PS_PLACES / 64]; /* of IPv4 and of IPv6, a bit for each place */
 	/* Listeners; counted atomically. */
 	__u64 admitted;
-	__u64 denied; /* refused because they are not the owner's */
-	__u64 error; /* the sockmap refused them (MPTCP, no place), or the kernel later */
+	__u64 not_owner; /* they are not the owner's */
+	__u64 rejected; /* by the sockmap (MPTCP, no place), or by bpf_sk_assign() later */
 	/* When the id was given to the target, nanoseconds since boot; 0: it has never been given
 	 * out. No two owners of an id have the same: what was decided for one is not taken for
 	 * another's. */
@@ -193,7 +193,7 @@ struct ps_target_state {
 enum { PS_RULE_CHUNKS = PS_TARGET_CHUNKS, PS_EVENTS_CHUNKS = 2 * PS_TARGET_CHUNKS };
 struct ps_bind_events {
 	__u64 tried; /* binds of the owner's that were sent on to the kernel */
-	__u64 denied; /* binds to the front or target port by others */
+	__u64 not_owner; /* binds to the front or target port by others */
 	__u64 done; /* binds that then succeeded: granted, or translated */
 	__u64 last; /* jiffies of the last of those */
 	__u64 reserved;
@@ -202,8 +202,8 @@ struct ps_bind_events {
 /* The same place, for a connect rule. */
 struct ps_connect_events {
 	__u64 steered; /* connections handed to a listener; to a fixed target: connects, datagrams */
-	__u64 missed; /* no live listener of any family */
-	__u64 family; /* listeners, but none of the client's address family */
+	__u64 no_listener; /* no live listener of any family */
+	__u64 wrong_family; /* listeners, but none of the client's address family */
 	__u64 last; /* jiffies of the last of these */
 	__u64 taken; /* as in struct ps_hits */
 };

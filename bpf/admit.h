@@ -140,7 +140,7 @@ static __always_inline int admit_to(enum ps_way way, void *handle, const struct 
 		note_place(s, sk, entry.place);
 		PS_COUNT(s->admitted);
 	} else if (!is_passing(ret) || !can_try_again) {
-		PS_COUNT(s->error);
+		PS_COUNT(s->rejected);
 	}
 	return ret;
 }
@@ -257,7 +257,7 @@ __noinline int ps_deny(__u64 where)
 			break;
 		s = target_at(inst, target_of(inst, half, record));
 		if (s)
-			PS_COUNT(s->denied);
+			PS_COUNT(s->not_owner);
 	}
 	return 0;
 }

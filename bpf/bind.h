@@ -134,7 +134,7 @@ __noinline int ps_bind_deny(const struct ps_ask *ask, __u32 index, __u32 port)
 		return 0;
 	e = bind_events(ask->instance, r->rule);
 	if (e)
-		PS_COUNT(e->denied);
+		PS_COUNT(e->not_owner);
 	return 0;
 }
 

@@ -118,7 +118,7 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 	if (ret) {
 		bpf_map_delete_elem(&ps_flows, &key);
 		refuse_unnoted(sk, &key);
-		count_client(want->instance, answer->rule, PS_CLIENT_MISSED);
+		count_client(want->instance, answer->rule, PS_CLIENT_NO_LISTENER);
 	}
 	/* To be called when this one socket is closed. */
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);

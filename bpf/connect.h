@@ -65,7 +65,7 @@ static __always_inline int go_steered(struct bpf_sock *sk, const struct ps_want 
 		return 1;
 	}
 	count_client(want->instance, answer->rule,
-		     found & PS_OTHER_FAMILY ? PS_CLIENT_FAMILY : PS_CLIENT_MISSED);
+		     found & PS_OTHER_FAMILY ? PS_CLIENT_WRONG_FAMILY : PS_CLIENT_NO_LISTENER);
 	return answer->flags & PS_HOP_PASS ? 0 : -ECONNREFUSED;
 }
 

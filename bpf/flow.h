@@ -32,7 +32,12 @@ static __always_inline __u32 refusal_of(const struct ps_flow_key *key)
 _Static_assert(PS_REFUSALS == 1 << 12, "the hash has 12 bits");
 
 /* The counters of struct ps_connect_events. */
-enum ps_client_event { PS_CLIENT_STEERED, PS_CLIENT_MISSED, PS_CLIENT_FAMILY, PS_CLIENT_TAKEN };
+enum ps_client_event {
+	PS_CLIENT_STEERED,
+	PS_CLIENT_NO_LISTENER,
+	PS_CLIENT_WRONG_FAMILY,
+	PS_CLIENT_TAKEN
+};
 
 static __always_inline void count_client(__u32 inst, __u32 rule, enum ps_client_event event)
 {
@@ -42,12 +47,12 @@ static __always_inline void count_client(__u32 inst, __u32 rule, enum ps_client_
 		return;
 	if (event == PS_CLIENT_STEERED)
 		PS_COUNT(e->steered);
-	else if (event == PS_CLIENT_FAMILY)
-		PS_COUNT(e->family);
+	else if (event == PS_CLIENT_WRONG_FAMILY)
+		PS_COUNT(e->wrong_family);
 	else if (event == PS_CLIENT_TAKEN)
 		PS_COUNT(e->taken);
 	else
-		PS_COUNT(e->missed);
+		PS_COUNT(e->no_listener);
 	e->last = bpf_jiffies64();
 }
 

@@ -395,16 +395,16 @@ static __always_inline void count(const struct bpf_sk_lookup *ctx, const struct 
 		else if (is_taken(ctx))
 			h->taken++;
 		else if (found & PS_OTHER_DEVICE)
-			h->device++;
+			h->wrong_device++;
 		else if (found & PS_OTHER_FAMILY)
-			h->family++;
+			h->wrong_family++;
 		else
-			h->missed++;
+			h->no_listener++;
 	}
 	if (!(found & PS_FOUND) && found & PS_FAILED) {
 		s = state_of(front->target);
 		if (s)
-			PS_COUNT(s->error);
+			PS_COUNT(s->rejected);
 	}
 }
 
@@ -474,8 +474,8 @@ PS_PART int ps_ask_flow(struct bpf_sk_lookup *ctx)
 	count_client(instance, flow->rule,
 		     found & PS_FOUND	     ? PS_CLIENT_STEERED :
 		     is_taken(ctx)	     ? PS_CLIENT_TAKEN :
-		     found & PS_OTHER_FAMILY ? PS_CLIENT_FAMILY :
-					       PS_CLIENT_MISSED);
+		     found & PS_OTHER_FAMILY ? PS_CLIENT_WRONG_FAMILY :
+					       PS_CLIENT_NO_LISTENER);
 	if (found & PS_FOUND)
 		return PS_FLOW_TAKEN;
 	return flow->flags & PS_FLOW_PASS ? PS_FLOW_NOT : PS_FLOW_DROP;

@@ -350,7 +350,7 @@ static const char *name_of(uint64_t cookie)
 /* --- one decision --- */
 
 /* What is counted, if anything; the order is that of `counted` below. */
-enum hit { NOTHING, STEERED, MISSED, FAMILY, DEVICE };
+enum hit { NOTHING, STEERED, NO_LISTENER, WRONG_FAMILY, WRONG_DEVICE };
 
 struct row {
 	const char *name;
@@ -415,9 +415,9 @@ static void read_hits(const struct ps_rule *rule, struct ps_hits *one, struct ps
 		if (ps_tables_hits(&tables, r->id, &hits))
 			die("read the hits");
 		all->steered += hits.steered;
-		all->missed += hits.missed;
-		all->family += hits.family;
-		all->device += hits.device;
+		all->no_listener += hits.no_listener;
+		all->wrong_family += hits.wrong_family;
+		all->wrong_device += hits.wrong_device;
 		if (r == rule)
 			*one = hits;
 	}
@@ -427,9 +427,9 @@ static bool counted(const struct row *row, const struct ps_hits *before,
 		    const struct ps_hits *after)
 {
 	return after->steered - before->steered == (row->hit == STEERED) &&
-	       after->missed - before->missed == (row->hit == MISSED) &&
-	       after->family - before->family == (row->hit == FAMILY) &&
-	       after->device - before->device == (row->hit == DEVICE);
+	       after->no_listener - before->no_listener == (row->hit == NO_LISTENER) &&
+	       after->wrong_family - before->wrong_family == (row->hit == WRONG_FAMILY) &&
+	       after->wrong_device - before->wrong_device == (row->hit == WRONG_DEVICE);
 }
 
 static void check(const char *table, const struct row *row)
@@ -455,12 +455,13 @@ static void check(const char *table, const struct row *row)
 		       row->socket);
 	else if (!counted(row, &all, &all_after) || (rule && !counted(row, &one, &one_after)))
 		report(false, name,
-		       "%s port %u: rule %s counted steered +%llu missed +%llu family +%llu, all "
+		       "%s port %u: rule %s counted steered +%llu no_listener +%llu wrong_family +%llu, all "
 		       "rules +%llu +%llu +%llu",
 		       row->local, row->port, row->rule ? row->rule : "(none)",
-		       one_after.steered - one.steered, one_after.missed - one.missed,
-		       one_after.family - one.family, all_after.steered - all.steered,
-		       all_after.missed - all.missed, all_after.family - all.family);
+		       one_after.steered - one.steered, one_after.no_listener - one.no_listener,
+		       one_after.wrong_family - one.wrong_family, all_after.steered - all.steered,
+		       all_after.no_listener - all.no_listener,
+		       all_after.wrong_family - all.wrong_family);
 	else
 		report(true, name, "-");
 }
@@ -495,19 +496,21 @@ static const struct row small[] = {
 	{ "IPv4 listener, IPv4 client", TCP, "192.0.2.1", 80, PASS, "web4", "80:8080/tcp",
 	  STEERED },
 	{ "any local address", TCP, "127.0.0.1", 80, PASS, "web4", "80:8080/tcp", STEERED },
-	{ "IPv4 listener, IPv6 client", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
+	{ "IPv4 listener, IPv6 client", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp",
+	  WRONG_FAMILY },
 	{ "IPv6-only listener, IPv6 client", TCP, "2001:db8::1", 81, PASS, "only6", "81:8081/tcp",
 	  STEERED },
 	{ "IPv6-only listener, IPv4 client", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp",
-	  FAMILY },
+	  WRONG_FAMILY },
 	{ "dual-stack listener, IPv4 client", TCP, "192.0.2.1", 82, PASS, "dual", "82:8082/tcp",
 	  STEERED },
 	{ "dual-stack listener, IPv6 client", TCP, "::1", 82, PASS, "dual", "82:8082/tcp",
 	  STEERED },
-	{ "no listener: refuse", TCP, "192.0.2.1", 83, DROP, "-", "83:8083/tcp", MISSED },
-	{ "no listener, IPv6: refuse", TCP, "::1", 83, DROP, "-", "83:8083/tcp", MISSED },
-	{ "no listener: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", MISSED },
-	{ "the other family's listener: pass", TCP, "::1", 85, PASS, "-", "85:8085/tcp", FAMILY },
+	{ "no listener: refuse", TCP, "192.0.2.1", 83, DROP, "-", "83:8083/tcp", NO_LISTENER },
+	{ "no listener, IPv6: refuse", TCP, "::1", 83, DROP, "-", "83:8083/tcp", NO_LISTENER },
+	{ "no listener: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", NO_LISTENER },
+	{ "the other family's listener: pass", TCP, "::1", 85, PASS, "-", "85:8085/tcp",
+	  WRONG_FAMILY },
 	{ "pass does not matter when there is one", TCP, "127.0.0.1", 85, PASS, "pass4",
 	  "85:8085/tcp", STEERED },
 	{ "one listener for each family: IPv4", TCP, "192.0.2.1", 443, PASS, "tls4", "443:8443/tcp",
@@ -523,7 +526,7 @@ static const struct row small[] = {
 	{ "last of a range", TCP, "192.0.2.1", 1010, PASS, "last", "1000-1010:9000-9010/tcp",
 	  STEERED },
 	{ "in a range, no listener", TCP, "192.0.2.1", 1004, DROP, "-", "1000-1010:9000-9010/tcp",
-	  MISSED },
+	  NO_LISTENER },
 	{ "below a range", TCP, "192.0.2.1", 999, PASS, "-", NULL, NOTHING },
 	{ "above a range", TCP, "192.0.2.1", 1011, PASS, "-", NULL, NOTHING },
 	{ "UDP to a TCP rule's port", UDP, "192.0.2.1", 80, PASS, "-", NULL, NOTHING },
@@ -563,14 +566,16 @@ static const struct row prefix[] = {
 	{ "just after the /8", TCP, "11.0.0.0", 80, PASS, "s1", "80:8001/tcp", STEERED },
 	{ "/16 inside the /8", TCP, "10.1.9.9", 80, PASS, "s3", "10.1.0.0/16:80:8003/tcp",
 	  STEERED },
-	{ "/32 inside the /16", TCP, "10.1.2.3", 80, DROP, "-", "10.1.2.3:80:8004/tcp", MISSED },
+	{ "/32 inside the /16", TCP, "10.1.2.3", 80, DROP, "-", "10.1.2.3:80:8004/tcp",
+	  NO_LISTENER },
 	{ "beside the /32", TCP, "10.1.2.2", 80, PASS, "s3", "10.1.0.0/16:80:8003/tcp", STEERED },
 	{ "IPv6 /32", TCP, "2001:db8:5::5", 80, PASS, "s5", "[2001:db8::]/32:80:8005/tcp",
 	  STEERED },
 	{ "IPv6 host", TCP, "2001:db8::1", 80, PASS, "s6", "[2001:db8::1]:80:8006/tcp", STEERED },
-	{ "IPv6, no prefix matches", TCP, "2001:db9::1", 80, DROP, "-", "80:8001/tcp", FAMILY },
+	{ "IPv6, no prefix matches", TCP, "2001:db9::1", 80, DROP, "-", "80:8001/tcp",
+	  WRONG_FAMILY },
 	{ "a v6 address that begins like 10.0.0.0/8", TCP, "a00::1", 80, DROP, "-", "80:8001/tcp",
-	  FAMILY },
+	  WRONG_FAMILY },
 	{ "a v4 address that begins like 2001:db8::/32", TCP, "32.1.13.184", 80, PASS, "s1",
 	  "80:8001/tcp", STEERED },
 	{ "only prefix rules, one matches", TCP, "172.31.0.1", 81, PASS, "s2",
@@ -578,7 +583,7 @@ static const struct row prefix[] = {
 	{ "only prefix rules, none matches", TCP, "172.32.0.1", 81, PASS, "-", NULL, NOTHING },
 	{ "only v4 prefix rules, v6 client", TCP, "::1", 81, PASS, "-", NULL, NOTHING },
 	{ "a miss of the longest is a miss, its own policy", TCP, "172.16.5.9", 81, PASS, "-",
-	  "172.16.5.0/24:81:8007/tcp", MISSED },
+	  "172.16.5.0/24:81:8007/tcp", NO_LISTENER },
 	{ "::/0, IPv6", TCP, "2001:db8:ffff::1", 82, PASS, "s5", "[::]/0:82:8005/tcp", STEERED },
 	{ "::/0 is not for IPv4", TCP, "192.0.2.1", 82, PASS, "-", NULL, NOTHING },
 	{ "0.0.0.0/0, IPv4", TCP, "192.0.2.1", 83, PASS, "s2", "0.0.0.0/0:83:8002/tcp", STEERED },
@@ -600,9 +605,9 @@ static const struct row before_swap[] = {
 static const struct row after_swap[] = {
 	{ "a rule that stayed", TCP, "192.0.2.1", 80, PASS, "s1", "80:8001/tcp", STEERED },
 	{ "a prefix that went", TCP, "10.200.0.1", 80, PASS, "s1", "80:8001/tcp", STEERED },
-	{ "a v6 prefix that went", TCP, "2001:db8::1", 80, DROP, "-", "80:8001/tcp", FAMILY },
+	{ "a v6 prefix that went", TCP, "2001:db8::1", 80, DROP, "-", "80:8001/tcp", WRONG_FAMILY },
 	{ "a port that went", TCP, "172.31.0.1", 81, PASS, "-", NULL, NOTHING },
-	{ "a port that came", TCP, "172.31.0.1", 90, DROP, "-", "90:8090/tcp", MISSED },
+	{ "a port that came", TCP, "172.31.0.1", 90, DROP, "-", "90:8090/tcp", NO_LISTENER },
 };
 
 static const struct row overflowing[] = {
@@ -610,7 +615,8 @@ static const struct row overflowing[] = {
 	  "80:8080/tcp", STEERED },
 	{ "IPv6 found in the slots", TCP, "::1", 80, PASS, "near6", "80:8080/tcp", STEERED },
 	{ "only beyond the slots", TCP, "192.0.2.1", 81, PASS, "only-far", "81:8081/tcp", STEERED },
-	{ "only beyond the slots, other family", TCP, "::1", 81, DROP, "-", "81:8081/tcp", FAMILY },
+	{ "only beyond the slots, other family", TCP, "::1", 81, DROP, "-", "81:8081/tcp",
+	  WRONG_FAMILY },
 	{ "the last of 128", TCP, "192.0.2.1", 82, PASS, "last-far", "82:8082/tcp", STEERED },
 };
 
@@ -621,8 +627,8 @@ static const struct row big[] = {
 	{ "last of 30000", TCP, "192.0.2.1", 30000, PASS, "b30000", "1-30000:30001-60000/tcp",
 	  STEERED },
 	{ "one without a listener", TCP, "192.0.2.1", 29999, DROP, "-", "1-30000:30001-60000/tcp",
-	  MISSED },
-	{ "other family", TCP, "::1", 15000, DROP, "-", "1-30000:30001-60000/tcp", FAMILY },
+	  NO_LISTENER },
+	{ "other family", TCP, "::1", 15000, DROP, "-", "1-30000:30001-60000/tcp", WRONG_FAMILY },
 	{ "just above", TCP, "192.0.2.1", 30001, PASS, "-", NULL, NOTHING },
 	{ "a single rule, early", TCP, "192.0.2.1", 60001, PASS, "s61000", "60001:61000/tcp",
 	  STEERED },
@@ -686,7 +692,7 @@ static void test_close(void)
 					  "83:8083/tcp",
 					  STEERED };
 	static const struct row none = { "both closed", TCP, "192.0.2.1",   83,
-					 DROP,		"-", "83:8083/tcp", MISSED };
+					 DROP,		"-", "83:8083/tcp", NO_LISTENER };
 	struct listener *one = listen_as("one", '4'), *two = listen_as("two", '4');
 
 	put_slot(8083, 0, one);
@@ -762,10 +768,10 @@ static void check_shares(const char *name, const struct row *row, struct listene
 static const struct row known[] = {
 	{ "the only one, looked for", TCP, "192.0.2.1", 80, PASS, "k4", "80:8080/tcp", STEERED },
 	{ "the only one, known", TCP, "127.0.0.1", 80, PASS, "k4", "80:8080/tcp", STEERED },
-	{ "the other family: none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
-	{ "the other family: still none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
-	{ "none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", MISSED },
-	{ "still none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", MISSED },
+	{ "the other family: none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", WRONG_FAMILY },
+	{ "the other family: still none", TCP, "::1", 80, DROP, "-", "80:8080/tcp", WRONG_FAMILY },
+	{ "none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", NO_LISTENER },
+	{ "still none at all", TCP, "192.0.2.1", 81, DROP, "-", "81:8081/tcp", NO_LISTENER },
 	{ "dual stack, IPv6", TCP, "::1", 82, PASS, "kd", "82:8082/tcp", STEERED },
 	{ "dual stack, IPv4", TCP, "192.0.2.1", 82, PASS, "kd", "82:8082/tcp", STEERED },
 	{ "dual stack, IPv6, known", TCP, "::1", 82, PASS, "kd", "82:8082/tcp", STEERED },
@@ -880,15 +886,17 @@ static void test_mixed(void)
 /* A test run comes by no device. */
 static const struct row served[] = {
 	{ "v4-mapped, IPv4", TCP, "192.0.2.1", 80, PASS, "mapped", "80:8080/tcp", STEERED },
-	{ "v4-mapped, IPv6", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp", FAMILY },
-	{ "bound to a device", TCP, "127.0.0.1", 81, DROP, "-", "81:8081/tcp", DEVICE },
-	{ "bound to a device, IPv6", TCP, "::1", 81, DROP, "-", "81:8081/tcp", DEVICE },
+	{ "v4-mapped, IPv6", TCP, "2001:db8::1", 80, DROP, "-", "80:8080/tcp", WRONG_FAMILY },
+	{ "bound to a device", TCP, "127.0.0.1", 81, DROP, "-", "81:8081/tcp", WRONG_DEVICE },
+	{ "bound to a device, IPv6", TCP, "::1", 81, DROP, "-", "81:8081/tcp", WRONG_DEVICE },
 	{ "one bound to a device, one to none", TCP, "192.0.2.1", 82, PASS, "any", "82:8082/tcp",
 	  STEERED },
-	{ "bound to a device: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", DEVICE },
-	{ "of the other family, and bound", TCP, "::1", 84, PASS, "-", "84:8084/tcp", FAMILY },
-	{ "cgroup, bound to a device", TCP, "192.0.2.1", 85, DROP, "-", "85:8085/tcp", DEVICE },
-	{ "cgroup, v4-mapped, IPv6", TCP, "::1", 86, DROP, "-", "86:8086/tcp", FAMILY },
+	{ "bound to a device: pass", TCP, "192.0.2.1", 84, PASS, "-", "84:8084/tcp", WRONG_DEVICE },
+	{ "of the other family, and bound", TCP, "::1", 84, PASS, "-", "84:8084/tcp",
+	  WRONG_FAMILY },
+	{ "cgroup, bound to a device", TCP, "192.0.2.1", 85, DROP, "-", "85:8085/tcp",
+	  WRONG_DEVICE },
+	{ "cgroup, v4-mapped, IPv6", TCP, "::1", 86, DROP, "-", "86:8086/tcp", WRONG_FAMILY },
 };
 
 static void test_served(void)
@@ -914,8 +922,8 @@ static void test_pause(void)
 {
 	static const char *const rules[] = { "80:8180", "strict 81:8181" };
 	static const struct row off[] = {
-		{ "a user's", TCP, "192.0.2.1", 80, DROP, "-", "80:8180/tcp", MISSED },
-		{ "a cgroup's", TCP, "192.0.2.1", 81, DROP, "-", "81:8181/tcp", MISSED },
+		{ "a user's", TCP, "192.0.2.1", 80, DROP, "-", "80:8180/tcp", NO_LISTENER },
+		{ "a cgroup's", TCP, "192.0.2.1", 81, DROP, "-", "81:8181/tcp", NO_LISTENER },
 	};
 	static const struct row on[] = {
 		{ "a user's", TCP, "192.0.2.1", 80, PASS, "one", "80:8180/tcp", STEERED },
@@ -934,7 +942,7 @@ static void test_pause(void)
 	CHECK("paused", off);
 	if (ps_tables_target(&tables, target_of(8180), &state))
 		die("read a target's state");
-	report(!state.error, "paused: no error", "%llu errors", state.error);
+	report(!state.rejected, "paused: none rejected", "%llu rejected", state.rejected);
 	if (listen(one->fd, 1) || listen(two->fd, 1))
 		die("listen");
 	set_bits(8180, 0, true, false);

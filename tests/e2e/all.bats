@@ -102,14 +102,13 @@ has_ended()
 	grep -qx "netns $unnamed: pid:$SLEEPER (sleep)" "$PS_TEST_DIR/list"
 	grep -qx "netns $HELD: unknown (inode $(stat -c %i "$PS_TEST_DIR/held"))" "$PS_TEST_DIR/list"
 	grep -qx "netns $ENDED: gone" "$PS_TEST_DIR/list"
-	grep -Eq "^80:8080/tcp .* 127.0.0.1:8080 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
-	grep -Eq "^81:8081/tcp .* there +127.0.0.1:8081 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
-	grep -Eq "^1-9:2001-2009/tcp .* 127.0.0.1:2005 ps-web python3.*\[[0-9,]+\]$" "$PS_TEST_DIR/list"
-	grep -Eq "^82:8082/tcp .* unknown; this namespace has no name and no process$" \
-		"$PS_TEST_DIR/list"
-	grep -Eq "^83:8083/tcp .* none; this namespace no longer exists$" "$PS_TEST_DIR/list"
-	# five blocks: a heading, the heads, a rule; four lines between them
-	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 19
+	below "^80:8080/tcp " "^  127.0.0.1:8080 ps-web python3.*\[[0-9,]+\]$"
+	below "^81:8081/tcp .* there$" "^  127.0.0.1:8081 ps-web python3.*\[[0-9,]+\]$"
+	below "^1-9:2001-2009/tcp " "^  127.0.0.1:2005 ps-web python3.*\[[0-9,]+\]$"
+	below "^82:8082/tcp " "^  unknown; this namespace has no name and no process$"
+	below "^83:8083/tcp " "^  none; this namespace no longer exists$"
+	# five blocks: a heading, the heads, a rule, what is below it; four lines between them
+	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 24
 	assert_equal "$(awk '/^netns/ { print $2 + 0 }' "$PS_TEST_DIR/list")" \
 		"$(printf '%s\n' "$own" "$named" "$unnamed" "$HELD" "$ENDED" | sort -n)"
 	assert_equal "$(portsteer list --all -q)" ""
@@ -186,7 +185,7 @@ block()
 	assert_equal "$(portsteer stats --all | grep '^netns' | cut -d' ' -f3 | sort | xargs)" \
 		"client current gone unknown"
 	portsteer stats --all --json | json 'len(d["instances"]) == 4' \
-		'{i["netns"]["name"]: i["rules"][0]["counters"]["missed"] for i in d["instances"]} == {"current": 1, "client": 2, None: 0, "gone": 0}' \
+		'{i["netns"]["name"]: i["rules"][0]["counters"]["no_listener"] for i in d["instances"]} == {"current": 1, "client": 2, None: 0, "gone": 0}' \
 		'all(list(i["netns"]) == ["cookie", "name", "inode"] for i in d["instances"])' \
 		'all(list(i) == ["netns", "generation", "rules"] for i in d["instances"])'
 }

@@ -13,7 +13,7 @@ teardown() { teardown_test; }
 @test "the owner's bind to the target port is one to the front port" {
 	portsteer add 53:5353/udp --user ps-web
 	becomes 53 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=1 granted=0 denied=0 error=0 steered=0 admitted=0"
+	counters 53:5353/udp "translated=1 granted=0 not_owner=0 failed=0 steered=0 admitted=0"
 }
 
 @test "every kind of address, UDP" {
@@ -25,7 +25,7 @@ teardown() { teardown_test; }
 	for address in :: ::ffff:0.0.0.0 ::ffff:127.0.0.1 ::ffff:10.1.2.3; do
 		becomes 53 $address 5353 --udp --dual
 	done
-	counters 53:5353/udp "translated=12 denied=0 error=0"
+	counters 53:5353/udp "translated=12 not_owner=0 failed=0"
 }
 
 @test "every kind of address, TCP" {
@@ -37,7 +37,7 @@ teardown() { teardown_test; }
 	for address in :: ::ffff:0.0.0.0 ::ffff:127.0.0.1 ::ffff:10.1.2.3; do
 		becomes 80 $address 8080 --dual
 	done
-	counters 80:8080/tcp "translated=12 denied=0 error=0"
+	counters 80:8080/tcp "translated=12 not_owner=0 failed=0"
 }
 
 # bats test_tags=kernel
@@ -92,7 +92,7 @@ teardown() { teardown_test; }
 	answers web http://$HERE4/
 	refused client http://$HERE4:8080/
 	refused client "http://[$HERE6]/"
-	counters 80:8080/tcp "translated=1 steered=0 missed=0 admitted=0"
+	counters 80:8080/tcp "translated=1 steered=0 no_listener=0 admitted=0"
 }
 
 @test "TCP over IPv6" {
@@ -159,7 +159,7 @@ no_udplite()
 		"web $PID ::ffff:$THERE4 ::ffff:$HERE4 8080"
 	assert_equal "$(ask client --mptcp $HERE6 80)" "web $PID $THERE6 $HERE6 8080"
 	refused client http://$HERE4:8080/
-	counters 80:8080/tcp "translated=1 error=0"
+	counters 80:8080/tcp "translated=1 failed=0"
 	stop $PID
 	becomes 80 :: 8080 --dual --mptcp
 }
@@ -167,7 +167,7 @@ no_udplite()
 @test "the owner gets the front port by asking for the target port only" {
 	portsteer add 53:5353/udp --user ps-web
 	becomes EACCES 0.0.0.0 53 --udp
-	counters 53:5353/udp "translated=0 granted=0 error=0"
+	counters 53:5353/udp "translated=0 granted=0 failed=0"
 }
 
 @test "the other protocol's port of the same number is untouched" {
@@ -176,8 +176,8 @@ no_udplite()
 	becomes 5353 0.0.0.0 5353
 	becomes EACCES 0.0.0.0 53
 	becomes EACCES 0.0.0.0 443 --udp
-	counters 53:5353/udp "translated=0 denied=0"
-	counters 443/tcp "granted=0 denied=0"
+	counters 53:5353/udp "translated=0 not_owner=0"
+	counters 443/tcp "granted=0 not_owner=0"
 }
 
 @test "neighbour ports are untouched" {
@@ -189,7 +189,7 @@ no_udplite()
 	for port in 52 54; do
 		becomes EACCES 0.0.0.0 $port --udp
 	done
-	counters 53:5353/udp "translated=0 denied=0 error=0"
+	counters 53:5353/udp "translated=0 not_owner=0 failed=0"
 }
 
 @test "a range: first, middle, last, and not one beside it" {
@@ -199,7 +199,7 @@ no_udplite()
 	becomes 510 0.0.0.0 7010 --udp
 	becomes 6999 0.0.0.0 6999 --udp
 	becomes 7011 0.0.0.0 7011 --udp
-	counters 500-510:7000-7010/udp "translated=3 denied=0"
+	counters 500-510:7000-7010/udp "translated=3 not_owner=0"
 }
 
 @test "a front port above 1023" {
@@ -224,7 +224,7 @@ for kind in socket.SOCK_DGRAM, socket.SOCK_STREAM:
         ports = server.getsockname()[1], client.getsockname()[1]
         assert min(ports) > 1023 and not {5353, 8080} & set(ports), ports
 print("ok")')" "^ok$"
-	counters 53:5353/udp "translated=0 denied=0"
+	counters 53:5353/udp "translated=0 not_owner=0"
 }
 
 @test "a server finds nobody on its own target port; the front port is where it is" {
@@ -243,7 +243,7 @@ print("ok")')" "^ok$"
 	becomes EACCES -u $DB 0.0.0.0 53 --udp
 	serve again 0.0.0.0 5353 --udp
 	asked again client $HERE4 53
-	counters 53:5353/udp "translated=2 denied=1"
+	counters 53:5353/udp "translated=2 not_owner=1"
 }
 
 # --- grants ------------------------------------------------------------------------
@@ -255,7 +255,7 @@ print("ok")')" "^ok$"
 	becomes 443 ::1 443
 	becomes EACCES 0.0.0.0 442
 	becomes EACCES 0.0.0.0 444
-	counters 443/tcp "granted=3 translated=0 denied=0 error=0"
+	counters 443/tcp "granted=3 translated=0 not_owner=0 failed=0"
 }
 
 # bats test_tags=kernel
@@ -274,7 +274,7 @@ print("ok")')" "^ok$"
 	becomes EACCES -u $DB 0.0.0.0 443
 	becomes EACCES -u $DB :: 443
 	becomes EACCES -u 0 0.0.0.0 443 # root without a capability
-	counters 443/tcp "granted=0 denied=3 error=0"
+	counters 443/tcp "granted=0 not_owner=3 failed=0"
 }
 
 @test "allow: tcp is meant if nothing is said, udp covers UDP-Lite" {
@@ -298,7 +298,7 @@ print("ok")')" "^ok$"
 	done
 	becomes EACCES 0.0.0.0 499
 	becomes EACCES 0.0.0.0 601
-	counters 500-600/tcp "granted=3 denied=3"
+	counters 500-600/tcp "granted=3 not_owner=3"
 }
 
 @test "allow: one address" {
@@ -310,8 +310,8 @@ print("ok")')" "^ok$"
 	for address in 0.0.0.0 127.0.0.1 10.1.9.9 :: 2001:db8:bb::1; do
 		becomes EACCES $address 443
 	done
-	counters 10.1.2.3:443/tcp "granted=2 denied=0"
-	counters "[2001:db8:aa::]/48:443/tcp" "granted=1 denied=0"
+	counters 10.1.2.3:443/tcp "granted=2 not_owner=0"
+	counters "[2001:db8:aa::]/48:443/tcp" "granted=1 not_owner=0"
 }
 
 @test "allow: the highest port that is privileged, and the lowest" {
@@ -375,7 +375,7 @@ unprivileged()
 	becomes 5353 -u $DB 0.0.0.0 5353 --udp
 	becomes EACCES -u $DB 0.0.0.0 53 --udp
 	becomes EACCES -u $DB :: 53 --udp
-	counters 53:5353/udp "translated=0 granted=0 denied=3 error=0"
+	counters 53:5353/udp "translated=0 granted=0 not_owner=3 failed=0"
 }
 
 # bats test_tags=kernel
@@ -386,7 +386,7 @@ unprivileged()
 	serve dns 0.0.0.0 5353 --udp
 	asked dns client $HERE4 53
 	asked thief client $HERE4 5353
-	counters 53:5353/udp "translated=1 denied=1 error=0"
+	counters 53:5353/udp "translated=1 not_owner=1 failed=0"
 }
 
 @test "root needs no rule: with the capability its binds are as they were" {
@@ -396,8 +396,8 @@ unprivileged()
 	becomes 5353 -u root 0.0.0.0 5353 --udp
 	becomes 443 -u root :: 443 --dual
 	becomes 444 -u root 0.0.0.0 444
-	counters 53:5353/udp "translated=0 granted=0 error=0"
-	counters 443/tcp "granted=0 error=0"
+	counters 53:5353/udp "translated=0 granted=0 failed=0"
+	counters 443/tcp "granted=0 failed=0"
 }
 
 @test "root as the owner" {
@@ -424,12 +424,12 @@ unprivileged()
 	# became the user before
 	becomes 53 -u root 0.0.0.0 5353 --udp --become $WEB
 	becomes 443 -u root 0.0.0.0 443 --become $WEB
-	counters 53:5353/udp "translated=1 denied=0"
+	counters 53:5353/udp "translated=1 not_owner=0"
 	# and after it had the socket, which is root's
 	becomes 5353 -u root 0.0.0.0 5353 --udp --become $WEB --late
 	becomes EACCES -u root 0.0.0.0 443 --become $WEB --late
-	counters 53:5353/udp "translated=1 denied=1"
-	counters 443/tcp "granted=1 denied=1"
+	counters 53:5353/udp "translated=1 not_owner=1"
+	counters 443/tcp "granted=1 not_owner=1"
 }
 
 # bats test_tags=kernel
@@ -444,8 +444,8 @@ unprivileged()
 	becomes 53 -g web 0.0.0.0 5353 --udp
 	becomes 53 -g web/child -u $DB :: 5353 --udp
 	becomes 443 -g web/child -u $DB :: 443
-	counters 53:5353/udp "translated=2 denied=3"
-	counters 443/tcp "granted=1 denied=3"
+	counters 53:5353/udp "translated=2 not_owner=3"
+	counters 443/tcp "granted=1 not_owner=3"
 }
 
 @test "owner by cgroup: it counts where the socket was made" {
@@ -453,7 +453,7 @@ unprivileged()
 	mkdir "$PS_TEST_CGROUP/web"
 	becomes 53 -g other -u root 0.0.0.0 5353 --udp --enter "$PS_TEST_CGROUP/web"
 	becomes 5353 -g other -u root 0.0.0.0 5353 --udp --enter "$PS_TEST_CGROUP/web" --late
-	counters 53:5353/udp "translated=1 denied=1"
+	counters 53:5353/udp "translated=1 not_owner=1"
 }
 
 @test "owner by a cgroup that does not exist yet, is removed and made again" {
@@ -464,7 +464,7 @@ unprivileged()
 		becomes 53 -g slice/web 0.0.0.0 5353 --udp
 		rmdir "$PS_TEST_CGROUP/slice/web" "$PS_TEST_CGROUP/slice"
 	done
-	counters 53:5353/udp "translated=3 denied=3"
+	counters 53:5353/udp "translated=3 not_owner=3"
 }
 
 @test "owner by user and cgroup: both must hold" {
@@ -472,7 +472,7 @@ unprivileged()
 	becomes 5353 -g web -u $DB 0.0.0.0 5353 --udp
 	becomes 5353 -g other -u $WEB 0.0.0.0 5353 --udp
 	becomes 53 -g web -u $WEB 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=1 denied=2"
+	counters 53:5353/udp "translated=1 not_owner=2"
 }
 
 @test "--any-user: whoever binds" {
@@ -481,8 +481,8 @@ unprivileged()
 	becomes 53 -u $DB 0.0.0.0 5353 --udp
 	becomes 53 -u 0 -g x :: 5353 --udp
 	becomes 443 -u $DB 0.0.0.0 443
-	counters 53:5353/udp "translated=2 denied=0"
-	counters 443/tcp "granted=1 denied=0"
+	counters 53:5353/udp "translated=2 not_owner=0"
+	counters 443/tcp "granted=1 not_owner=0"
 }
 
 @test "one target port, a rule for each owner" {
@@ -490,11 +490,11 @@ unprivileged()
 	portsteer add 54:5353/udp --user ps-db
 	becomes 53 0.0.0.0 5353 --udp
 	becomes 54 -u $DB 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=1 denied=0"
-	counters 54:5353/udp "translated=1 denied=0"
+	counters 53:5353/udp "translated=1 not_owner=0"
+	counters 54:5353/udp "translated=1 not_owner=0"
 	becomes 5353 -u $SSH 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=1 denied=1"
-	counters 54:5353/udp "translated=1 denied=1"
+	counters 53:5353/udp "translated=1 not_owner=1"
+	counters 54:5353/udp "translated=1 not_owner=1"
 }
 
 @test "one front port and two owners, for TCP and for UDP" {
@@ -538,8 +538,8 @@ unprivileged()
 	in_userns 445 445 # the user is the owner, whatever it calls itself
 	in_userns "53 --udp" EACCES
 	in_userns "5353 --udp" 5353
-	counters 443/tcp "granted=0 denied=1"
-	counters 53:5353/udp "translated=0 denied=2"
+	counters 443/tcp "granted=0 not_owner=1"
+	counters 53:5353/udp "translated=0 not_owner=2"
 }
 
 # in_userns "PORT [OPTION]..." WANTED
@@ -562,8 +562,8 @@ in_userns()
 	becomes 53 0.0.0.0 5353 --udp
 	becomes 5353 -u $DB $HERE4 5353 --udp
 	becomes 5353 -u $DB 0.0.0.0 5353 --udp
-	counters 10.1.2.3:53:5353/udp "translated=1 denied=1"
-	counters 53:5353/udp "translated=3 denied=2"
+	counters 10.1.2.3:53:5353/udp "translated=1 not_owner=1"
+	counters 53:5353/udp "translated=3 not_owner=2"
 }
 
 @test "two owners serve one port at two addresses" {
@@ -670,7 +670,7 @@ unmeddle()
 	becomes 79 0.0.0.0 79
 	unmeddle
 	becomes 77 0.0.0.0 7700
-	counters 77:7700/tcp "translated=1 error=1"
+	counters 77:7700/tcp "translated=1 failed=1"
 }
 
 @test "another program changes the address to one that the rule is not for: refused" {
@@ -683,7 +683,7 @@ unmeddle()
 	becomes "78, getsockname says 127.0.0.9 7800" 127.0.0.1 7800 --udp
 	unmeddle
 	becomes 77 127.0.0.1 7700
-	counters 127.0.0.1:77:7700/tcp "translated=1 error=1"
+	counters 127.0.0.1:77:7700/tcp "translated=1 failed=1"
 }
 
 @test "another program makes an ordinary port of a granted one: that anybody may have" {
@@ -691,7 +691,7 @@ unmeddle()
 	meddle 77 7777
 	becomes "7777, getsockname says 0.0.0.0 7777" 0.0.0.0 7700
 	unmeddle
-	counters 77:7700/tcp "translated=0 error=1"
+	counters 77:7700/tcp "translated=0 failed=1"
 }
 
 # bats test_tags=kernel
@@ -702,8 +702,8 @@ unmeddle()
 	becomes 80 -u root 0.0.0.0 8080 --mptcp --become $WEB
 	becomes 8080 -u root 0.0.0.0 8080 --mptcp --become $WEB --late
 	becomes EACCES -u root 0.0.0.0 443 --mptcp --become $WEB --late
-	counters 80:8080/tcp "translated=1 denied=1"
-	counters 443/tcp "granted=0 denied=1"
+	counters 80:8080/tcp "translated=1 not_owner=1"
+	counters 443/tcp "granted=0 not_owner=1"
 }
 
 # given_away PROTOCOL FROM TO: the port of a socket that root makes as FROM, and gives to TO.
@@ -731,7 +731,7 @@ os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 
 		assert_equal "$protocol $(given_away $protocol $WEB $DB)" "$protocol 8080"
 		assert_equal "$protocol $(given_away $protocol $DB $WEB)" "$protocol 80"
 	done
-	counters 80:8080/tcp "translated=${#protocols[@]} denied=${#protocols[@]}"
+	counters 80:8080/tcp "translated=${#protocols[@]} not_owner=${#protocols[@]}"
 }
 
 # --- ports that are taken ----------------------------------------------------------
@@ -740,11 +740,11 @@ os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 
 	serve -u root other 0.0.0.0 53 --udp
 	portsteer add 53:5353/udp --user ps-web
 	becomes EADDRINUSE 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=0 error=1"
+	counters 53:5353/udp "translated=0 failed=1"
 	asked other client $HERE4 53
 	stop $PID
 	becomes 53 0.0.0.0 5353 --udp
-	counters 53:5353/udp "translated=1 error=1"
+	counters 53:5353/udp "translated=1 failed=1"
 }
 
 @test "a granted port that is taken, and an address that is not here" {
@@ -753,8 +753,8 @@ os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 
 	portsteer add 53:5353/udp --user ps-web
 	becomes EADDRINUSE 0.0.0.0 443
 	becomes EADDRNOTAVAIL 203.0.113.1 5353 --udp
-	counters 443/tcp "granted=0 error=1"
-	counters 53:5353/udp "translated=0 error=1"
+	counters 443/tcp "granted=0 failed=1"
+	counters 53:5353/udp "translated=0 failed=1"
 }
 
 @test "a socket that did not get the front port and takes another is told that one" {
@@ -763,7 +763,7 @@ os.system("ss -Hltn src 127.0.0.1")' "$@" | awk '{ sub(".*:", "", $4); print $4 
 	becomes 6000 0.0.0.0 5353 --udp --fallback 6000
 	portsteer add 54:6000/udp --user ps-db # looks at port 6000 too
 	becomes 6000 0.0.0.0 5353 --udp --fallback 6000
-	counters 53:5353/udp "translated=0 error=2"
+	counters 53:5353/udp "translated=0 failed=2"
 }
 
 @test "a failed bind leaves nothing on the socket, which then gets the port otherwise" {
@@ -778,7 +778,7 @@ except OSError as error:
     print(error.strerror)
 sock.bind(("127.0.0.2", 53)) # root may
 print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
-	counters 53:5353/udp "translated=0 error=1"
+	counters 53:5353/udp "translated=0 failed=1"
 }
 
 @test "two workers with SO_REUSEPORT have the front port together" {
@@ -789,10 +789,10 @@ print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
 	assert_match "$(client_connections --count 50 $HERE4 80)" "^ok 50 refused 0 broken 0 "
 	serve dns 0.0.0.0 5353 --udp --reuseport --workers 2
 	asked dns client $HERE4 53
-	counters 80:8080/tcp "translated=2 error=0"
-	counters 53:5353/udp "translated=2 error=0"
+	counters 80:8080/tcp "translated=2 failed=0"
+	counters 53:5353/udp "translated=2 failed=0"
 	becomes EADDRINUSE 0.0.0.0 5353 --udp # without it
-	counters 53:5353/udp "translated=2 error=1"
+	counters 53:5353/udp "translated=2 failed=1"
 }
 
 @test "SO_REUSEADDR: a restart while connections are in TIME_WAIT" {
@@ -804,7 +804,7 @@ print(*sock.getsockname())')" $'Address already in use\n127.0.0.2 53'
 	becomes EADDRINUSE 0.0.0.0 8080 --reuseaddr 0
 	serve again 0.0.0.0 8080
 	answers again client http://$HERE4:90/
-	counters 90:8080/tcp "translated=2 error=1"
+	counters 90:8080/tcp "translated=2 failed=1"
 }
 
 @test "a socket of its own for one client, as DTLS servers have, is on the front port too" {
@@ -835,7 +835,7 @@ sock.send(b"1")
 print(sock.recv(4096).decode())
 sock.send(b"2")
 print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
-	counters 443:8443/udp "translated=2 error=0"
+	counters 443:8443/udp "translated=2 failed=0"
 }
 
 # --- what is said of ports in use --------------------------------------------------
@@ -874,7 +874,7 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 	asked again client $HERE4 53
 	grep -q "0.0.0.0:53 ps-web python3\[$PID\]$" <(portsteer list)
 	grep "$sign" <(portsteer list) && return 1
-	counters 53:5353/udp "translated=1 denied=0"
+	counters 53:5353/udp "translated=1 not_owner=0"
 }
 
 @test "a TCP server that has the target port already" {
@@ -913,10 +913,10 @@ print(sock.recv(4096).decode())')" $'hello 8443 999\nasked again b\'2\''
 # bats test_tags=kernel
 @test "list: who has the front port through the rule" {
 	portsteer add 53:5353/udp --user ps-web
-	assert_match "$(portsteer list)" "53:5353/udp +bind +user ps-web "
+	assert_match "$(portsteer list)" "^RULE +MODE +OWNER"$'\n'"53:5353/udp +bind +user ps-web"$'\n'"  not bound yet$"
 	serve dns 0.0.0.0 5353 --udp
 	assert_match "$(portsteer list)" \
-		"53:5353/udp +bind +user ps-web .* 0\.0\.0\.0:53 ps-web python3\[$PID\]"
+		"53:5353/udp +bind +user ps-web"$'\n'"  0\.0\.0\.0:53 ps-web python3\[$PID\]"
 	portsteer list --json >"$PS_TEST_DIR/list"
 	assert_equal "$(jsonget rules.0.listener_count rules.0.not_admitted \
 		rules.0.listeners.0.address rules.0.listeners.0.port rules.0.listeners.0.family \
@@ -1121,8 +1121,8 @@ print(held["udp"], held["tcp"])
 	wait $mover
 	assert_equal $ended 0
 	read -ra held <"$PS_TEST_DIR/held"
-	counters 53:5353/udp "translated=3000 denied=0 error=${held[0]}"
-	counters 443/tcp "granted=3000 denied=0 error=${held[1]}"
+	counters 53:5353/udp "translated=3000 not_owner=0 failed=${held[0]}"
+	counters 443/tcp "granted=3000 not_owner=0 failed=${held[1]}"
 }
 
 @test "binds on all CPUs at once are counted, each of them" {
@@ -1137,7 +1137,7 @@ for _ in range(1000):
 		pids+=($!)
 	done
 	wait "${pids[@]}"
-	counters 53:5353/udp "translated=4000 denied=0 error=0"
+	counters 53:5353/udp "translated=4000 not_owner=0 failed=0"
 }
 
 # --- the commands ------------------------------------------------------------------
@@ -1172,9 +1172,10 @@ for r in json.load(sys.stdin)["rules"]:
 	becomes 53 0.0.0.0 5353 --udp
 	becomes EACCES 0.0.0.0 443
 	portsteer stats >"$PS_TEST_DIR/stats"
-	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE .*MODE .*OWNER .*GRANTED +TRANSLATED"
-	grep -Eq "^53:5353/udp .*bind +user ps-web .* 0 +1( |$)" "$PS_TEST_DIR/stats"
-	grep -Eq "^443/tcp .*bind +cgroup /$CG/web .*1 " "$PS_TEST_DIR/stats"
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +OWNER +NOT OWNER +TRANSLATED +LAST HIT$"
+	grep -Eq "^53:5353/udp +bind +user ps-web +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	grep -Eq "^443/tcp +bind +cgroup /$CG/web +1 +0 +never$" "$PS_TEST_DIR/stats"
+	assert_match "$(portsteer stats -v | head -1)" " ADMITTED +NOT OWNER +REJECTED +GRANTED +TRANSLATED +FAILED "
 }
 
 @test "stats as JSON: every counter for every rule" {
@@ -1183,8 +1184,8 @@ for r in json.load(sys.stdin)["rules"]:
 	portsteer stats --json | "$PYTHON" -c '
 import json, sys
 for r in json.load(sys.stdin)["rules"]:
-    assert sorted(r["counters"]) == ["admitted", "denied", "device", "error", "family", "granted",
-        "missed", "refused", "steered", "taken", "translated"], r
+    assert sorted(r["counters"]) == ["admitted", "failed", "granted", "no_listener", "not_owner",
+        "refused", "rejected", "steered", "taken", "translated", "wrong_device", "wrong_family"], r
     assert not any(r["counters"].values()), r'
 }
 
@@ -1261,7 +1262,7 @@ for r in json.load(sys.stdin)["rules"]:
 	becomes 1 -u $DB 0.0.0.0 1
 	becomes 1023 -u $DB 0.0.0.0 1023 --udp
 	becomes EACCES 0.0.0.0 1023
-	counters 1024-8080:20000-27056/udp "translated=2 denied=1"
+	counters 1024-8080:20000-27056/udp "translated=2 not_owner=1"
 }
 
 @test "many rules at once" {
@@ -1274,7 +1275,7 @@ for r in json.load(sys.stdin)["rules"]:
 		becomes $n -u $((50000 + n)) 0.0.0.0 $((20000 + n)) --udp
 		becomes $n 10.1.2.3 $((20000 + n)) --udp
 		becomes $((20000 + n)) 0.0.0.0 $((20000 + n)) --udp
-		counters $n:$((20000 + n))/udp "translated=1 denied=1"
+		counters $n:$((20000 + n))/udp "translated=1 not_owner=1"
 	done
 	becomes 20401 -u 50401 0.0.0.0 20401 --udp
 }
@@ -1308,12 +1309,12 @@ for r in json.load(sys.stdin)["rules"]:
 	portsteer -q add $HERE4:81:8182 --mode bind --user ps-web
 	serve web 127.0.0.1 8080
 	assert_match "$(client_connections --count 20 $HERE4 80)" "^ok 20 "
-	counters 80:8080/tcp "steered=20 missed=0"
+	counters 80:8080/tcp "steered=20 no_listener=0"
 	serve steered 127.0.0.1 8181
 	serve bound $HERE4 8182
 	assert_match "$(client_connections --count 20 10.1.2.3 81)" "^ok 20 .* steered=20$"
 	assert_match "$(client_connections --count 20 $HERE4 81)" "^ok 20 .* bound=20$"
-	counters 10.0.0.0/8:81:8181/tcp "steered=20 missed=0"
+	counters 10.0.0.0/8:81:8181/tcp "steered=20 no_listener=0"
 	portsteer -q --netns client unload
 }
 

@@ -70,8 +70,8 @@ udp [::]:53"
 	done
 	grep -q "query\[A\] portsteer.test from $THERE4" "$LOG"
 	grep -q "query\[A\] portsteer.test from $THERE6" "$LOG"
-	counters 53:5353/udp "translated=2 denied=0 error=0"
-	counters 53:5353/tcp "translated=2 denied=0 error=0"
+	counters 53:5353/udp "translated=2 not_owner=0 failed=0"
+	counters 53:5353/tcp "translated=2 not_owner=0 failed=0"
 }
 
 @test "dnsmasq was there before the rule, and is on port 53 after its restart" {
@@ -116,8 +116,8 @@ udp [::]:53"
 	assert_equal "$(resolve $HERE4 -p 5353)" 192.0.2.1
 	no_resolver $HERE4
 	no_resolver $HERE4 +tcp
-	counters 53:5353/udp "translated=0 denied=2"
-	counters 53:5353/tcp "translated=0 denied=2"
+	counters 53:5353/udp "translated=0 not_owner=2"
+	counters 53:5353/tcp "translated=0 not_owner=2"
 }
 
 @test "two owners' dnsmasq on port 53 of two addresses" {
@@ -133,8 +133,8 @@ udp [::]:53"
 		assert_equal "$(resolve 10.1.2.3 $option)" 192.0.2.2
 		no_resolver 10.1.9.9 $option
 	done
-	counters 53:5353/udp "translated=2 denied=0"
-	counters 10.1.2.3:53:5353/udp "translated=1 denied=0"
+	counters 53:5353/udp "translated=2 not_owner=0"
+	counters 10.1.2.3:53:5353/udp "translated=1 not_owner=0"
 }
 
 all_bound()
@@ -149,7 +149,7 @@ all_bound()
 	until_true 10 is_user $WEB
 	assert_equal "$(resolve $HERE4 -p 5353)" 192.0.2.1
 	no_resolver $HERE4
-	counters 53:5353/udp "translated=0 denied=2"
+	counters 53:5353/udp "translated=0 not_owner=2"
 }
 
 is_user()
@@ -168,7 +168,7 @@ is_user()
 		$HERE4 $HERE6 10.1.2.3 2001:db8:aa::1)" "ok 1600 lost 0 wrong 0"
 	assert_equal "$("$PYTHON" "$PS_TEST_DIR/quic.py" clients 20 20 443 \
 		127.0.0.1 ::1 $HERE4)" "ok 1200 lost 0 wrong 0"
-	counters 443:8443/udp "translated=1 error=0"
+	counters 443:8443/udp "translated=1 failed=0"
 }
 
 @test "openssl s_server, and s_client over DTLS" {
@@ -274,8 +274,8 @@ udp [::]:443"
 	until_true 10 is_master "$DIR/pid"
 	nginx_answers
 	assert_equal "$(listener_count 443:8443/tcp) $(listener_count 443:8443/udp)" "2 4"
-	counters 443:8443/tcp "translated=2 denied=0 error=0"
-	counters 443:8443/udp "translated=4 denied=0 error=0"
+	counters 443:8443/tcp "translated=2 not_owner=0 failed=0"
+	counters 443:8443/udp "translated=4 not_owner=0 failed=0"
 }
 
 # The new process inherits the sockets, and asks getsockname whether they are those of its
@@ -293,7 +293,7 @@ udp [::]:443"
 	assert_equal "$(ports_of "$(<"$DIR/pid")")" "$NGINX_PORTS"
 	nginx_answers
 	assert_equal "$(grep -cE 'emerg|alert' "$DIR/error.log")" 0
-	counters 443:8443/tcp "translated=2 denied=0 error=0"
+	counters 443:8443/tcp "translated=2 not_owner=0 failed=0"
 }
 
 # --- ssh ---------------------------------------------------------------------------
@@ -330,7 +330,7 @@ udp [::]:443"
 			2>"$DIR/err") || { cat "$DIR/err" "$LOG" >&2; return 1; }
 		assert_match "$out" "^$SSH"$'\n'"[0-9a-f:.]+ [0-9]+ $address 22"$'\n'"CapEff:.0+$"
 	done
-	counters 22/tcp "granted=2 denied=0 error=0"
+	counters 22/tcp "granted=2 not_owner=0 failed=0"
 }
 
 @test "sshd of the wrong user does not start" {
@@ -341,7 +341,7 @@ udp [::]:443"
 	start "$(PATH=$PATH:/usr/sbin command -v sshd)" -D -e -f "$DIR/sshd_config"
 	until_true 20 gone $PID
 	grep -q "Bind to port 22 on 0.0.0.0 failed: Permission denied" "$LOG"
-	counters 22/tcp "granted=0 denied=2"
+	counters 22/tcp "granted=0 not_owner=2"
 }
 
 # --- what setcap, authbind and their like cannot do --------------------------------
@@ -398,7 +398,7 @@ udp [::]:443"
 	start -u $DB "$DIR/script"
 	until_true 20 gone $PID
 	assert_equal "$(<"$LOG")" "Permission denied"
-	counters 69/udp "granted=1 denied=1"
+	counters 69/udp "granted=1 not_owner=1"
 }
 
 @test "root of a user namespace is not root, and the user in it stays the user" {
@@ -410,6 +410,6 @@ udp [::]:443"
 	start unshare -Ur "$PYTHON" -u -m http.server 8080
 	wait_port 80
 	assert_equal "$(client curl -s -o /dev/null -w '%{http_code}' http://$HERE4/)" 200
-	counters 443/tcp "granted=0 denied=1"
-	counters 80:8080/tcp "translated=1 denied=0"
+	counters 443/tcp "granted=0 not_owner=1"
+	counters 80:8080/tcp "translated=1 not_owner=0"
 }

@@ -70,17 +70,14 @@ for check in sys.argv[1:]:
 	portsteer -q add 80:8080 --user ps-web --name shop
 	portsteer -q add 10.0.0.0/8:443:8443 --cgroup "$CG/web" --if-down pass
 	portsteer -q add 1000-1009:9000-9009 --any-user
-	assert_match "$(portsteer list)" "80:8080/tcp +steer +user ps-web +refuse +shop +no listener yet"
+	assert_match "$(portsteer list)" "80:8080/tcp +steer +user ps-web +refuse +shop"$'\n'"  no listener yet"$'\n'
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +IF DOWN +NAME +LISTENERS$"
-	grep -Eq "^80:8080/tcp +steer +user ps-web +refuse +shop +127.0.0.1:8080 ps-web .*\[$PID\]$" \
-		"$PS_TEST_DIR/list"
-	grep -Eq "^10.0.0.0/8:443:8443/tcp +steer +cgroup /$CG/web +pass +- +no listener yet$" \
-		"$PS_TEST_DIR/list"
-	grep -Eq "^1000-1009:9000-9009/tcp +steer +any user +refuse +- +no listener yet$" \
-		"$PS_TEST_DIR/list"
-	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 4
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +OWNER +IF DOWN +NAME$"
+	below "^80:8080/tcp +steer +user ps-web +refuse +shop$" "^  127.0.0.1:8080 ps-web .*\[$PID\]$"
+	below "^10.0.0.0/8:443:8443/tcp +steer +cgroup /$CG/web +pass +-$" "^  no listener yet$"
+	below "^1000-1009:9000-9009/tcp +steer +any user +refuse +-$" "^  no listener yet$"
+	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 7
 	assert_equal "$(grep -c ' $' "$PS_TEST_DIR/list")" 0 # no trailing blanks
 }
 
@@ -88,7 +85,7 @@ for check in sys.argv[1:]:
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add '[2001:db8:1234:5678::]/64:10000-10009:20000-20009' --user ps-db
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_equal "$(awk '{ print index($0, NR == 1 ? "MODE" : "steer") }' "$PS_TEST_DIR/list" |
+	assert_equal "$(awk '/^[^ ]/ { print index($0, NR == 1 ? "MODE" : "steer") }' "$PS_TEST_DIR/list" |
 		sort -u | wc -l)" 1
 }
 
@@ -132,18 +129,16 @@ for check in sys.argv[1:]:
 	portsteer -q add 53:5353/udp 81:10.1.2.3:8082 --client-cgroup "$CG/a" --any-user
 	serve web 127.0.0.1 8080
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +CLIENT CGROUP +OWNER +IF DOWN +LISTENERS$"
-	grep -Eq "^80:8080/tcp +steer +- +user ps-web +refuse +127.0.0.1:8080 " "$PS_TEST_DIR/list"
-	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +pass +no listener yet$" \
-		"$PS_TEST_DIR/list"
-	grep -Eq "^53:5353/udp +connect +/$CG/a +any user +- +fixed destination, owner not checked$" \
-		"$PS_TEST_DIR/list"
-	grep -Eq "^81:10.1.2.3:8082/tcp +connect +/$CG/a +any user +- +fixed destination" "$PS_TEST_DIR/list"
+	assert_match "$(head -1 "$PS_TEST_DIR/list")" "^RULE +MODE +CLIENT CGROUP +OWNER +IF DOWN$"
+	below "^80:8080/tcp +steer +- +user ps-web +refuse$" "^  127.0.0.1:8080 "
+	below "^80:8081/tcp +connect +/$CG/a +user ps-web +pass$" "^  no listener yet$"
+	below "^53:5353/udp +connect +/$CG/a +any user +-$" "^  fixed destination, owner not checked$"
+	below "^81:10.1.2.3:8082/tcp +connect +/$CG/a +any user +-$" "^  fixed destination"
 	serve -u $DB thief 127.0.0.1 8081
 	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
 	portsteer stats >"$PS_TEST_DIR/stats"
-	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +STEERED +MISSED "
-	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +0 +0 +0 +1 +0 +0 +never$" \
+	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +ADMITTED +NOT OWNER +LAST HIT$"
+	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +1 +never$" \
 		"$PS_TEST_DIR/stats"
 	portsteer -q del 80 81 --client-cgroup "$CG/a"
 	portsteer -q del 53/udp --client-cgroup "$CG/a"
@@ -174,7 +169,7 @@ for check in sys.argv[1:]:
 	local name=$'odd \xff\xc2\x9b "'
 	portsteer -q add 80:8080 --client-cgroup "$CG/$name" --user ps-web
 	portsteer list >"$PS_TEST_DIR/list"
-	[ "$(wc -l <"$PS_TEST_DIR/list")" = 2 ]
+	[ "$(wc -l <"$PS_TEST_DIR/list")" = 3 ]
 	grep -Fq 'odd \xff\xc2\x9b' "$PS_TEST_DIR/list"
 	portsteer list --json | json 'd["rules"][0]["client_cgroup"].endswith("/odd \ufffdff\u009b \"")'
 	portsteer list --json >"$PS_TEST_DIR/list"
@@ -187,7 +182,7 @@ for check in sys.argv[1:]:
 	cp "$(readlink -f "$PYTHON")" "$PS_TEST_DIR/"$'py\x1b[31m\nx'
 	serve_with "$PS_TEST_DIR/"$'py\x1b[31m\nx'
 	portsteer list >"$PS_TEST_DIR/list"
-	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 2
+	assert_equal "$(wc -l <"$PS_TEST_DIR/list")" 3
 	grep -q 'py\\x1b\[31m\\x0ax' "$PS_TEST_DIR/list"
 	portsteer list --json | json \
 		'd["rules"][0]["listeners"][0]["processes"][0]["name"] == "py\x1b[31m\nx"'
@@ -199,6 +194,110 @@ serve_with()
 	serve odd 127.0.0.1 8080
 }
 
+# --- what Kubernetes calls a container ---------------------------------------------
+
+# container N POD HEX: the cgroup of a container of Kubernetes', in $POD_N.
+container()
+{
+	local slice=kubepods.slice/kubepods-burstable.slice path
+	path=$CG/$slice/kubepods-burstable-pod$2.slice/cri-containerd-$3.scope
+	mkdir -p "$PS_TEST_CGROUP2/$path"
+	printf -v "POD_$1" %s "$path"
+}
+
+# two_containers: in POD_a and POD_b, in one pod.
+two_containers()
+{
+	local pod=0f5f5b2e_9d5c_4b57_8f0a_6a3f1c2d4e5f hex
+	hex=$(printf '%064d' 0)
+	container a "$pod" "${hex:0:63}a"
+	container b "$pod" "${hex:0:63}b"
+}
+
+# readable NAME: no line of the test's file is longer than a terminal that is not narrow, and all
+# is whole characters.
+readable()
+{
+	"$PYTHON" - "$PS_TEST_DIR/$1" <<-'END'
+		import sys
+		lines = open(sys.argv[1], "rb").read().decode().splitlines()
+		wide = [line for line in lines if len(line) > 100]
+		assert lines and not wide, wide
+	END
+}
+
+@test "list and stats: a container of Kubernetes as owner and as client cgroup" {
+	local name
+	two_containers
+	serve -g "${POD_a#"$CG/"}" web 127.0.0.1 8080
+	portsteer -q add 80:8080 81:8081 --cgroup "$POD_a" --name shop
+	portsteer -q add 80:8080 --client-cgroup "$POD_a" --user ps-web --cgroup "$POD_a"
+	portsteer -q add 80:8080 --client-cgroup "$POD_b" --any-user
+	answers web http://127.0.0.1/
+	refused http://127.0.0.1:81/
+	portsteer list >"$PS_TEST_DIR/list"
+	readable list
+	assert_equal "$(head -1 "$PS_TEST_DIR/list" | xargs)" "RULE MODE IF DOWN NAME"
+	below "^80:8080/tcp +steer +refuse +shop$" "^  owner: cgroup /.*…0*a.scope$"
+	below "^  owner: cgroup /.*0a.scope$" "^  127.0.0.1:8080 ps-web "
+	below "^80:8080/tcp +connect +refuse +-$" "^  client cgroup: /.*…0*[ab].scope$"
+	below "^  client cgroup: .*…0*a.scope$" \
+		"^  owner: user ps-web in cgroup /.*…0*a.scope$"
+	below "^  client cgroup: .*…0*b.scope$" "^  owner: any user$"
+	portsteer stats >"$PS_TEST_DIR/stats"
+	readable stats
+	assert_equal "$(head -1 "$PS_TEST_DIR/stats" | xargs)" \
+		"RULE MODE STEERED NO LISTENER REFUSED ADMITTED LAST HIT"
+	assert_equal "$(grep -c '^  client cgroup: /.*….*[ab].scope$' "$PS_TEST_DIR/stats")" 2
+	assert_equal "$(grep -c '^  owner: ' "$PS_TEST_DIR/stats")" 4
+	# All of it: -v, and the JSON.
+	for name in list stats; do
+		portsteer -v "$name" >"$PS_TEST_DIR/whole"
+		grep -qx "  client cgroup: /$POD_b" "$PS_TEST_DIR/whole"
+		grep -qx "  owner: user ps-web in cgroup /$POD_a" "$PS_TEST_DIR/whole"
+		[[ $(<"$PS_TEST_DIR/whole") != *…* ]]
+		portsteer "$name" --json | json "[r['client_cgroup'] for r in d['rules']].count('/$POD_b') == 1" \
+			"[r['owner']['cgroup'] for r in d['rules']].count('/$POD_a') == 3"
+	done
+	assert_match "$(portsteer list -v | head -1)" " NAME +ORIGIN$"
+}
+
+@test "list: what is to be copied for a container's socket is whole" {
+	two_containers
+	serve -g "${POD_b#"$CG/"}" thief 127.0.0.1 8080
+	portsteer -q add 80:8080 --cgroup "$POD_a"
+	portsteer list >"$PS_TEST_DIR/list"
+	below "^  127.0.0.1:8080 ps-web .*\(not admitted: [^…]*\)$" "^    would fit: --cgroup /$POD_b$"
+}
+
+@test "list and stats: a path that fits stays as it is, beside the rest" {
+	local name
+	portsteer -q add 80:8080 --cgroup "$CG/web" --client-cgroup "$CG/a"
+	portsteer list >"$PS_TEST_DIR/list"
+	portsteer stats >"$PS_TEST_DIR/stats"
+	for name in list stats; do
+		readable $name
+		grep -Eq "^80:8080/tcp +connect +/$CG/a +cgroup /$CG/web " "$PS_TEST_DIR/$name"
+		assert_equal "$(grep -cE '…|owner:|client cgroup:' "$PS_TEST_DIR/$name")" 0
+	done
+}
+
+@test "list: a long path is never cut within a character" {
+	local name i
+	for i in 1 2 3 4; do
+		name=$(printf 'ä%.0s' $(seq $((60 + i))))
+		portsteer -q add 80:8080 --client-cgroup "$CG/$name/$name" --any-user
+		# Nor within what stands for a byte.
+		portsteer -q add 80:8081 --any-user \
+			--client-cgroup "$CG/$(printf '\xff%.0s' $(seq $((40 + i))))"
+		portsteer list >"$PS_TEST_DIR/list"
+		readable list
+		grep -Eq "^  client cgroup: /$CG/(ä)+…[ä/]+$" "$PS_TEST_DIR/list"
+		grep -Eq '^  client cgroup: /[^\]*(\\xff)+…(\\xff)+$' "$PS_TEST_DIR/list"
+		portsteer -q flush
+	done
+}
+
 # --- stats, status -----------------------------------------------------------------
 
 @test "stats: text and JSON" {
@@ -208,13 +307,13 @@ serve_with()
 	refused http://127.0.0.1:81/
 	portsteer stats >"$PS_TEST_DIR/stats"
 	assert_match "$(head -1 "$PS_TEST_DIR/stats")" \
-		"^RULE +MODE +OWNER +STEERED +MISSED +REFUSED +FAMILY +DENIED +ERROR +ADMITTED +LAST HIT$"
-	grep -Eq "^80:8080/tcp +steer +user ps-web +1 +0 +0 +0 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
-	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +0 +0 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+		"^RULE +MODE +OWNER +STEERED +NO LISTENER +REFUSED +ADMITTED +LAST HIT$"
+	grep -Eq "^80:8080/tcp +steer +user ps-web +1 +0 +0 +1 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
+	grep -Eq "^81:8081/tcp +steer +user ps-web +0 +1 +1 +0 +[0-9]+ s ago$" "$PS_TEST_DIR/stats"
 	portsteer stats --json | json \
 		'list(d) == ["netns", "generation", "rules"]' \
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
-		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
+		'list(d["rules"][0]["counters"]) == ["steered", "no_listener", "wrong_family", "wrong_device", "taken", "refused", "admitted", "not_owner", "rejected", "granted", "translated", "failed"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
 		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
 }

@@ -37,7 +37,7 @@ made()
 	answers front http://127.0.0.1/
 	from b answers front http://127.0.0.1/
 	answers front client http://$HERE4/
-	counters 80:8080/tcp "steered=2 missed=0 refused=0 family=0 denied=0 error=0 admitted=1"
+	counters 80:8080/tcp "steered=2 no_listener=0 refused=0 wrong_family=0 not_owner=0 rejected=0 admitted=1"
 }
 
 @test "an ordinary user's client without any capability" {
@@ -135,8 +135,8 @@ made()
 	done
 	from s3 refused http://127.0.0.1/
 	refused http://127.0.0.1/
-	counters 80:20300/tcp "steered=1 missed=0"
-	counters 80:20003/tcp "steered=0 missed=1"
+	counters 80:20300/tcp "steered=1 no_listener=0"
+	counters 80:20003/tcp "steered=0 no_listener=1"
 }
 
 @test "a name of 255 bytes, and the deepest that a path may be" {
@@ -253,7 +253,7 @@ reaches6()
 		from a refused "http://[::1]/"
 		stop $PID
 	done
-	counters 80:8080/tcp "steered=18 family=6 refused=6 missed=0 admitted=6"
+	counters 80:8080/tcp "steered=18 wrong_family=6 refused=6 no_listener=0 admitted=6"
 }
 
 @test "IPv6 listeners: on loopback, on another address, on all" {
@@ -265,7 +265,7 @@ reaches6()
 		from a refused http://127.0.0.1/
 		stop $PID
 	done
-	counters 80:8080/tcp "steered=3 family=3 refused=3 missed=0 admitted=3"
+	counters 80:8080/tcp "steered=3 wrong_family=3 refused=3 no_listener=0 admitted=3"
 }
 
 @test "a dual-stack listener on :: serves both families" {
@@ -273,7 +273,7 @@ reaches6()
 	serve web :: 8080 --dual
 	reaches4 web
 	reaches6 web
-	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=1"
+	counters 80:8080/tcp "steered=4 wrong_family=0 no_listener=0 admitted=1"
 }
 
 @test "one IPv4 and one IPv6 listener serve a family each" {
@@ -282,7 +282,7 @@ reaches6()
 	serve six 2001:db8:aa::1 8080 --v6only
 	reaches4 four
 	reaches6 six
-	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=2"
+	counters 80:8080/tcp "steered=4 wrong_family=0 no_listener=0 admitted=2"
 }
 
 @test "server and client see the address and port that were asked for" {
@@ -304,7 +304,7 @@ reaches6()
 		serve s$n 127.0.0.1 8080
 		from a answers s$n http://127.0.0.1/
 	done
-	counters 80:8080/tcp "steered=4 missed=3 refused=3 admitted=4"
+	counters 80:8080/tcp "steered=4 no_listener=3 refused=3 admitted=4"
 }
 
 # bats test_tags=kernel
@@ -317,18 +317,18 @@ reaches6()
 		fastopen=127.0.0.1:80)" "ECONNREFUSED, EINPROGRESS, ECONNREFUSED, ECONNREFUSED"
 	assert_equal "$(from a dial tcp6 connect=::1:80 new connect=::ffff:127.0.0.1:80)" \
 		"ECONNREFUSED, ECONNREFUSED"
-	counters 80:8080/tcp "missed=7 refused=7 steered=0 family=0"
+	counters 80:8080/tcp "no_listener=7 refused=7 steered=0 wrong_family=0"
 }
 
 @test "--if-down pass: whoever is on port 80" {
 	serve_front
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web --if-down pass
 	from a answers front http://127.0.0.1/
-	counters 80:8080/tcp "missed=1 refused=0 steered=0"
+	counters 80:8080/tcp "no_listener=1 refused=0 steered=0"
 	serve web 127.0.0.1 8080
 	from a answers web http://127.0.0.1/
 	from a answers front "http://[::1]/"
-	counters 80:8080/tcp "missed=1 refused=0 steered=1 family=1"
+	counters 80:8080/tcp "no_listener=1 refused=0 steered=1 wrong_family=1"
 	stop $PID
 	from a answers front http://127.0.0.1/
 }
@@ -342,7 +342,7 @@ reaches6()
 	stop $PID
 	assert_equal "$(from a connections --count 100 127.0.0.1 90)" \
 		"ok 100 refused 0 broken 0 names one=100"
-	counters 90:8080/tcp "steered=300 missed=0"
+	counters 90:8080/tcp "steered=300 no_listener=0"
 }
 
 @test "more listeners than a target has slots" {
@@ -354,24 +354,24 @@ reaches6()
 	done
 	assert_match "$(from a connections --count 400 127.0.0.1 90)" \
 		"^ok 400 refused 0 broken 0 names $(IFS=, && echo "${names[*]}")$"
-	counters 90:8080/tcp "steered=400 missed=0 admitted=8"
+	counters 90:8080/tcp "steered=400 no_listener=0 admitted=8"
 }
 
 # --- owners ------------------------------------------------------------------------
 
 # bats test_tags=kernel
-@test "a stranger on the target port is denied; the owner is served beside it" {
+@test "a stranger on the target port is not admitted; the owner is served beside it" {
 	serve -u $DB early 127.0.0.1 8080
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	from a refused http://127.0.0.1/
-	counters 80:8080/tcp "denied=1 admitted=0 missed=1 refused=1 steered=0"
+	counters 80:8080/tcp "not_owner=1 admitted=0 no_listener=1 refused=1 steered=0"
 	answers early http://127.0.0.1:8080/
 	serve -u $DB late 10.1.2.3 8080
 	from a refused http://127.0.0.1/
 	serve web 127.0.0.2 8080
 	assert_equal "$(from a connections --count 20 127.0.0.1 80)" \
 		"ok 20 refused 0 broken 0 names web=20"
-	counters 80:8080/tcp "denied=2 admitted=1 missed=2 steered=20"
+	counters 80:8080/tcp "not_owner=2 admitted=1 no_listener=2 steered=20"
 }
 
 @test "owner by cgroup: servers of the one, clients of the other" {
@@ -381,7 +381,7 @@ reaches6()
 	serve -g web/child web 10.1.2.3 8080
 	from clients answers web http://127.0.0.1/
 	from web refused http://127.0.0.1/
-	counters 80:8080/tcp "denied=1 admitted=1 steered=1 missed=1"
+	counters 80:8080/tcp "not_owner=1 admitted=1 steered=1 no_listener=1"
 }
 
 @test "a client and its server in one cgroup" {
@@ -395,7 +395,7 @@ reaches6()
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --any-user
 	serve -u $DB db 127.0.0.1 8080
 	from a answers db http://127.0.0.1/
-	counters 80:8080/tcp "admitted=1 denied=0 steered=1"
+	counters 80:8080/tcp "admitted=1 not_owner=0 steered=1"
 }
 
 @test "an owner that is not given is whoever listens now" {
@@ -421,7 +421,7 @@ reaches6()
 	from a answers front "http://[$HERE6]/"
 	from a answers front http://10.1.2.3/
 	assert_equal "$(from a dial tcp6 connect=::ffff:$HERE4:80 ask)" front
-	counters 80:8080/tcp "steered=0 missed=0 family=0"
+	counters 80:8080/tcp "steered=0 no_listener=0 wrong_family=0"
 }
 
 # bats test_tags=kernel
@@ -434,7 +434,7 @@ reaches6()
 	for p in 79 81 64 95 112 16464; do
 		from a refused http://127.0.0.1:$p/
 	done
-	counters 80:8080/tcp "steered=0 missed=0"
+	counters 80:8080/tcp "steered=0 no_listener=0"
 }
 
 @test "a prefix: the destinations in it, also those of another host" {
@@ -449,7 +449,7 @@ reaches6()
 	from a answers front http://10.1.2.3/
 	answers there http://$THERE4/
 	assert_equal "$(from a dial tcp4 connect=$THERE4:80 peer ask)" "$THERE4 80, web"
-	counters 198.51.100.0/24:80:8080/tcp "steered=4 missed=0"
+	counters 198.51.100.0/24:80:8080/tcp "steered=4 no_listener=0"
 }
 
 @test "an IPv6 prefix, and a listener on every address" {
@@ -500,10 +500,10 @@ reaches6()
 	from a answers middle http://127.0.0.1:1005/
 	from a answers last http://127.0.0.1:1010/
 	from a refused http://127.0.0.1:1004/
-	counters 1000-1010:8000-8010/tcp "steered=3 missed=1 admitted=3"
+	counters 1000-1010:8000-8010/tcp "steered=3 no_listener=1 admitted=3"
 	from a refused http://127.0.0.1:999/
 	from a refused http://127.0.0.1:1011/
-	counters 1000-1010:8000-8010/tcp "steered=3 missed=1"
+	counters 1000-1010:8000-8010/tcp "steered=3 no_listener=1"
 }
 
 @test "a target with an address: an IPv4 one, for IPv4 clients" {
@@ -513,10 +513,10 @@ reaches6()
 	reaches4 db
 	from a answers front "http://[::1]/"
 	from a answers front http://$HERE4/
-	counters 80:10.1.2.3:8080/tcp "steered=3 missed=0 refused=0 family=0"
+	counters 80:10.1.2.3:8080/tcp "steered=3 no_listener=0 refused=0 wrong_family=0"
 	stop $PID # it is fixed destination, owner not checked
 	from a refused http://127.0.0.1/
-	counters 80:10.1.2.3:8080/tcp "steered=4 missed=0 refused=0"
+	counters 80:10.1.2.3:8080/tcp "steered=4 no_listener=0 refused=0"
 }
 
 @test "a target with an address: an IPv6 one, for IPv6 clients" {
@@ -575,7 +575,7 @@ reaches6()
 		"EINPROGRESS, connected, ::1 80, six"
 	assert_equal "$(from a dial tcp4 fastopen=127.0.0.1:80)" web
 	assert_equal "$(from a dial tcp6 fastopen=::1:80)" six
-	counters 80:8080/tcp "steered=4 missed=0"
+	counters 80:8080/tcp "steered=4 no_listener=0"
 }
 
 @test "a client with a port and an address of its own" {
@@ -732,7 +732,7 @@ dropped()
 	serve -N client -u $DB there $THERE4 8080
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	from a answers web http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 missed=0"
+	counters 80:8080/tcp "steered=1 no_listener=0"
 }
 
 # bats test_tags=kernel
@@ -742,7 +742,7 @@ dropped()
 	serve -g web web 127.0.0.1 8080 --reuseport
 	assert_equal "$(from a connections --count 60 127.0.0.1 80)" \
 		"ok 60 refused 0 broken 0 names web=60"
-	counters 80:8080/tcp "steered=60 admitted=1 denied=1"
+	counters 80:8080/tcp "steered=60 admitted=1 not_owner=1"
 }
 
 # bats test_tags=kernel
@@ -815,7 +815,7 @@ dropped()
 	assert_equal "$(from a connections --count 20 127.0.0.1 80)" \
 		"ok 20 refused 0 broken 0 names web=20"
 	answers front http://127.0.0.1/
-	counters 80:8080/tcp "steered=21 missed=2"
+	counters 80:8080/tcp "steered=21 no_listener=2"
 	# Nothing is refused for good.
 	assert_equal "$(bpftool -j map dump pinned $STATE/host/refusals | "$PYTHON" -c '
 import json, sys
@@ -886,7 +886,7 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 	from a answers web http://$THERE4/
 	stop $PID
 	from a answers there http://$THERE4/
-	counters 198.51.100.0/24:80:8080/tcp "steered=1 missed=2 refused=0"
+	counters 198.51.100.0/24:80:8080/tcp "steered=1 no_listener=2 refused=0"
 }
 
 @test "a client that is bound to a device is not turned to loopback" {
@@ -894,7 +894,7 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 	serve web 127.0.0.1 8080
 	portsteer -q add 198.51.100.0/24:80:8080 --client-cgroup "$CG/a" --user ps-web
 	assert_equal "$(from a dial tcp4 device=veth-c connect=$THERE4:80)" ECONNREFUSED
-	counters 198.51.100.0/24:80:8080/tcp "steered=0 missed=1 refused=1"
+	counters 198.51.100.0/24:80:8080/tcp "steered=0 no_listener=1 refused=1"
 }
 
 # --- datagrams ---------------------------------------------------------------------
@@ -909,7 +909,7 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 	assert_equal "$(from a dial udp6 connect=::1:53 peer send recvmsg)" "::1 53, six from ::1 53"
 	assert_equal "$(from a dial udp6 connect=::ffff:127.0.0.1:53 peer send recvfrom)" \
 		"::ffff:127.0.0.1 53, dns from ::ffff:127.0.0.1 53"
-	counters 53:5353/udp "steered=3 missed=0 refused=0 family=0"
+	counters 53:5353/udp "steered=3 no_listener=0 refused=0 wrong_family=0"
 	from b ask_refused 127.0.0.1 53
 }
 
@@ -939,7 +939,7 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 		sendmmsg=127.0.0.1:53,127.0.0.1:53 recvmmsg=2)" "$got, $got, $got, $got"
 	assert_equal "$(from a dial udp6 sendto=::1:53 recvfrom sendmsg=::1:53 recvmsg \
 		sendmmsg=::1:53,::1:53 recvmmsg=2)" "$got6, $got6, $got6, $got6"
-	counters 53:5353/udp "steered=8 missed=0"
+	counters 53:5353/udp "steered=8 no_listener=0"
 }
 
 @test "UDP: IPv4 through an IPv6 socket, by a v4-mapped and by an IPv4 address" {
@@ -985,8 +985,8 @@ print(sum(int(byte, 16) for e in json.load(sys.stdin) for byte in e["value"]))')
 		$say $say enter="$PS_TEST_CGROUP/c" $say enter="$PS_TEST_CGROUP/a" $say)" \
 		"one from 127.0.0.1 53, one from 127.0.0.1 53, two from 127.0.0.1 53, two from \
 127.0.0.1 53, front from 127.0.0.1 53, one from 127.0.0.1 53"
-	counters 53:5353/udp "steered=3 missed=0"
-	counters 53:5354/udp "steered=2 missed=0"
+	counters 53:5353/udp "steered=3 no_listener=0"
+	counters 53:5354/udp "steered=2 no_listener=0"
 	portsteer -q add 54:5354/udp --client-cgroup "$CG/a" --any-user
 	assert_equal "$(from a dial udp4 $say sendto=127.0.0.1:54 recvfrom $say)" \
 		"one from 127.0.0.1 53, two from 127.0.0.1 54, one from 127.0.0.1 53"
@@ -1080,7 +1080,7 @@ has_steered()
 @test "UDP: nobody is there, which the kernel says as ever" {
 	portsteer -q add 53:5353/udp --client-cgroup "$CG/a" --any-user
 	from a ask_refused 127.0.0.1 53
-	counters 53:5353/udp "steered=1 missed=0 refused=0"
+	counters 53:5353/udp "steered=1 no_listener=0 refused=0"
 }
 
 @test "UDP: a target with an address, also of another host" {
@@ -1128,8 +1128,8 @@ has_steered()
 	from b answers db http://127.0.0.1/
 	from a answers db http://$HERE4/
 	answers db client http://$HERE4/
-	counters 80:8080/tcp "steered=1 missed=0"
-	counters 80:9090/tcp "steered=3 missed=0"
+	counters 80:8080/tcp "steered=1 no_listener=0"
+	counters 80:9090/tcp "steered=3 no_listener=0"
 	portsteer -q del 80 --client-cgroup "$CG/a"
 	from a answers db http://127.0.0.1/
 }
@@ -1139,7 +1139,7 @@ has_steered()
 	portsteer -q add 80:9090 --user ps-db
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web --if-down pass
 	from a answers db http://127.0.0.1/
-	counters 80:8080/tcp "missed=1 steered=0"
+	counters 80:8080/tcp "no_listener=1 steered=0"
 	counters 80:9090/tcp "steered=1"
 }
 
@@ -1188,7 +1188,7 @@ has_steered()
 	from a refused client http://127.0.0.1/
 	from b answers there client http://127.0.0.1/
 	from b answers there client http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 missed=0 admitted=1"
+	counters 80:8080/tcp "steered=1 no_listener=0 admitted=1"
 	assert_equal "$(portsteer --netns client stats --json | jsonget \
 		rules.0.counters.steered rules.0.counters.missed)" $'2\n0'
 	portsteer -q unload
@@ -1220,14 +1220,14 @@ has_steered()
 	serve web 127.0.0.1 8080 --reuseport --workers 4
 	assert_match "$(from a connections --procs 4 --count 2000 127.0.0.1 94)" \
 		"^ok 2000 refused 0 broken 0 "
-	counters 94:8080/tcp "steered=2000 missed=0 refused=0 family=0 error=0 denied=0"
+	counters 94:8080/tcp "steered=2000 no_listener=0 refused=0 wrong_family=0 rejected=0 not_owner=0"
 }
 
 @test "2000 refused connects from all CPUs at once are 2000" {
 	portsteer -q add 95:8080 --client-cgroup "$CG/a" --user ps-web
 	assert_match "$(from a connections --procs 4 --count 2000 127.0.0.1 95)" \
 		"^ok 0 refused 2000 broken 0 "
-	counters 95:8080/tcp "missed=2000 refused=2000 steered=0"
+	counters 95:8080/tcp "no_listener=2000 refused=2000 steered=0"
 }
 
 @test "rules are replaced under load: no connect fails, none goes to the front port" {
@@ -1247,7 +1247,7 @@ has_steered()
 	: >"$PS_TEST_DIR/stop"
 	wait $tally
 	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok ([1-9][0-9]*) refused 0 broken 0 names web=[0-9]+$"
-	counters 96:8080/tcp "steered=${BASH_REMATCH[1]} missed=0 refused=0"
+	counters 96:8080/tcp "steered=${BASH_REMATCH[1]} no_listener=0 refused=0"
 }
 
 @test "last_hit is the time since the last connect, taken or refused" {

@@ -65,7 +65,7 @@ start_nginx()
 	assert_equal "$(from a fetch -o /dev/null -w '%{remote_ip} %{remote_port}' \
 		"http://[::1]/")" "::1 80"
 	assert_equal "$(from a fetch http://127.0.0.1/)" "blue 127.0.0.1"
-	counters 80:8001/tcp "steered=6 missed=0 family=0"
+	counters 80:8001/tcp "steered=6 no_listener=0 wrong_family=0"
 }
 
 @test "curl falls back to IPv4 where nobody serves IPv6" {
@@ -136,7 +136,7 @@ def ask(n):
     return connection.getresponse().read().split()[0]
 print(set(ThreadPoolExecutor(8).map(ask, range(80))))
 ')" "{b'web'}"
-	counters 80:8080/tcp "steered=133 missed=0"
+	counters 80:8080/tcp "steered=133 no_listener=0"
 }
 
 # What localhost is depends on /etc/hosts; here it is both addresses, which node tries in turn.
@@ -211,7 +211,7 @@ resolve()
 	local status=0
 	resolve 127.0.0.1 >"$DIR/out" || status=$?
 	assert_equal $status 9
-	counters 53:5301/udp "missed=0 refused=0"
+	counters 53:5301/udp "no_listener=0 refused=0"
 }
 
 @test "the C library's resolver" {
@@ -231,7 +231,7 @@ resolve()
 		--port=5399 --listen-address=127.0.0.1 --bind-interfaces --server=127.0.0.1
 	wait_port 5399 -u
 	assert_equal "$(resolve 127.0.0.1 -p 5399)" 192.0.2.1
-	counters 53:5301/udp "missed=0"
+	counters 53:5301/udp "no_listener=0"
 }
 
 # --- TLS ---------------------------------------------------------------------------
@@ -251,7 +251,7 @@ resolve()
 	assert_equal "$(from a fetch --cacert "$DIR/cert" -o /dev/null \
 		-w '%{remote_ip} %{remote_port}' https://127.0.0.1/)" "127.0.0.1 443"
 	refused --cacert "$DIR/cert" https://localhost/
-	counters 443:8443/tcp "steered=3 missed=0"
+	counters 443:8443/tcp "steered=3 no_listener=0"
 }
 
 # --- ssh ---------------------------------------------------------------------------

@@ -481,7 +481,7 @@ jsonget()
 	"$PYTHON" "$REPO/tests/e2e/jsonget" "$@"
 }
 
-# counters RULE "steered=1 missed=0": the counters named have these values. A packet that is
+# counters RULE "steered=1 no_listener=0": the counters named have these values. A packet that is
 # sent twice, as on a machine that is so slow that a timer runs out, may be one more lookup: the
 # second answer to a FIN finds the connection gone, and is looked up as a new one's.
 counters()
@@ -504,6 +504,13 @@ counters()
 	fi
 }
 
+# below RULE LINE: in $PS_TEST_DIR/list the line that matches RULE is followed by one
+# that matches LINE.
+below()
+{
+	grep -E -A1 -- "$1" "$PS_TEST_DIR/list" | tail -n +2 | grep -Eq -- "$2"
+}
+
 # How many TCP segments were sent more than once, here and by the client: RetransSegs.
 retransmitted()
 {
@@ -523,7 +530,7 @@ only_late()
 		[ "${got[i]}" != "${wanted[i]}" ] || continue
 		((got[i] > wanted[i])) || return 1
 		case ${names[i]} in
-		steered | missed) ((more += got[i] - wanted[i])) ;;
+		steered | no_listener) ((more += got[i] - wanted[i])) ;;
 		refused) ((refused = got[i] - wanted[i])) ;;
 		*) return 1 ;;
 		esac

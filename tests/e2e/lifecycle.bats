@@ -332,7 +332,7 @@ at_once()
 	: >"$PS_TEST_DIR/stop"
 	wait $tally
 	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]+ refused 0 broken 0 names web="
-	counters 80:8080/tcp "missed=0 family=0"
+	counters 80:8080/tcp "no_listener=0 wrong_family=0"
 }
 
 # --- where sock_ops sits -----------------------------------------------------------
@@ -465,7 +465,7 @@ without_slices()
 	: >"$PS_TEST_DIR/stop"
 	wait $mover
 	# Not "admitted": the program may for a moment be in both places.
-	counters 80:8080/tcp "steered=25 missed=0 denied=0 error=0"
+	counters 80:8080/tcp "steered=25 no_listener=0 not_owner=0 rejected=0"
 	placed /system.slice
 	without_slices
 }
@@ -483,7 +483,7 @@ without_slices()
 		portsteer -q --netns client load # somebody else's command, meanwhile
 	done
 	assert_equal "$(portsteer load --json)" '{"changed":false}'
-	counters 80:8080/tcp "steered=3 denied=0 admitted=3"
+	counters 80:8080/tcp "steered=3 not_owner=0 admitted=3"
 }
 
 # detach KIND: somebody detaches our links of a kind.
@@ -559,10 +559,10 @@ reasons()
 	placed /
 	answers web client http://$HERE4/
 	answers there client http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
+	counters 80:8080/tcp "steered=1 not_owner=0 admitted=1"
 	assert_equal "$(portsteer load --json)" '{"changed":false}'
 	assert_equal "$(portsteer --netns client load --json)" '{"changed":false}'
-	counters 80:8080/tcp "steered=1 denied=0 admitted=1"
+	counters 80:8080/tcp "steered=1 not_owner=0 admitted=1"
 	portsteer -q --netns client unload
 }
 
@@ -607,7 +607,7 @@ reasons()
 	local web=$PID
 	serve -g slice/other stranger 127.0.0.2 8080
 	portsteer -q load
-	counters 80:8080/tcp "admitted=1 denied=1"
+	counters 80:8080/tcp "admitted=1 not_owner=1"
 	stop "$web"
 	refused client http://$HERE4/
 }

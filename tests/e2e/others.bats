@@ -141,14 +141,14 @@ before_ours()
 	portsteer -q add 80:8080 --user ps-web
 	portsteer -q add 81:8081 --user ps-web
 	answers web http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 taken=0 missed=0 error=0"
+	counters 80:8080/tcp "steered=1 taken=0 no_listener=0 rejected=0"
 	kill -9 "$WEB_PID"
 	until_true 5 refused http://127.0.0.1:8080/ 2>/dev/null
 	# The kernel gives it to the other's socket, whatever ours says.
 	answers early http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 taken=1 missed=0 refused=0 error=0"
+	counters 80:8080/tcp "steered=1 taken=1 no_listener=0 refused=0 rejected=0"
 	refused http://127.0.0.1:81/
-	counters 81:8081/tcp "steered=0 taken=0 missed=1 refused=1"
+	counters 81:8081/tcp "steered=0 taken=0 no_listener=1 refused=1"
 	portsteer stats | grep -q TAKEN
 }
 
@@ -162,11 +162,11 @@ before_flow()
 {
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	from a answers web http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 taken=0 missed=0"
+	counters 80:8080/tcp "steered=1 taken=0 no_listener=0"
 	kill -9 "$WEB_PID"
 	until_true 5 refused http://127.0.0.1:8080/ 2>/dev/null
 	from a answers early http://127.0.0.1/
-	counters 80:8080/tcp "steered=1 taken=1 missed=0 refused=0"
+	counters 80:8080/tcp "steered=1 taken=1 no_listener=0 refused=0"
 }
 
 # bats test_tags=kernel
@@ -177,7 +177,7 @@ before_flow()
 	taking late replace bash -ec 'answers late http://127.0.0.1/
 		[ "$(others name runs)" = "late after" ]'
 	# It is more than ours can know.
-	counters 80:8080/tcp "steered=2 taken=0 missed=0"
+	counters 80:8080/tcp "steered=2 taken=0 no_listener=0"
 }
 
 # bats test_tags=kernel

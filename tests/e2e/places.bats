@@ -45,7 +45,7 @@ nobody_on() { [ -z "$(ss -Hltn "sport = :$1")" ]; }
 	done
 	client_connections --count 1000 $HERE4 80
 	even 8 "$ACCESS"
-	counters 80:8080/tcp "steered=1000 missed=0 error=0 admitted=104"
+	counters 80:8080/tcp "steered=1000 no_listener=0 rejected=0 admitted=104"
 }
 
 @test "40 workers of IPv4 beside 40 of IPv6 share evenly" {
@@ -58,7 +58,7 @@ nobody_on() { [ -z "$(ss -Hltn "sport = :$1")" ]; }
 	client_connections --count 4000 $HERE6 80
 	even 40 "$four"
 	even 40 "$ACCESS"
-	counters 80:8080/tcp "steered=8000 missed=0 family=0 error=0"
+	counters 80:8080/tcp "steered=8000 no_listener=0 wrong_family=0 rejected=0"
 }
 
 # --- places ------------------------------------------------------------------------
@@ -88,18 +88,18 @@ signal.pause()"
 	serve -g web web 127.0.0.1 8080 --reuseport --workers 16
 	client_connections --count 2000 $HERE4 80
 	even 16 "$ACCESS"
-	counters 80:8080/tcp "steered=2000 admitted=16 error=0"
-	counters 8000-8009:9000-9009/tcp "admitted=1184 error=96" # 10 times 16, and 1024
+	counters 80:8080/tcp "steered=2000 admitted=16 rejected=0"
+	counters 8000-8009:9000-9009/tcp "admitted=1184 rejected=96" # 10 times 16, and 1024
 }
 
 @test "places of a rule that is deleted are free, though its listeners stay" {
 	portsteer add 8000-8009:9000-9009 --user ps-db
 	hog 9000 9009
-	counters 8000-8009:9000-9009/tcp "error=96"
+	counters 8000-8009:9000-9009/tcp "rejected=96"
 	portsteer del 8000-8009:9000-9009
 	portsteer add 80:8080 --cgroup "$CG/web"
 	serve -g web web 127.0.0.1 8080 --reuseport --workers 128
-	counters 80:8080/tcp "admitted=128 error=0"
+	counters 80:8080/tcp "admitted=128 rejected=0"
 	assert_equal "$(listener_count 80:8080/tcp)" 128
 }
 
@@ -145,15 +145,15 @@ bound_to_devices()
 @test "a listener bound to a device serves who comes by it: owner by user" {
 	portsteer add 90:8080 --user ps-web
 	bound_to_devices
-	counters 90:8080/tcp "device=5 refused=5 missed=0 family=0 error=0"
+	counters 90:8080/tcp "wrong_device=5 refused=5 no_listener=0 wrong_family=0 rejected=0"
 }
 
 # bats test_tags=kernel
 @test "a listener bound to a device serves who comes by it: owner by cgroup" {
 	portsteer add 90:8080 --cgroup "$CG/web"
 	bound_to_devices
-	counters 90:8080/tcp "device=5 refused=5 missed=0 family=0 error=0"
-	assert_match "$(portsteer stats)" "DEVICE"
+	counters 90:8080/tcp "wrong_device=5 refused=5 no_listener=0 wrong_family=0 rejected=0"
+	assert_match "$(portsteer stats)" "WRONG DEVICE"
 }
 
 @test "workers bound to a device share evenly what comes by it" {
@@ -174,7 +174,7 @@ bound_to_devices()
 	serve veth 0.0.0.0 8080 --device veth-c
 	answers veth client http://$HERE4/
 	answers front http://127.0.0.1/
-	counters 80:8080/tcp "device=1 refused=0 steered=1"
+	counters 80:8080/tcp "wrong_device=1 refused=0 steered=1"
 }
 
 # --- families and pauses -----------------------------------------------------------
@@ -188,7 +188,7 @@ bound_to_devices()
 	answers any client http://$HERE4:81/
 	refused "http://[::1]/"
 	refused client "http://[$HERE6]:81/"
-	counters 80:8080/tcp "steered=1 family=1 refused=1 missed=0"
+	counters 80:8080/tcp "steered=1 wrong_family=1 refused=1 no_listener=0"
 }
 
 # paused HOW OWNER...: a listener that pauses is nobody, and comes back
@@ -214,7 +214,7 @@ paused()
 		assert_equal "$word" listens
 		answers paused http://127.0.0.1/
 	done
-	counters 80:8080/tcp "missed=20 steered=21 error=0 admitted=1"
+	counters 80:8080/tcp "no_listener=20 steered=21 rejected=0 admitted=1"
 	assert_equal "$(listener_count 80:8080/tcp)" 1
 }
 
@@ -249,6 +249,6 @@ paused()
 	kill -TTIN "$PID"
 	wait_port 8080
 	answers haproxy http://127.0.0.1/
-	counters 80:8080/tcp "steered=2 missed=1 refused=1 error=0"
+	counters 80:8080/tcp "steered=2 no_listener=1 refused=1 rejected=0"
 }
 nobody_on_8080() { [ -z "$(ss -Hltn 'sport = :8080')" ]; }

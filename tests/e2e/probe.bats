@@ -52,13 +52,13 @@ no_new_objects()
 }
 
 @test "MPTCP listeners can be steered to if it says so" {
-	local error
+	local rejected
 	probed
 	[ -n "$(supports mptcp-sockmap)" ]
 	portsteer -q add 80:8080 --user ps-web
 	serve mp 127.0.0.1 8080 --mptcp
-	error=$(portsteer stats --json | jsonget "rules|rule=80:8080/tcp|counters|error")
-	assert_equal "$(supports mptcp-sockmap)" "$( ((error)) && echo no || echo yes)"
+	rejected=$(portsteer stats --json | jsonget "rules|rule=80:8080/tcp|counters|rejected")
+	assert_equal "$(supports mptcp-sockmap)" "$( ((rejected)) && echo no || echo yes)"
 }
 
 @test "a kernel without a kind of program: which mode that is, and the exit status" {

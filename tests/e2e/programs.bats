@@ -62,7 +62,7 @@ workers()
 	assert_equal "$(listener_count 80:8080/tcp)" 8
 	until_true 5 grep -q "^$THERE4 " "$DIR/access.log"
 	grep -q "^$THERE6 " "$DIR/access.log"
-	counters 80:8080/tcp "steered=4 missed=0 family=0 admitted=8 denied=0"
+	counters 80:8080/tcp "steered=4 no_listener=0 wrong_family=0 admitted=8 not_owner=0"
 }
 
 @test "nginx was there before the rule" {
@@ -110,7 +110,7 @@ workers()
 	assert_equal "$(fetch client "http://[$HERE6]/file")" hello
 	assert_equal "$(fetch http://127.0.0.1/file)" hello
 	until_true 5 grep -q "::ffff:$THERE4 .*GET /file" "$LOG"
-	counters 80:8000/tcp "steered=3 family=0 missed=0"
+	counters 80:8000/tcp "steered=3 wrong_family=0 no_listener=0"
 }
 
 # --- TLS ---------------------------------------------------------------------------
@@ -128,7 +128,7 @@ workers()
 		--resolve "portsteer.test:443:$HERE4" https://portsteer.test/)" "s_server -accept"
 	assert_match "$(fetch --cacert "$DIR/cert" \
 		--resolve portsteer.test:443:127.0.0.1 https://portsteer.test/)" "TLSv1"
-	counters 443:8443/tcp "steered=2 missed=0"
+	counters 443:8443/tcp "steered=2 no_listener=0"
 }
 
 # --- ssh ---------------------------------------------------------------------------
@@ -170,5 +170,5 @@ workers()
 		assert_match "$out" "^$SSH"$'\n'"[0-9a-f:.]+ [0-9]+ $address 22"$'\n'"CapEff:.0+$"
 	done
 	assert_match "$out" "$THERE6"
-	counters 22:2222/tcp "steered=2 missed=0 admitted=2"
+	counters 22:2222/tcp "steered=2 no_listener=0 admitted=2"
 }

@@ -31,7 +31,7 @@ web_everywhere6()
 	assert_no_caps $PID $WEB
 	web_everywhere4
 	refused client http://$HERE4:8080/ # the target port is as closed as before
-	counters 80:8080/tcp "steered=3 missed=0 refused=0 family=0 denied=0 error=0 admitted=1"
+	counters 80:8080/tcp "steered=3 no_listener=0 refused=0 wrong_family=0 not_owner=0 rejected=0 admitted=1"
 }
 
 # bats test_tags=kernel
@@ -39,7 +39,7 @@ web_everywhere6()
 	portsteer add 80:8080 --user ps-web
 	serve web ::1 8080
 	web_everywhere6
-	counters 80:8080/tcp "steered=3 missed=0 family=0"
+	counters 80:8080/tcp "steered=3 no_listener=0 wrong_family=0"
 }
 
 @test "a listener on 0.0.0.0" {
@@ -62,7 +62,7 @@ web_everywhere6()
 	serve web :: 8080 --dual
 	web_everywhere4
 	web_everywhere6
-	counters 80:8080/tcp "steered=6 family=0 missed=0 admitted=1"
+	counters 80:8080/tcp "steered=6 wrong_family=0 no_listener=0 admitted=1"
 }
 
 # bats test_tags=kernel
@@ -72,14 +72,14 @@ web_everywhere6()
 	web_everywhere6
 	refused client http://$HERE4/
 	refused http://127.0.0.1/
-	counters 80:8080/tcp "steered=3 family=2 refused=2 missed=0"
+	counters 80:8080/tcp "steered=3 wrong_family=2 refused=2 no_listener=0"
 }
 
 @test "an IPv4 listener does not serve IPv6; that is counted as family" {
 	portsteer add 80:8080 --user ps-web
 	serve web 0.0.0.0 8080
 	refused client "http://[$HERE6]/"
-	counters 80:8080/tcp "steered=0 family=1 refused=1 missed=0"
+	counters 80:8080/tcp "steered=0 wrong_family=1 refused=1 no_listener=0"
 }
 
 @test "one IPv4 and one IPv6 listener serve a family each" {
@@ -90,7 +90,7 @@ web_everywhere6()
 	answers six client "http://[$HERE6]/"
 	answers four http://127.0.0.1/
 	answers six "http://[::1]/"
-	counters 80:8080/tcp "steered=4 family=0 missed=0 admitted=2"
+	counters 80:8080/tcp "steered=4 wrong_family=0 no_listener=0 admitted=2"
 }
 
 @test "the server sees the client's real address, and port 80 as its own" {
@@ -122,7 +122,7 @@ serve_root()
 	portsteer add 80:8080 --user ps-web
 	refused client http://$HERE4/
 	refused http://127.0.0.1/
-	counters 80:8080/tcp "missed=2 refused=2 steered=0 family=0"
+	counters 80:8080/tcp "no_listener=2 refused=2 steered=0 wrong_family=0"
 	serve web 127.0.0.1 8080
 	answers web client http://$HERE4/
 	portsteer del 80
@@ -134,11 +134,11 @@ serve_root()
 	serve_root
 	portsteer add 80:8080 --user ps-web --if-down pass
 	answers root client http://$HERE4/
-	counters 80:8080/tcp "missed=1 refused=0 steered=0"
+	counters 80:8080/tcp "no_listener=1 refused=0 steered=0"
 	serve web 127.0.0.1 8080
 	answers web client http://$HERE4/
 	refused client "http://[$HERE6]/" # nobody listens there
-	counters 80:8080/tcp "missed=1 refused=0 steered=1 family=1"
+	counters 80:8080/tcp "no_listener=1 refused=0 steered=1 wrong_family=1"
 	stop $PID
 	answers root client http://$HERE4/
 	stop "$ROOT"
@@ -157,7 +157,7 @@ serve_root()
 	for p in 64 95 112 336 592 16464; do
 		refused client http://$HERE4:$p/
 	done
-	counters 80:8080/tcp "steered=0 missed=0"
+	counters 80:8080/tcp "steered=0 no_listener=0"
 }
 
 @test "a dead listener: refused at once, served again when one comes" {
@@ -169,7 +169,7 @@ serve_root()
 	assert_equal "$(listener_count 80:8080/tcp)" 0
 	serve again 127.0.0.1 8080
 	answers again client http://$HERE4/
-	counters 80:8080/tcp "steered=2 missed=1 refused=1 admitted=2"
+	counters 80:8080/tcp "steered=2 no_listener=1 refused=1 admitted=2"
 }
 
 # --- rules -------------------------------------------------------------------------
@@ -224,10 +224,10 @@ serve_root()
 	answers middle client http://$HERE4:1005/
 	answers last client http://$HERE4:1010/
 	refused client http://$HERE4:1004/
-	counters 1000-1010:8000-8010/tcp "steered=3 missed=1 admitted=3"
+	counters 1000-1010:8000-8010/tcp "steered=3 no_listener=1 admitted=3"
 	refused client http://$HERE4:999/
 	refused client http://$HERE4:1011/
-	counters 1000-1010:8000-8010/tcp "steered=3 missed=1"
+	counters 1000-1010:8000-8010/tcp "steered=3 no_listener=1"
 }
 
 @test "the highest ports, and a range of all that there are" {
@@ -241,7 +241,7 @@ serve_root()
 	answers low client http://$HERE4:1/
 	answers high client http://$HERE4:8079/
 	refused client http://$HERE4:5000/
-	counters 1-8079:8081-16159/tcp "steered=2 missed=1"
+	counters 1-8079:8081-16159/tcp "steered=2 no_listener=1"
 }
 
 @test "two rules to one target share its listener, and count apart" {
@@ -261,8 +261,8 @@ serve_root()
 	serve -u $DB db 10.1.2.3 8080
 	answers web client http://$HERE4:80/
 	answers db client http://$HERE4:81/
-	counters 80:8080/tcp "steered=1 admitted=1 denied=0"
-	counters 81:8080/tcp "steered=1 admitted=1 denied=0"
+	counters 80:8080/tcp "steered=1 admitted=1 not_owner=0"
+	counters 81:8080/tcp "steered=1 admitted=1 not_owner=0"
 }
 
 @test "counters of a rule go on when others come and go" {
@@ -292,11 +292,11 @@ serve_root()
 	done
 	for n in 1 80 255 256 399 400; do
 		answers s$n client http://$HERE4:$n/
-		counters $n:$((20000 + n))/tcp "steered=1 missed=0 admitted=1"
+		counters $n:$((20000 + n))/tcp "steered=1 no_listener=0 admitted=1"
 	done
 	refused client http://$HERE4:401/
 	refused client http://$HERE4:300/
-	counters 300:20300/tcp "missed=1"
+	counters 300:20300/tcp "no_listener=1"
 }
 
 # --- when listeners come -----------------------------------------------------------
@@ -315,7 +315,7 @@ serve_root()
 @test "a listener that is busy when the rule comes is admitted as soon as it is not" {
 	serve web 127.0.0.1 8080 --reuseport --shared 6
 	becomes_busy "$PID" 8080 "$PORTSTEER" -q add 80:8080 81:8080 --user ps-web
-	counters 80:8080/tcp "admitted=1 error=0 denied=0"
+	counters 80:8080/tcp "admitted=1 rejected=0 not_owner=0"
 	answers web client http://$HERE4/
 }
 
@@ -326,8 +326,8 @@ serve_root()
 	serve -g web web 127.0.0.1 8080 --reuseport
 	serve -g web other 127.0.0.1 8081
 	becomes_busy --stays "$busy" 8080 "$PORTSTEER" -q add 80:8080 81:8081 --cgroup "$CG/web"
-	counters 80:8080/tcp "admitted=1 error=1 denied=0"
-	counters 81:8081/tcp "admitted=1 error=0 denied=0"
+	counters 80:8080/tcp "admitted=1 rejected=1 not_owner=0"
+	counters 81:8081/tcp "admitted=1 rejected=0 not_owner=0"
 	for n in 1 2 3 4 5 6; do
 		answers web client http://$HERE4/
 	done
@@ -343,7 +343,7 @@ serve_root()
 		answers s$n client http://$HERE4/
 		stop $PID
 	done
-	counters 80:8080/tcp "steered=6 missed=0 admitted=6"
+	counters 80:8080/tcp "steered=6 no_listener=0 admitted=6"
 }
 
 @test "a listener that was admitted stays admitted through changes of the rules" {
@@ -374,7 +374,7 @@ serve_root()
 		answers s0 client http://$HERE4/
 		kill_servers
 	done
-	counters 80:8080/tcp "steered=10 admitted=10 missed=0"
+	counters 80:8080/tcp "steered=10 admitted=10 no_listener=0"
 }
 
 @test "a target that is new and its listener come at the same moment" {
@@ -385,31 +385,31 @@ serve_root()
 		serve s$n 127.0.0.1 $((9000 + n))
 		wait $add
 		answers s$n client http://$HERE4:$((100 + n))/
-		counters $((100 + n)):$((9000 + n))/tcp "steered=1 missed=0 error=0"
+		counters $((100 + n)):$((9000 + n))/tcp "steered=1 no_listener=0 rejected=0"
 	done
 }
 
 # --- owners ------------------------------------------------------------------------
 
 # bats test_tags=kernel
-@test "a squatter on the target port is denied; the owner is served beside it" {
+@test "a squatter on the target port is not admitted; the owner is served beside it" {
 	portsteer add 80:8080 --user ps-web
 	serve -u $DB thief 127.0.0.1 8080
 	refused client http://$HERE4/
-	counters 80:8080/tcp "denied=1 admitted=0 missed=1 refused=1 steered=0"
+	counters 80:8080/tcp "not_owner=1 admitted=0 no_listener=1 refused=1 steered=0"
 	answers thief http://127.0.0.1:8080/ # otherwise undisturbed
 	serve web 10.1.2.3 8080
 	answers web client http://$HERE4/
-	counters 80:8080/tcp "denied=1 admitted=1 steered=1"
+	counters 80:8080/tcp "not_owner=1 admitted=1 steered=1"
 }
 
-@test "a squatter who was there before the rule is denied" {
+@test "a squatter who was there before the rule is not admitted" {
 	serve -u $DB thief 0.0.0.0 8080
 	portsteer add 80:8080 --user ps-web
 	refused client http://$HERE4/
 	refused http://127.0.0.1/
 	assert_equal "$(listener_count 80:8080/tcp)" 0
-	counters 80:8080/tcp "denied=1 admitted=0 missed=2"
+	counters 80:8080/tcp "not_owner=1 admitted=0 no_listener=2"
 	stop $PID
 	serve web 0.0.0.0 8080
 	answers web client http://$HERE4/
@@ -420,7 +420,7 @@ serve_root()
 	portsteer add 80:8080 --user ps-web
 	serve -u 0 root 127.0.0.1 8080
 	refused client http://$HERE4/
-	counters 80:8080/tcp "denied=1"
+	counters 80:8080/tcp "not_owner=1"
 }
 
 @test "owner by uid, with and without a name" {
@@ -444,13 +444,13 @@ serve_root()
 		refused client http://$HERE4/
 		stop $PID
 	done
-	counters 80:8080/tcp "denied=3 admitted=0"
+	counters 80:8080/tcp "not_owner=3 admitted=0"
 	serve -g web web 127.0.0.1 8080
 	answers web client http://$HERE4/
 	stop $PID
 	serve -g web/child -u $DB child 127.0.0.1 8080
 	answers child client http://$HERE4/
-	counters 80:8080/tcp "denied=3 admitted=2 steered=2 missed=3"
+	counters 80:8080/tcp "not_owner=3 admitted=2 steered=2 no_listener=3"
 }
 
 in_cgroup_made()
@@ -466,7 +466,7 @@ in_cgroup_made()
 	serve -g other other 10.1.2.3 8080
 	portsteer add 80:8080 --cgroup "/$CG/web"
 	answers web client http://$HERE4/
-	counters 80:8080/tcp "admitted=1 denied=1"
+	counters 80:8080/tcp "admitted=1 not_owner=1"
 }
 
 @test "owner by a cgroup that does not exist yet" {
@@ -488,7 +488,7 @@ in_cgroup_made()
 		rmdir "$PS_TEST_CGROUP/slice/web"
 		refused client http://$HERE4/
 	done
-	counters 80:8080/tcp "admitted=3 steered=3 missed=3"
+	counters 80:8080/tcp "admitted=3 steered=3 no_listener=3"
 }
 
 @test "owner by cgroup, its parent removed and made again too" {
@@ -514,7 +514,7 @@ in_cgroup_made()
 	serve -g $path/deeper/than/that web 127.0.0.1 8080
 	answers web client http://$HERE4/
 	serve -g ${path%/q} near 10.1.2.3 8080
-	counters 80:8080/tcp "admitted=1 denied=1"
+	counters 80:8080/tcp "admitted=1 not_owner=1"
 }
 
 @test "owner by user and cgroup: both must hold" {
@@ -525,7 +525,7 @@ in_cgroup_made()
 	serve -g other -u $WEB cgroup 127.0.0.1 8080
 	refused client http://$HERE4/
 	stop $PID
-	counters 80:8080/tcp "denied=2 admitted=0"
+	counters 80:8080/tcp "not_owner=2 admitted=0"
 	serve -g web -u $WEB both 127.0.0.1 8080
 	answers both client http://$HERE4/
 }
@@ -537,7 +537,7 @@ in_cgroup_made()
 	stop $PID
 	serve -u 0 -g x root 127.0.0.1 8080
 	answers root client http://$HERE4/
-	counters 80:8080/tcp "denied=0 admitted=2"
+	counters 80:8080/tcp "not_owner=0 admitted=2"
 	assert_equal "$(portsteer list --json | jsonget rules.0.owner.any rules.0.owner.uid)" \
 		$'true\nnull'
 }
@@ -586,7 +586,7 @@ in_cgroup_made()
 	serve web 127.0.0.1 8080 --mptcp
 	if [ "$(listener_count 80:8080/tcp)" = 0 ]; then
 		refused client http://$HERE4/
-		counters 80:8080/tcp "error=1 admitted=0 denied=0 missed=1"
+		counters 80:8080/tcp "rejected=1 admitted=0 not_owner=0 no_listener=1"
 	else
 		answers web client http://$HERE4/
 	fi
@@ -605,7 +605,7 @@ in_cgroup_made()
 	answers web client http://10.1.2.3:$((80 + 66051 % 7))/
 	answers web client http://10.1.9.9:$((80 + 67849 % 7))/
 	refused client http://10.1.9.9:$((80 + 67850 % 7))/
-	counters "10.1.2.3:$((80 + 66051 % 7)):8080/tcp" "steered=1 missed=0"
+	counters "10.1.2.3:$((80 + 66051 % 7)):8080/tcp" "steered=1 no_listener=0"
 	portsteer -q del "10.1.2.3:$((80 + 66051 % 7))"
 	refused client http://10.1.2.3:$((80 + 66051 % 7))/
 	answers web client http://10.1.9.9:$((80 + 67849 % 7))/
@@ -624,7 +624,7 @@ migrate()
 	portsteer add 90:8080 --user ps-web
 	serve web 0.0.0.0 8080 --reuseport --workers 64
 	assert_equal "$(listener_count 90:8080/tcp)" 64
-	counters 90:8080/tcp "admitted=64 error=0"
+	counters 90:8080/tcp "admitted=64 rejected=0"
 	rm -f "$PS_TEST_DIR/stop"
 	client_connections --procs 2 --until "$PS_TEST_DIR/stop" $HERE4 90 \
 		>"$PS_TEST_DIR/tally" 3>&- &
@@ -637,7 +637,7 @@ migrate()
 	wait $tally
 	# "broken": the worker was killed while it answered.
 	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]+ refused 0 "
-	counters 90:8080/tcp "missed=0 refused=0 error=0"
+	counters 90:8080/tcp "no_listener=0 refused=0 rejected=0"
 	assert_equal "$(listener_count 90:8080/tcp)" 1
 	kill -9 "${PIDS[63]}"
 	until_true 5 gone "$PID"
@@ -659,7 +659,7 @@ migrate()
 		until_true 5 workers_left 64
 		answers new$n client http://$HERE4:91/
 	done
-	counters 91:8080/tcp "admitted=256 error=0 steered=3 missed=0"
+	counters 91:8080/tcp "admitted=256 rejected=0 steered=3 no_listener=0"
 }
 
 workers_left()
@@ -686,7 +686,7 @@ workers_left()
 	: >"$PS_TEST_DIR/stop"
 	wait $tally
 	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]* refused 0 "
-	counters 92:8080/tcp "missed=0 refused=0 admitted=6"
+	counters 92:8080/tcp "no_listener=0 refused=0 admitted=6"
 }
 
 answers_often()
@@ -717,7 +717,7 @@ answers_often()
 	serve -g web more 127.0.0.1 8080 --reuseport --workers 60
 	out=$(client_connections --count 400 $HERE4 104)
 	assert_match "$out" "^ok 400 refused 0 broken 0 names more=[23][0-9][0-9],w1="
-	counters 104:8080/tcp "steered=800 missed=0 error=0"
+	counters 104:8080/tcp "steered=800 no_listener=0 rejected=0"
 }
 
 # What the program has learned of the sockets of a target is out of date each time.
@@ -745,7 +745,7 @@ answers_often()
 	: >"$PS_TEST_DIR/stop"
 	wait $tally
 	assert_match "$(<"$PS_TEST_DIR/tally")" "^ok [1-9][0-9]* refused 0 "
-	counters 107:8080/tcp "missed=0 refused=0 error=0 admitted=4"
+	counters 107:8080/tcp "no_listener=0 refused=0 rejected=0 admitted=4"
 }
 
 # spread PORT NAMES: 100 connections, and who answered them
@@ -768,7 +768,7 @@ spread()
 		"^ok 200 refused 0 broken 0 names good=200$"
 	assert_match "$(client_connections --count 200 $HERE4 106)" \
 		"^ok 200 refused 0 broken 0 names good=200$"
-	counters 105:8080/tcp "steered=200 denied=1 admitted=1"
+	counters 105:8080/tcp "steered=200 not_owner=1 admitted=1"
 }
 
 @test "processes that share one socket are one listener, found before or after" {
@@ -799,7 +799,7 @@ all_answer()
 	local port
 	for port in 1000 1001 100{2..6} 101{2..6}; do
 		answers web client http://$HERE4:$port/
-		counters $port:8080/tcp "admitted=1 denied=0 steered=1"
+		counters $port:8080/tcp "admitted=1 not_owner=0 steered=1"
 	done
 }
 
@@ -857,7 +857,7 @@ for r in json.load(sys.stdin)["rules"]:
 	wait $a $b
 	assert_match "$(cat "$PS_TEST_DIR/a" "$PS_TEST_DIR/b")" \
 		"^ok 1000 refused 0 broken 0 .*ok 1000 refused 0 broken 0"
-	counters 94:8080/tcp "steered=2000 missed=0 refused=0 family=0 error=0 denied=0"
+	counters 94:8080/tcp "steered=2000 no_listener=0 refused=0 wrong_family=0 rejected=0 not_owner=0"
 }
 
 @test "2000 refused connections from all CPUs at once are 2000" {
@@ -870,7 +870,7 @@ for r in json.load(sys.stdin)["rules"]:
 	wait $a $b
 	assert_match "$(cat "$PS_TEST_DIR/a" "$PS_TEST_DIR/b")" \
 		"^ok 0 refused 1000 .*ok 0 refused 1000"
-	counters 95:8080/tcp "missed=2000 refused=2000 steered=0"
+	counters 95:8080/tcp "no_listener=2000 refused=2000 steered=0"
 }
 
 @test "last_hit is the time since the last connection" {
@@ -895,7 +895,7 @@ for r in json.load(sys.stdin)["rules"]:
 	answers there http://$THERE4/
 	answers here http://127.0.0.1/
 	answers there client http://127.0.0.1/
-	counters 80:8080/tcp "steered=2 admitted=1 denied=0"
+	counters 80:8080/tcp "steered=2 admitted=1 not_owner=0"
 	assert_equal "$(portsteer --netns client stats --json | jsonget \
 		rules.0.counters.steered rules.0.counters.admitted)" $'2\n1'
 	assert_equal "$(portsteer status --json | jsonget instances.#)" 2

@@ -114,7 +114,7 @@ clients_in()
 	assert_match "${names[1]}" "^ok [1-9][0-9]* refused 0 broken 0 "
 	assert_match "${names[2]}" "^ok [1-9][0-9]* refused 0 broken 0 "
 	assert_match "${names[3]}" "^times [1-9][0-9]* lost 0$"
-	counters "81:8081/tcp" "admitted=1 denied=0 error=0"
+	counters "81:8081/tcp" "admitted=1 not_owner=0 rejected=0"
 	assert_equal "$(probe 81)" scoped
 }
 

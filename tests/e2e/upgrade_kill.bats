@@ -125,7 +125,7 @@ works()
 		clean || fail_at $n "something is left"
 		works $n
 		hits=$((hits + 2))
-		counters 80:8080/tcp "steered=$hits missed=0" || fail_at $n "counters"
+		counters 80:8080/tcp "steered=$hits no_listener=0" || fail_at $n "counters"
 		"$SAME" -q upgrade || fail_at $n "upgrade failed"
 		portsteer -q upgrade || fail_at $n "upgrade back failed"
 	done

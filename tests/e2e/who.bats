@@ -394,7 +394,7 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 	host_cgroup "$name"
 	called server -u root -g "$name" 127.0.0.1 8080
 	portsteer -q add 82:8080 --cgroup "$name"
-	assert_match "$(portsteer list)" "cgroup /system.slice/ps-a\\\\x2db.service "
+	assert_match "$(portsteer list)" "cgroup /system.slice/ps-a\\\\x2db.service +refuse"
 	portsteer list --json | json 'd["rules"][0]["owner"]["cgroup"] == r"'"$name"'"'
 	out=$(portsteer add 80:8080 --user ps-web)
 	[[ $out != *x5c* ]]
@@ -429,7 +429,7 @@ in_the_way() # ADDRESS OPTION...: root's server there and a grant of one address
 		"note: 127.0.0.1:8080 ps-web .*does not serve rule 80:8080/tcp: not found, as no visible process .*io_uring"
 	assert_match "$(portsteer list)" "127.0.0.1:8080 ps-web \(not admitted: not found, as no visible process .*io_uring"
 	refused http://127.0.0.1/
-	counters 80:8080/tcp "admitted=0 steered=0 missed=1"
+	counters 80:8080/tcp "admitted=0 steered=0 no_listener=1"
 	stop "$PID"
 	start -u $WEB "$PYTHON" uring.py 8080
 	until_true 10 grep -q ready "$LOG"

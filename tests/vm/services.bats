@@ -68,7 +68,7 @@ complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
 	portsteer add 80:2049 --any-user
 	modprobe nfsd
 	start_nfsd
-	counters 80:2049/tcp "admitted=0 error=0"
+	counters 80:2049/tcp "admitted=0 rejected=0"
 	refused http://127.0.0.1/
 	stop_nfsd
 	until_true 10 nobody_on_2049

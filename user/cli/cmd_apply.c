@@ -16,6 +16,7 @@
 #include "engine/instance.h"
 #include "engine/notes.h"
 #include "os/users.h"
+#include "util/text.h"
 #include "util/util.h"
 
 /* A pipe whose other end has failed must not delete all rules. */
@@ -172,9 +173,9 @@ static int keep_hand(struct applying *a, const struct ps_ruleset *present, struc
 	if (ret && ret != -ENOMEM) {
 		memcpy(why, error->message, sizeof(why));
 		snprintf(error->message, sizeof(error->message),
-			 "%.800s (rules added by hand stay; 'portsteer del' removes one, "
+			 "%.*s (rules added by hand stay; 'portsteer del' removes one, "
 			 "'portsteer apply --only' all of them)",
-			 why);
+			 (int)ps_utf8_cut(why, 800), why);
 	}
 	return ret;
 }

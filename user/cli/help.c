@@ -83,6 +83,8 @@ static void print_table(const struct ps_cli *cli)
 	}
 	for (size_t i = 0; i < PS_KEYS; i++)
 		printf("key %s %s\n", ps_config_keys[i].name, ps_config_keys[i].value);
+	for (size_t i = 0; i < PS_COUNTER_COUNT; i++)
+		printf("counter %s\n", ps_counters[i].name);
 }
 
 int ps_cmd_help(struct ps_cli *cli, struct ps_error *error)

@@ -310,17 +310,8 @@ static struct json_object *stats_json(const struct ps_rule *rule, const struct p
 	put_text(object, "client_cgroup", rule->scope);
 	put(object, "owner", owner_json(&rule->owner));
 	put_text(object, "name", rule->name);
-	put_number(counters, "steered", s->steered);
-	put_number(counters, "missed", s->missed);
-	put_number(counters, "refused", s->refused);
-	put_number(counters, "family", s->family);
-	put_number(counters, "device", s->device);
-	put_number(counters, "taken", s->taken);
-	put_number(counters, "denied", s->denied);
-	put_number(counters, "error", s->error);
-	put_number(counters, "admitted", s->admitted);
-	put_number(counters, "granted", s->granted);
-	put_number(counters, "translated", s->translated);
+	for (size_t i = 0; i < PS_COUNTER_COUNT; i++)
+		put_number(counters, ps_counters[i].name, ps_counter_value(&ps_counters[i], s));
 	put(object, "counters", counters);
 	put_seconds(object, "last_hit", s->last_hit);
 	return object;

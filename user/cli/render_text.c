@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli/render_text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,52 +44,78 @@ void ps_origin_text(const struct ps_origin *origin, char text[PS_ORIGIN_TEXT])
 		strcpy(text, file);
 }
 
-/* Columns that are there only if some rule has something in them. */
+/* Columns that are there only if some rule has something in them, or with -v. */
 struct extra {
-	bool names, scopes, origins;
+	bool scopes, if_down, names, origins;
 };
 
-static struct extra extra_of(const struct ps_ruleset *rules)
+static bool has_if_down(const struct ps_rule *rule)
 {
-	struct extra extra = {};
+	return rule->mode != PS_MODE_BIND && !ps_rule_is_fixed(rule);
+}
+
+static struct extra extra_of(const struct ps_cli *cli, const struct ps_ruleset *rules)
+{
+	bool all = cli->verbose;
+	struct extra extra = { .scopes = all, .if_down = all, .names = all, .origins = all };
 
 	for (size_t i = 0; i < rules->count; i++) {
-		extra.names |= rules->rules[i].name != NULL;
 		extra.scopes |= rules->rules[i].scope != NULL;
+		extra.if_down |= has_if_down(&rules->rules[i]);
+		extra.names |= rules->rules[i].name != NULL;
 		extra.origins |= rules->rules[i].origin.file != NULL;
 	}
 	return extra;
 }
 
-static void add_scope(struct ps_table *table, const struct ps_rule *rule)
+/* A column that goes below the rule where the line would be too long. */
+static void add_folding(struct ps_table *table, const char *head)
 {
-	char scope[4 * PS_CGROUP_PATH];
-
-	ps_printable(rule->scope ? rule->scope : "-", scope, sizeof(scope));
-	ps_table_add(table, scope);
+	table->folds[table->columns] = true;
+	ps_table_column(table, head);
 }
 
-/* The columns before the listeners; empty in a rule's further lines. */
-static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
+/* The columns that say which rule it is. */
+static void begin_table(struct ps_table *table, const struct ps_cli *cli, struct extra extra)
 {
-	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], name[4 * PS_NAME_MAX + 1];
-	char origin[PS_ORIGIN_TEXT];
+	table->whole = cli->verbose;
+	ps_table_column(table, "RULE");
+	ps_table_column(table, "MODE");
+	if (extra.scopes)
+		add_folding(table, "CLIENT CGROUP");
+	add_folding(table, "OWNER");
+}
 
-	if (!rule) {
-		for (int i = 0; i < 4 + extra.names + extra.scopes + extra.origins; i++)
-			ps_table_add(table, "");
-		return;
-	}
+static void begin_row(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
+{
+	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT], scope[4 * PS_CGROUP_PATH];
+
 	ps_rule_format(rule, text);
 	ps_table_add(table, text);
 	ps_table_add(table, ps_mode_name(rule->mode));
-	if (extra.scopes)
-		add_scope(table, rule);
+	if (extra.scopes) {
+		ps_printable(rule->scope ? rule->scope : "-", scope, sizeof(scope));
+		ps_table_add(table, scope);
+	}
 	ps_owner_text(&rule->owner, owner);
 	ps_table_add(table, owner);
-	ps_table_add(table, rule->mode == PS_MODE_BIND || ps_rule_is_fixed(rule) ?
-				    "-" :
-				    ps_if_down_name(rule->if_down));
+}
+
+static void end_table(struct ps_table *table, const struct ps_cli *cli)
+{
+	if (table->count)
+		ps_table_print(table, cli->color);
+	else
+		puts("no rules; 'portsteer add' adds one");
+}
+
+static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct extra extra)
+{
+	char name[4 * PS_NAME_MAX + 1], origin[PS_ORIGIN_TEXT];
+
+	begin_row(table, rule, extra);
+	if (extra.if_down)
+		ps_table_add(table, has_if_down(rule) ? ps_if_down_name(rule->if_down) : "-");
 	if (extra.names) {
 		ps_printable(rule->name ? rule->name : "-", name, sizeof(name));
 		ps_table_add(table, name);
@@ -99,115 +126,103 @@ static void add_rule(struct ps_table *table, const struct ps_rule *rule, struct 
 	}
 }
 
-/* The listeners of one rule, line by line. */
-struct lines {
+/* The sockets of one relation to a rule, line by line. */
+struct shown {
 	struct ps_table *table;
 	const struct ps_report *report;
 	const struct ps_rule *rule;
-	struct extra extra;
-	size_t count; /* lines that the rule has so far */
-};
-
-/* The columns before a listener: the rule's own are there for the first one. */
-static void begin_line(struct lines *l)
-{
-	if (l->count++)
-		add_rule(l->table, NULL, l->extra);
-}
-
-/* The sockets of one relation. */
-struct shown {
-	struct lines *lines;
 	bool serves;
 	size_t count;
 };
 
+/* A socket that does not serve the rule. What is to be copied has a line of its own, whole, if
+ * there is not room for both in one. */
+static void add_stranger(const struct shown *shown, const struct ps_socket *socket)
+{
+	char text[PS_SOCKET_TEXT], line[PS_SOCKET_TEXT + 1024], fits[sizeof(line)] = "";
+	struct ps_who who;
+	bool both;
+
+	ps_socket_text(socket, text);
+	ps_maker_tell(shown->report, shown->rule, socket, &who);
+	snprintf(line, sizeof(line), "%s (%s%s", text,
+		 shown->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason);
+	if (*who.fits)
+		snprintf(fits, sizeof(fits), "would fit: %s", who.fits);
+	both = ps_text_width(line) + strlen("  ; )") + ps_text_width(fits) <= PS_WIDTH;
+	if (*fits && both)
+		ps_table_linef(shown->table, "%s; %s)", line, fits);
+	else
+		ps_table_linef(shown->table, "%s)", line);
+	if (*fits && !both)
+		ps_table_linef(shown->table, "  %s", fits);
+}
+
 static void add_socket(const struct ps_socket *socket, void *data)
 {
 	struct shown *shown = data;
-	struct lines *l = shown->lines;
 	char text[PS_SOCKET_TEXT];
-	struct ps_who who;
 
-	if (shown->count++ >= ps_report_most_shown(l->report))
+	if (shown->count++ >= ps_report_most_shown(shown->report))
 		return;
-	begin_line(l);
-	ps_socket_text(socket, text);
-	if (shown->serves) {
-		ps_table_add(l->table, text);
+	if (!shown->serves) {
+		add_stranger(shown, socket);
 		return;
 	}
-	ps_maker_tell(l->report, l->rule, socket, &who);
-	ps_table_addf(l->table, "%s (%s%s%s%s)", text,
-		      l->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason,
-		      *who.fits ? "; matching owner: " : "", who.fits);
+	ps_socket_text(socket, text);
+	ps_table_linef(shown->table, "%s", text);
 }
 
-static void add_sockets(struct lines *l, bool serves)
+static void add_sockets(struct ps_table *table, const struct ps_report *report,
+			const struct ps_rule *rule, bool serves)
 {
-	struct shown shown = { .lines = l, .serves = serves };
-	size_t most = ps_report_most_shown(l->report);
+	struct shown shown = { .table = table, .report = report, .rule = rule, .serves = serves };
+	size_t most = ps_report_most_shown(report);
 
-	ps_report_each(l->report, l->rule, serves ? PS_SERVES : PS_OTHER, add_socket, &shown);
-	if (shown.count <= most)
-		return;
-	begin_line(l);
-	ps_table_addf(l->table, "and %zu more%s", shown.count - most,
-		      serves ? "" : " (not admitted)");
+	ps_report_each(report, rule, serves ? PS_SERVES : PS_OTHER, add_socket, &shown);
+	if (shown.count > most)
+		ps_table_linef(table, "and %zu more%s", shown.count - most,
+			       serves ? "" : " (not admitted)");
 }
 
 static void add_listeners(struct ps_table *table, const struct ps_report *report,
-			  const struct ps_rule *rule, struct extra extra)
+			  const struct ps_rule *rule)
 {
-	struct lines lines = { .table = table, .report = report, .rule = rule, .extra = extra };
-
 	if (ps_rule_is_block(rule)) {
-		begin_line(&lines);
-		ps_table_add(table, "refused until its section is corrected");
+		ps_table_linef(table, "refused until its section is corrected");
 		return;
 	}
 	if (ps_rule_is_fixed(rule)) {
-		begin_line(&lines);
-		ps_table_add(table, "fixed destination, owner not checked");
+		ps_table_linef(table, "fixed destination, owner not checked");
 		return;
 	}
-	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL)) {
-		begin_line(&lines);
-		ps_table_add(table, report->blind	       ? report->blind :
-				    rule->mode == PS_MODE_BIND ? "not bound yet" :
-								 "no listener yet");
-	}
-	add_sockets(&lines, true);
-	add_sockets(&lines, false);
+	if (!ps_report_each(report, rule, PS_SERVES, NULL, NULL))
+		ps_table_linef(table, "%s",
+			       report->blind		  ? report->blind :
+			       rule->mode == PS_MODE_BIND ? "not bound yet" :
+							    "no listener yet");
+	add_sockets(table, report, rule, true);
+	add_sockets(table, report, rule, false);
 }
 
 void ps_text_list(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
-	struct extra extra = extra_of(rules);
+	struct extra extra = extra_of(cli, rules);
 	struct ps_table table = {};
 
-	extra.origins |= cli->verbose;
-
-	table.heads[table.columns++] = "RULE";
-	table.heads[table.columns++] = "MODE";
-	if (extra.scopes)
-		table.heads[table.columns++] = "CLIENT CGROUP";
-	table.heads[table.columns++] = "OWNER";
-	table.heads[table.columns++] = "IF DOWN";
+	begin_table(&table, cli, extra);
+	if (extra.if_down)
+		ps_table_column(&table, "IF DOWN");
 	if (extra.names)
-		table.heads[table.columns++] = "NAME";
+		add_folding(&table, "NAME");
 	if (extra.origins)
-		table.heads[table.columns++] = "ORIGIN";
-	table.heads[table.columns++] = "LISTENERS";
+		add_folding(&table, "ORIGIN");
 	for (size_t i = 0; i < rules->count; i++) {
 		add_rule(&table, &rules->rules[i], extra);
-		add_listeners(&table, report, &rules->rules[i], extra);
+		add_listeners(&table, report, &rules->rules[i]);
 	}
-	if (rules->count)
-		ps_table_print(&table, cli->color);
-	else
-		puts("no rules; 'portsteer add' adds one");
+	end_table(&table, cli);
 }
 
 static void add_last_hit(struct ps_table *table, double seconds)
@@ -224,94 +239,74 @@ static void add_last_hit(struct ps_table *table, double seconds)
 		ps_table_addf(table, "%.0f days ago", seconds / 86400);
 }
 
-/* One counter's column. Those of the other mode are left out where no rule has it. */
-struct column {
-	const char *head;
-	size_t offset; /* in struct ps_rule_stats */
-	unsigned int modes; /* bits 1 << enum ps_mode, and RARE */
-};
-enum {
-	STEERED = 1 << PS_MODE_STEER | 1 << PS_MODE_CONNECT,
-	BOUND = 1 << PS_MODE_BIND,
-	RARE = 1 << 8, /* not shown where no rule has counted it */
-};
-static const struct column columns[] = {
-	{ "STEERED", offsetof(struct ps_rule_stats, steered), STEERED },
-	{ "MISSED", offsetof(struct ps_rule_stats, missed), STEERED },
-	{ "REFUSED", offsetof(struct ps_rule_stats, refused), STEERED },
-	{ "FAMILY", offsetof(struct ps_rule_stats, family), STEERED },
-	{ "DEVICE", offsetof(struct ps_rule_stats, device), STEERED | RARE },
-	{ "TAKEN", offsetof(struct ps_rule_stats, taken), STEERED | RARE },
-	{ "DENIED", offsetof(struct ps_rule_stats, denied), STEERED | BOUND },
-	{ "ERROR", offsetof(struct ps_rule_stats, error), STEERED | BOUND },
-	{ "ADMITTED", offsetof(struct ps_rule_stats, admitted), STEERED },
-	{ "GRANTED", offsetof(struct ps_rule_stats, granted), BOUND },
-	{ "TRANSLATED", offsetof(struct ps_rule_stats, translated), BOUND },
-};
-
-static uint64_t value_of(const struct ps_rule_stats *s, size_t c)
+/* "NO LISTENER" */
+enum { PS_HEAD = 32 };
+static void head_of(const struct ps_counter *counter, char head[PS_HEAD])
 {
-	return *(const uint64_t *)((const char *)s + columns[c].offset);
+	size_t i;
+
+	for (i = 0; counter->name[i] && i < PS_HEAD - 1; i++)
+		head[i] = counter->name[i] == '_' ? ' ' : (char)toupper(counter->name[i]);
+	head[i] = '\0';
 }
 
-/* Is the column of any use to these rules? */
-static bool is_shown(const struct ps_report *report, size_t c)
+/* Has some rule counted it? With -v all are shown. */
+static bool is_shown(const struct ps_cli *cli, const struct ps_report *report,
+		     const struct ps_counter *counter)
 {
-	const struct ps_ruleset *rules = &report->view.state.rules;
-	bool fits = false, counted = false;
+	bool counted = cli->verbose;
 
-	for (size_t i = 0; i < rules->count; i++) {
-		fits |= columns[c].modes & 1u << rules->rules[i].mode;
-		counted |= value_of(&report->view.stats[i], c);
-	}
-	return fits && (counted || !(columns[c].modes & RARE));
+	for (size_t i = 0; i < report->view.state.rules.count && !counted; i++)
+		counted = ps_counter_value(counter, &report->view.stats[i]);
+	return counted;
 }
 
-static void add_stats(struct ps_table *table, const struct ps_rule *rule,
-		      const struct ps_rule_stats *s, const bool *shown, bool scopes)
-{
-	char text[PS_RULE_TEXT], owner[PS_OWNER_TEXT];
+/* The counters that are shown. */
+struct shown_counters {
+	const struct ps_counter *items[PS_COUNTER_COUNT];
+	char heads[PS_COUNTER_COUNT][PS_HEAD];
+	size_t count;
+};
 
-	ps_rule_format(rule, text);
-	ps_owner_text(&rule->owner, owner);
-	ps_table_add(table, text);
-	ps_table_add(table, ps_mode_name(rule->mode));
-	if (scopes)
-		add_scope(table, rule);
-	ps_table_add(table, owner);
-	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		if (shown[c] && !(columns[c].modes & 1u << rule->mode))
+static void add_counters(struct ps_table *table, const struct ps_rule *rule,
+			 const struct ps_rule_stats *s, const struct shown_counters *shown)
+{
+	for (size_t i = 0; i < shown->count; i++) {
+		if (ps_counter_is_of(shown->items[i], rule->mode))
+			ps_table_addf(table, "%" PRIu64, ps_counter_value(shown->items[i], s));
+		else
 			ps_table_add(table, "-");
-		else if (shown[c])
-			ps_table_addf(table, "%" PRIu64, value_of(s, c));
 	}
 	add_last_hit(table, s->last_hit);
+}
+
+static void add_number_column(struct ps_table *table, const char *head)
+{
+	table->right[table->columns] = true;
+	ps_table_column(table, head);
 }
 
 void ps_text_stats(const struct ps_cli *cli, const struct ps_report *report)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
-	struct ps_table table = { .heads = { "RULE", "MODE" }, .columns = 2 };
-	bool shown[PS_ARRAY_SIZE(columns)], scopes = extra_of(rules).scopes;
+	struct extra extra = extra_of(cli, rules);
+	struct shown_counters shown = {};
+	struct ps_table table = {};
 
-	if (scopes)
-		table.heads[table.columns++] = "CLIENT CGROUP";
-	table.heads[table.columns++] = "OWNER";
-	for (size_t c = 0; c < PS_ARRAY_SIZE(columns); c++) {
-		shown[c] = is_shown(report, c);
-		if (!shown[c])
+	begin_table(&table, cli, extra);
+	for (size_t i = 0; i < PS_COUNTER_COUNT; i++) {
+		if (!is_shown(cli, report, &ps_counters[i]))
 			continue;
-		table.right[table.columns] = true;
-		table.heads[table.columns++] = columns[c].head;
+		shown.items[shown.count] = &ps_counters[i];
+		head_of(&ps_counters[i], shown.heads[shown.count]);
+		add_number_column(&table, shown.heads[shown.count++]);
 	}
-	table.right[table.columns] = true;
-	table.heads[table.columns++] = "LAST HIT";
-	for (size_t i = 0; i < rules->count; i++)
-		add_stats(&table, &rules->rules[i], &report->view.stats[i], shown, scopes);
-	if (rules->count)
-		ps_table_print(&table, cli->color);
-	else
-		puts("no rules; 'portsteer add' adds one");
+	add_number_column(&table, "LAST HIT");
+	for (size_t i = 0; i < rules->count; i++) {
+		begin_row(&table, &rules->rules[i], extra);
+		add_counters(&table, &rules->rules[i], &report->view.stats[i], &shown);
+	}
+	end_table(&table, cli);
 }
 
 static void print_heading(const struct ps_listed *item, bool first)

@@ -88,8 +88,8 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
 			"rule %s already exists at %s; delete one of them", text, other);
 	else
-		snprintf(full.message, sizeof(full.message), "%.560s (rule %s is at %s)",
-			 error->message, text, other);
+		snprintf(full.message, sizeof(full.message), "%.*s (rule %s is at %s)",
+			 (int)ps_utf8_cut(error->message, 560), error->message, text, other);
 	return ps_config_mistake(config, config->places[later], &full);
 }
 

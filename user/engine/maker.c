@@ -82,14 +82,14 @@ static uint8_t only_family(const struct ps_socket *socket)
 	return strcmp(family, "ipv4") ? 6 : 4;
 }
 
-/* Has the kernel refused a listener of the rule's targets? */
+/* Has the kernel rejected a listener of the rule's targets? */
 static bool is_refused(const struct ps_report *report, const struct ps_rule *rule)
 {
 	const struct ps_ruleset *rules = &report->view.state.rules;
 	const struct ps_rule *found = ps_report_rule(report, rule);
 
 	return report->view.stats && found >= rules->rules && found < rules->rules + rules->count &&
-	       report->view.stats[found - rules->rules].error;
+	       report->view.stats[found - rules->rules].rejected;
 }
 
 struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const struct ps_rule *rule,

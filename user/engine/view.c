@@ -80,10 +80,16 @@ static int add_events(const struct ps_tables *t, const struct ps_state *state,
 
 		ret = target ? ps_tables_target(t, target->id, &counted) : -EBADMSG;
 		stats->admitted += counted.admitted;
-		stats->denied += counted.denied;
-		stats->error += counted.error;
+		stats->not_owner += counted.not_owner;
+		stats->rejected += counted.rejected;
 	}
 	return ret;
+}
+
+static void set_refused(const struct ps_rule *rule, struct ps_rule_stats *s)
+{
+	if (rule->if_down == PS_DOWN_REFUSE)
+		s->refused = s->no_listener + s->wrong_family + s->wrong_device;
 }
 
 static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
@@ -95,11 +101,11 @@ static int read_steer_stats(struct ps_tables *t, const struct ps_state *state,
 	if (ret)
 		return ret;
 	s->steered = hits.steered;
-	s->missed = hits.missed;
-	s->family = hits.family;
-	s->device = hits.device;
+	s->no_listener = hits.no_listener;
+	s->wrong_family = hits.wrong_family;
+	s->wrong_device = hits.wrong_device;
 	s->taken = hits.taken;
-	s->refused = rule->if_down == PS_DOWN_REFUSE ? hits.missed + hits.family + hits.device : 0;
+	set_refused(rule, s);
 	s->last_hit = since_jiffies(hits.last);
 	return add_events(t, state, rule, s);
 }
@@ -116,9 +122,9 @@ static int read_bind_stats(const struct ps_tables *t, const struct ps_rule *rule
 		s->granted = events.done;
 	else
 		s->translated = events.done;
-	s->denied = events.denied;
+	s->not_owner = events.not_owner;
 	/* A bind that is under way is no failed one for long. */
-	s->error = events.tried > events.done ? events.tried - events.done : 0;
+	s->failed = events.tried > events.done ? events.tried - events.done : 0;
 	s->last_hit = since_jiffies(events.last);
 	return 0;
 }
@@ -132,10 +138,10 @@ static int read_connect_stats(const struct ps_tables *t, const struct ps_state *
 	if (ret)
 		return ret;
 	s->steered = events.steered;
-	s->missed = events.missed;
-	s->family = events.family;
+	s->no_listener = events.no_listener;
+	s->wrong_family = events.wrong_family;
 	s->taken = events.taken;
-	s->refused = rule->if_down == PS_DOWN_REFUSE ? events.missed + events.family : 0;
+	set_refused(rule, s);
 	s->last_hit = since_jiffies(events.last);
 	return ps_rule_has_targets(rule) ? add_events(t, state, rule, s) : 0;
 }

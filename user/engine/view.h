@@ -4,18 +4,10 @@
 #define PORTSTEER_VIEW_H
 
 #include "compile/state.h"
+#include "engine/counters.h"
 #include "engine/strays.h"
 #include "kernel/others.h"
 #include "os/netns.h"
-
-/* Counters of one rule, summed over CPUs; see bpf/abi.h for the meanings.
- * refused = missed + family + device if the rule refuses on a miss, else 0. Of a bind rule only
- * granted or translated, denied, and error (binds that then failed) can be others than 0. */
-struct ps_rule_stats {
-	uint64_t steered, missed, family, device, taken, refused;
-	uint64_t denied, error, admitted, granted, translated;
-	double last_hit; /* seconds since, negative if never */
-};
 
 /* An admitted listener, as found in the sockmap. */
 struct ps_listener {

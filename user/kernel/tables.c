@@ -794,9 +794,9 @@ int ps_tables_hits(struct ps_tables *tables, uint32_t rule, struct ps_hits *sum)
 	*sum = (struct ps_hits){};
 	for (int i = 0; i < cpus; i++) {
 		sum->steered += each[i].steered;
-		sum->missed += each[i].missed;
-		sum->family += each[i].family;
-		sum->device += each[i].device;
+		sum->no_listener += each[i].no_listener;
+		sum->wrong_family += each[i].wrong_family;
+		sum->wrong_device += each[i].wrong_device;
 		sum->taken += each[i].taken;
 		if (each[i].last > sum->last)
 			sum->last = each[i].last;

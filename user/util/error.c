@@ -16,6 +16,7 @@ int ps_fail(struct ps_error *error, enum ps_exit status, int err, const char *fo
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	text[ps_utf8_cut(text, sizeof(text) - 1)] = '\0';
 	error->status = status;
 	ps_printable_message(text, error->message, sizeof(error->message));
 	return -err;

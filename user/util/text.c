@@ -44,6 +44,86 @@ size_t ps_printable_length(const char *text)
 	return code < 0x20 || (code >= 0x7f && code < 0xa0) || is_layout(code) ? 0 : length;
 }
 
+size_t ps_utf8_cut(const char *text, size_t most)
+{
+	size_t length = strnlen(text, most), begin = length;
+	unsigned char first;
+
+	if (length < most)
+		return length;
+	/* Where the last character begins, and whether all of it is there. */
+	while (begin && length - begin < 3 && ((unsigned char)text[begin - 1] & 0xc0) == 0x80)
+		begin--;
+	if (!begin)
+		return length;
+	first = (unsigned char)text[--begin];
+	if (first < 0xc2 || first > 0xf4)
+		return length;
+	return begin + (first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4) > length ? begin : length;
+}
+
+static bool is_hex(char c)
+{
+	return c && strchr("0123456789abcdefABCDEF", c);
+}
+
+/* Bytes, and columns, of what is not to be cut into two. */
+static size_t piece_of(const char *text, size_t *columns)
+{
+	uint32_t code;
+	size_t length = ps_utf8_read(text, &code);
+
+	*columns = 1;
+	if (text[0] == '\\' && text[1] == 'x' && is_hex(text[2]) && is_hex(text[3]))
+		return *columns = 4;
+	return length ? length : 1;
+}
+
+size_t ps_text_width(const char *text)
+{
+	size_t count = 0, width;
+
+	for (; *text; count += width)
+		text += piece_of(text, &width);
+	return count;
+}
+
+/* The bytes of the first pieces, which take no more than `columns`. */
+static size_t beginning_of(const char *text, size_t columns)
+{
+	size_t used = 0, length, width;
+
+	while (text[used]) {
+		length = piece_of(text + used, &width);
+		if (width > columns)
+			break;
+		columns -= width;
+		used += length;
+	}
+	return used;
+}
+
+void ps_shorten(const char *from, size_t columns, char *to, size_t size)
+{
+	size_t rest = ps_text_width(from), head, width;
+	const char *tail = from;
+
+	if (!size)
+		return;
+	if (rest <= columns) {
+		snprintf(to, size, "%.*s", (int)ps_utf8_cut(from, size - 1), from);
+		return;
+	}
+	head = beginning_of(from, (columns - 1) / 2);
+	/* Of the end the pieces that there is room for beside it and the ellipsis. */
+	while (rest > columns / 2) {
+		tail += piece_of(tail, &width);
+		rest -= width;
+	}
+	snprintf(to, size, "%.*s\xe2\x80\xa6%s", (int)head, from, tail);
+	to[ps_utf8_cut(to, size - 1)] = '\0';
+}
+
 static bool is_printable(const char *text)
 {
 	while (*text) {
