@@ -267,7 +267,7 @@ readable()
 	serve -g "${POD_b#"$CG/"}" thief 127.0.0.1 8080
 	portsteer -q add 80:8080 --cgroup "$POD_a"
 	portsteer list >"$PS_TEST_DIR/list"
-	below "^  127.0.0.1:8080 ps-web .*\(not admitted: [^…]*\)$" "^    would fit: --cgroup /$POD_b$"
+	below "^  127.0.0.1:8080 ps-web .*\(not admitted: [^…]*\)$" "^    matching owner: --cgroup /$POD_b$"
 }
 
 @test "list and stats: a path that fits stays as it is, beside the rest" {

@@ -7,6 +7,7 @@
 
 #include "cli/suggest.h"
 #include "config/keys.h"
+#include "engine/counters.h"
 
 static void print_option(const struct ps_option *option)
 {

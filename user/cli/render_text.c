@@ -148,7 +148,7 @@ static void add_stranger(const struct shown *shown, const struct ps_socket *sock
 	snprintf(line, sizeof(line), "%s (%s%s", text,
 		 shown->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason);
 	if (*who.fits)
-		snprintf(fits, sizeof(fits), "would fit: %s", who.fits);
+		snprintf(fits, sizeof(fits), "matching owner: %s", who.fits);
 	both = ps_text_width(line) + strlen("  ; )") + ps_text_width(fits) <= PS_WIDTH;
 	if (*fits && both)
 		ps_table_linef(shown->table, "%s; %s)", line, fits);

@@ -9,6 +9,7 @@
 #include "config/config_part.h"
 #include "config/sides.h"
 #include "rule/conflicts.h"
+#include "util/text.h"
 
 static int compare_sections(const void *left, const void *right)
 {
