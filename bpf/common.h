@@ -59,10 +59,18 @@
 		__array(values, inner);                                                            \
 	}
 
-/* What a map has under a number, NULL if there is no map. */
+/* What a map has under a number, NULL if there is no map. The compiler must not make one call of
+ * two: of a call with one map the verifier makes an inlined lookup, of one with either of two it
+ * cannot. */
 static __always_inline void *entry_of(void *map, __u32 index)
 {
-	return map ? bpf_map_lookup_elem(map, &index) : NULL;
+	void *entry = NULL;
+
+	if (map) {
+		entry = bpf_map_lookup_elem(map, &index);
+		barrier_var(entry);
+	}
+	return entry;
 }
 
 #endif
