@@ -34,11 +34,7 @@
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
 
-#ifdef __bpf__
-#include "vmlinux.h"
-#else
 #include <linux/types.h>
-#endif
 
 /* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
  * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
