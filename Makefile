@@ -33,8 +33,9 @@ BPFTOOL ?= $(call find_tool,bpftool)
 
 # --- flags
 
-machine := $(shell uname -m)
-ARCH ?= $(patsubst riscv%,riscv,$(patsubst s390%,s390,$(patsubst ppc%,powerpc,$(patsubst \
+# The compiler's, and not this machine's: the programs have barriers where that one needs them.
+machine := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ARCH ?= $(patsubst riscv%,riscv,$(patsubst s390%,s390,$(patsubst powerpc%,powerpc,$(patsubst \
 	aarch64%,arm64,$(patsubst x86_64,x86,$(patsubst i%86,x86,$(machine)))))))
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
@@ -95,7 +96,7 @@ submake = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 .SECONDARY:
 .DEFAULT_GOAL := all
 .PHONY: all tests tools demo test test-long test-kernels test-boot test-fresh deb bench bench-report \
-	bench-figures bench-bpf lint check-docs install uninstall clean help
+	bench-figures bench-bpf bpf-syntax lint check-docs install uninstall clean help
 
 all: $(B)/portsteer ## build build/portsteer (the default)
 
@@ -275,6 +276,10 @@ help: ## show this
 	@echo "Variables: V=1, QUICK=1, BASE=rev, HOURS=1, SEED=number, PREFIX, DESTDIR, CC, CLANG, CFLAGS, LDFLAGS, BPFTOOL, LLVM_STRIP"
 
 # --- internal
+
+# Is what comes on stdin right for a BPF program? For scripts/lint.
+bpf-syntax:
+	@$(CLANG) $(BPF_CFLAGS) -fsyntax-only -x c -
 
 # Nothing is installed here, but what is missing has a name.
 $(B)/.tools: Makefile

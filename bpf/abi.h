@@ -1,15 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the BPF programs and the user-space tool agree on: every value that one
- * side writes and the other reads. The including file provides __u8 .. __u64.
+ * What the BPF programs and the command agree on: every value that one side writes and the other
+ * reads. For each there is first what it means, then examples, then the struct.
  *
- * Byte order: ports are in host byte order everywhere in this file, addresses
- * are in network byte order. Every struct is free of implicit padding, and its
- * size is asserted below. A change to anything here is a change of
- * PORTSTEER_ABI.
+ * An instance is what one network namespace has; its number is an index into arrays of the host.
+ * The command compiles an instance's rules into tables, each of which exists twice (in "halves"),
+ * and puts them in force by one store of the ruleset word, which says which half is in force.
+ *
+ * Three modes, and the tables by which the programs decide:
+ *
+ *   steer    connection to front port   word -> bucket -> struct ps_front -> target
+ *            listen() on target port    struct ps_admit -> owner? -> a place of the target
+ *   bind     bind() to target port      struct ps_bind -> owner? -> the front port
+ *   connect  connect() to front port    cgroup -> struct ps_scope -> struct ps_hop -> target,
+ *                                       noted as struct ps_flow
+ *
+ * Example, of "add 80:8080 --cgroup unit:web.service" as the instance's first rule:
+ *
+ *   front ports' filter   bit 80 is set
+ *   struct ps_owner       .flags = PS_OWNER_CGROUP, .depth = 2,
+ *                         .path = "system.slice\0web.service\0"
+ *   struct ps_admit       .port = 8080, .flags = PS_ADMIT_FRESH, .target = 0, .owner = 0
+ *   struct ps_front       .port = 80, .flags = PS_FRONT_USED | PS_FRONT_DEFAULT |
+ *                         PS_FRONT_STRICT, .rule = 0, .target = 0
+ *
+ * A socket of web.service that listens on 8080 enters a place of target 0. A connection to port 80
+ * is found in the bucket of 80, goes to a listener of target 0, and is counted in hits 0.
+ *
+ * Ports are in host byte order, addresses in network byte order; an IPv4 address is in the first
+ * of four words. Flags are of the enum above their struct. No struct has implicit padding, and
+ * the sizes are asserted at the end. A change to anything here is a change of PORTSTEER_ABI.
  */
 #ifndef PORTSTEER_ABI_H
 #define PORTSTEER_ABI_H
+
+#include <linux/types.h>
 
 /* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
  * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
@@ -47,7 +72,7 @@ enum {
 };
 
 /*
- * The ruleset word: one 64-bit store of it replaces a ruleset for all hooks.
+ * The ruleset word: one 64-bit store of it replaces a ruleset for all hooks. 0: not loaded.
  *
  *   bits  0..31  generation, never 0; grows by one with each ruleset
  *   bits 32..35  log2 of the number of front buckets, 0..14
@@ -57,8 +82,9 @@ enum {
  *                one before, which sockets and programs may remember
  *   bits 48..63  multiplier of the front hash, odd
  *
- * The word 0 means "not loaded". Example: generation 7, 2^1 buckets, half 1,
- * multiplier 0x9e37: 0x9e37001100000007.
+ * Examples:
+ * 0x9e37001100000007: generation 7, 2^1 buckets, half 1, multiplier 0x9e37
+ * 0x0001002000000001: generation 1, one bucket, half 0, life 1, multiplier 1
  */
 #define PS_WORD_GEN(w) ((__u32)(w))
 #define PS_WORD_LOG2(w) ((__u32)((w) >> 32) & 0xf)
@@ -75,7 +101,14 @@ enum {
 #define PS_BUCKET(port, mult, log2) ((((__u32)(port) * (__u32)(mult)) & 0xffff) >> (16 - (log2)))
 #define PS_MAX_LOG2 14
 
-/* One instance as the shared programs see it (map "instances"). */
+/*
+ * One instance as the shared programs see it (map "instances").
+ *
+ * Examples:
+ * .active = W, .pending = W: the ruleset of W is in force, and no command is changing it
+ * .active = W, .pending = V: a command prepares V; who begins to listen is admitted for both
+ * .active = 0: the index is free, or is being loaded
+ */
 struct ps_instance {
 	PS_SPARE(4)
 	__u64 active; /* the ruleset word in force */
@@ -84,16 +117,24 @@ struct ps_instance {
 	__u64 begun; /* generation of the ruleset that a command prepares, or cleans up behind; 0 */
 };
 
-/* What a steered port leads to. A target id is chunk << 20 | index. */
+/*
+ * What a front port leads to: the rule that counts, the target whose listeners get the
+ * connections, and what is done if there are none.
+ *
+ * Examples:
+ * 80, USED | DEFAULT, 3, 0x000002: rule 3, target 2 of chunk 0; without a listener it is refused
+ * 80, USED | DEFAULT | PASS, 3, 2: the same, but then another socket on port 80 gets it
+ * 80, USED | PREFIX, 0, 0: all rules for port 80 have addresses, and are in the trie; connections
+ *    to other addresses are passed on
+ * 80, USED | DEFAULT | STRICT, 3, 2: the owner has a cgroup
+ */
 enum ps_front_flags {
 	PS_FRONT_USED = 1, /* the cell holds a front port */
 	PS_FRONT_DEFAULT = 2, /* rule and target are those of a rule without address */
 	PS_FRONT_PREFIX = 4, /* address-prefix rules exist: ask the trie first */
 	PS_FRONT_PASS = 8, /* --if-down pass; otherwise refuse */
-	PS_FRONT_STRICT = 16, /* an owner with a cgroup: only admitted sockets, see steer.h */
+	PS_FRONT_STRICT = 16, /* an owner with a cgroup: only admitted sockets, see listener.h */
 };
-
-/* One front port: 80, used, rule 3, target 0x000002. */
 struct ps_front {
 	__u16 port;
 	__u16 flags; /* enum ps_front_flags */
@@ -101,19 +142,20 @@ struct ps_front {
 	__u32 target;
 };
 
-/* A bucket is what one lookup fetches. */
+/*
+ * A bucket is what one lookup fetches: a cache line. Tables of up to PS_FRONT_SMALL buckets are in
+ * the map "fronts", at half * PS_FRONT_SMALL + bucket. Larger ones are in "fronts_more", in chunks
+ * of PS_FRONT_CHUNK buckets: chunk half * PS_FRONT_CHUNKS + bucket / PS_FRONT_CHUNK.
+ *
+ * Examples:
+ * bucket 5 of 8, half 1: fronts[13]
+ * bucket 300 of 512, half 1: fronts_more[65], there at 44
+ */
 struct ps_bucket {
 	PS_SPARE(8)
 	struct ps_front cell[4];
 	__u64 reserved[2];
 };
-
-/*
- * Front buckets: the first PS_FRONT_SMALL of each half are in the map "fronts"
- * (index half * PS_FRONT_SMALL + bucket), which is used when there are no more
- * than that; larger tables are in "fronts_more", PS_FRONT_CHUNK buckets a chunk
- * (chunk number half * PS_FRONT_CHUNKS + bucket / PS_FRONT_CHUNK).
- */
 enum {
 	PS_FRONT_SMALL_LOG2 = 3,
 	PS_FRONT_SMALL = 1 << PS_FRONT_SMALL_LOG2,
@@ -122,8 +164,14 @@ enum {
 	PS_FRONT_CHUNKS = (1 << PS_MAX_LOG2) / PS_FRONT_CHUNK,
 };
 
-/* Key of the prefix trie: 10.0.0.0/8 port 80 is prefixlen 64 + 8. The
- * generation in front keeps the entries of two rulesets apart. */
+/*
+ * Key of the prefix trie (map "prefixes"), whose values are struct ps_front. The generation in
+ * front keeps the entries of two rulesets apart.
+ *
+ * Examples:
+ * 64 + 8, G, 80, 4, 10.0.0.0: 10.0.0.0/8:80 in the ruleset of generation G
+ * 64 + 128, G, 80, 6, 2001:db8::1: what is looked up for a connection to that address
+ */
 struct ps_prefix_key {
 	__u32 prefixlen; /* bits of what follows that count */
 	__u32 generation;
@@ -136,6 +184,10 @@ struct ps_prefix_key {
 /*
  * Hits, counted by sk_lookup for each rule and CPU. Rules below PS_HITS_SMALL
  * are in the map "hits", the others in "hits_more", PS_HITS_CHUNK a chunk.
+ *
+ * Examples:
+ * rule 31: hits[31]
+ * rule 300: hits_more[1], there at 12
  */
 struct ps_hits {
 	PS_SPARE(1)
@@ -153,11 +205,16 @@ enum { PS_HITS_SMALL = 4, PS_HITS_CHUNK = 8192, PS_HITS_CHUNKS = 32 };
 #endif
 
 /*
- * Places of listeners. Target chunk k holds PS_TARGET_CHUNK(k) targets. Each has PS_SLOTS
- * places that nobody else can take, in the chunk's sockmap (slot index * PS_SLOTS + n). When
- * these are taken it may have PS_OVERFLOW more, in the instance's sockhash "overflow", of
- * which there are PS_OVERFLOW_TOTAL for all targets together.
- * Example: place 3 of target 2 is slot 35; place 20 is { .target = 2, .n = 4 }.
+ * A target is a pair of target port and owner. Its id is PS_TARGET(chunk, index); chunk k holds
+ * PS_TARGET_CHUNK(k) targets. Its listeners are in places. Each target has PS_SLOTS places that no
+ * other target can take, in the chunk's sockmap (slot index * PS_SLOTS + n). When these are taken
+ * it may have PS_OVERFLOW more, in the instance's sockhash "overflow", of which there are
+ * PS_OVERFLOW_TOTAL for all targets together.
+ *
+ * Examples:
+ * 0x000002, the third target of chunk 0: its place 3 is slot 35 of chunk 0, its place 20 is
+ *    { .target = 2, .n = 4 } of the sockhash
+ * 0x100000: the first target of chunk 1, as chunk 0 has 64
  */
 enum { PS_SLOTS = 16, PS_OVERFLOW = 112, PS_OVERFLOW_TOTAL = 1024, PS_TARGET_CHUNKS = 8 };
 enum { PS_PLACES = PS_SLOTS + PS_OVERFLOW };
@@ -172,7 +229,11 @@ enum { PS_PLACES = PS_SLOTS + PS_OVERFLOW };
  *
  * `used` says where to look for a listener, and no more: whose a connection may be is decided
  * by what is in the places alone. A bit is set after a listener has entered the place, and
- * cleared by whoever finds it vacant. Example: used[0][1] bit 2: place 66 serves IPv4.
+ * cleared by the program that finds it vacant (order.h, 4).
+ *
+ * Examples:
+ * used[0][0] = 5, used[1][0] = 4: places 0 and 2 serve IPv4, and place 2 serves IPv6 too
+ * used[0][1] = 4: place 66 serves IPv4
  */
 struct ps_target_state {
 	__u64 used[2][PS_PLACES / 64]; /* of IPv4 and of IPv6, a bit for each place */
@@ -187,8 +248,12 @@ struct ps_target_state {
 };
 
 /*
- * A bind rule's events, in the map "events": rule id r counted through chunks of the same sizes
- * as the targets' is PS_TARGET(PS_RULE_CHUNKS + k, index).
+ * A bind or connect rule's events, in the map "events": rule ids are counted through chunks of the
+ * same sizes as the targets', and written PS_TARGET(PS_RULE_CHUNKS + k, index).
+ *
+ * Examples:
+ * 0x800003: the fourth such rule
+ * 0x900000: the 65th
  */
 enum { PS_RULE_CHUNKS = PS_TARGET_CHUNKS, PS_EVENTS_CHUNKS = 2 * PS_TARGET_CHUNKS };
 struct ps_bind_events {
@@ -199,7 +264,7 @@ struct ps_bind_events {
 	__u64 reserved;
 };
 
-/* The same place, for a connect rule. */
+/* In the same place, for a connect rule. */
 struct ps_connect_events {
 	__u64 steered; /* connections handed to a listener; to a fixed target: connects, datagrams */
 	__u64 no_listener; /* no live listener of any family */
@@ -208,6 +273,7 @@ struct ps_connect_events {
 	__u64 taken; /* as in struct ps_hits */
 };
 
+/* Keys of the shared maps "targets", "sockets" and "events", and of the sockhash "overflow". */
 struct ps_chunk_key {
 	__u32 instance;
 	__u32 chunk;
@@ -218,11 +284,17 @@ struct ps_overflow_key {
 };
 
 /*
- * Admission records, a hash by target port with chains. Both halves of the
- * double buffer are interleaved (index * 2 + half), so that a larger map can
- * take the place of a smaller one with the same contents. Records 0 ..
- * buckets - 1 are the heads of chains, used through `next` only; record 0's
- * `buckets` says how many there are (a power of two). 0 ends a chain.
+ * Admission records: which target a listener on a target port is admitted to. A hash by target
+ * port with chains. Both halves are interleaved (index * 2 + half), so that a larger map can take
+ * the place of a smaller one with the same contents. The first records are the heads of chains,
+ * used through `next` only; record 0's `owner` says how many there are (a power of two). 0 ends a
+ * chain. Bind records, scopes and hops are laid out in the same way.
+ *
+ * Examples, with two heads:
+ * [0] .owner = 2, .next = 2: the chain of even ports begins at record 2
+ * [1] .next = 0: no odd port is a target port
+ * [2] 8080, 0, .next = 3, .target = 0, .owner = 0: owner 0's listeners are target 0's
+ * [3] 8080, FRESH, .next = 0, .target = 1, .owner = 1: owner 1's, by a rule that has just come
  */
 enum ps_admit_flags {
 	PS_ADMIT_FRESH = 1, /* a target that the ruleset before did not have */
@@ -237,12 +309,15 @@ struct ps_admit {
 };
 
 /*
- * Bind records, a hash by port with chains, laid out as the admission records are. A
- * grant is one record; a translation is two, of its target port (to be translated) and
- * of its front port (to be protected). In a chain the longest prefixes come first, then
- * the most particular owners: the first record that matches is the rule.
- * Example: 53:5300/udp is { .port = 5300, .other = 53, .flags = PS_BIND_ASKED } and
- * { .port = 53, .other = 5300, .flags = PS_BIND_FRONT }.
+ * Bind records, a hash by port, laid out as the admission records are. A grant is one record; a
+ * translation is two, of its target port (to be translated) and of its front port (to be
+ * protected). In a chain the longest prefixes come first, then the most particular owners: the
+ * first record that matches is the rule.
+ *
+ * Examples:
+ * 5300, 53, UDP, ASKED, 0, 0: of the rule 53:5300/udp; a bind to 5300 becomes one to 53
+ * 53, 5300, UDP, FRONT, 0, 0: its second record; nobody else is given 53 by a shorter prefix
+ * 53, 53, UDP, ASKED | FRONT, 4, 25, .addr = 192.0.2.0: a grant for 192.0.2.0/24:53/udp
  */
 enum ps_bind_flags {
 	PS_BIND_ASKED = 1, /* a port that the owner asks for: a target, or a granted port */
@@ -261,7 +336,13 @@ struct ps_bind {
 	__u32 addr[4]; /* network byte order; IPv4 in the first */
 };
 
-/* What a socket that was bound through a rule carries (map "bound"). */
+/*
+ * What a socket that was bound through a rule carries (map "bound").
+ *
+ * Examples:
+ * 5, 0x800003, 53, 5300, UDP: bound to 53 when it asked for 5300
+ * .front = 0: a later bind was not a rule's
+ */
 struct ps_bound {
 	__u32 instance;
 	__u32 rule; /* where its events are */
@@ -278,10 +359,12 @@ struct ps_mark {
 };
 
 /*
- * Connect mode: the scopes of an instance, and for each scope and front port the hop to
- * take. Both are hashes with chains, laid out as the admission records are; a scope's
- * index in them is its number. Scopes are hashed by PS_SCOPE_HASH over their path,
- * hops by PS_HOP_HASH. In a chain of hops the longest prefixes come first.
+ * Connect mode: a scope is a cgroup that rules have for clients. Scopes are a hash by path, laid
+ * out as the admission records are; the index of a scope's record is its number.
+ *
+ * Examples:
+ * [4] .owner = 1, .parent = 0: /user.slice, by owner 1's path
+ * [5] .owner = 2, .parent = 4: /user.slice/user-1000.slice; what it has no rule for, 4 may have
  */
 struct ps_scope {
 	__u32 hash;
@@ -295,18 +378,27 @@ struct ps_scope {
 #define PS_SCOPE_HASH(hash, byte) ((__u32)(((__u32)(hash) ^ (__u8)(byte)) * 0x01000193u))
 #define PS_HOP_HASH(scope, port) ((__u32)(scope)*0x9e3779b1u + (__u32)(port))
 
+/*
+ * A hop is what a rule of a scope's says of a front port. A hash by PS_HOP_HASH, laid out as the
+ * admission records are; in a chain the longest prefixes come first. A rule without an address
+ * is two hops, for 127.0.0.0/8 and ::1.
+ *
+ * Examples:
+ * 5, 80, 8080, TCP, LOOPBACK, 4, 8, .listeners = 2, .addr = 127.0.0.0: 80:8080 of scope 5; a client's
+ *    connection goes to a listener of target 2
+ * 5, 53, 5300, UDP, FIXED | LOOPBACK, 4, 8, .addr = 127.0.0.0: 53:5300/udp; the port is replaced
+ * 5, 443, 8443, TCP, FIXED | TO, 4, 32, .addr = 192.0.2.1, .to = 10.0.0.1: the address too
+ */
 enum ps_hop_flags {
 	PS_HOP_PASS = 1, /* --if-down pass; otherwise refuse */
 	PS_HOP_FIXED = 2, /* the pair as given: no listener is looked for */
 	PS_HOP_TO = 4, /* ... and the address too */
 	PS_HOP_LOOPBACK = 8, /* of a rule without an address: asked after those with one */
 };
-/* Example: 80:8080/tcp of scope 5 is { .scope = 5, .port = 80, .target = 8080,
- * .family = 4, .length = 8, .addr = 127.0.0.0 } and the same for ::1. */
 struct ps_hop {
 	__u32 scope; /* in record 0: number of heads */
 	__u16 port;
-	__u16 target; /* port, of a PS_HOP_FIXED one */
+	__u16 target; /* port */
 	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	__u8 flags; /* enum ps_hop_flags */
 	__u8 family; /* of both addresses, 4 or 6 */
@@ -319,11 +411,21 @@ struct ps_hop {
 };
 
 /*
- * A flow: which target a connection that a client is making is for. Noted by the client's
- * addresses and ports before it sends a SYN, and found by sk_lookup when that arrives; it is
- * there until the client's socket is closed, as SYNs are repeated, and the answer to a SYN
- * cookie is looked up like a SYN. In map "flows".
+ * A flow (map "flows"): which target a connection that a client is making is for. Noted by the
+ * client's addresses and ports before it sends a SYN, and found by sk_lookup when that arrives; it
+ * is there until the client's socket is closed, as SYNs are repeated, and the answer to a SYN
+ * cookie is looked up like a SYN.
+ *
+ * Examples:
+ * N, 127.0.0.1, 127.0.0.1, 40000, 80, 4 -> .target = 2, .epoch = E, .flags = 0: goes to a listener
+ *    of target 2, if that has the epoch E still, or is refused
+ * the same -> .flags = PS_FLOW_PASS: without a listener it is as if there were no flow
+ * the same -> .flags = PS_FLOW_REFUSE: is refused
+ *
+ * PS_FLOWS is how many there may be on the host. Connections of more are refused: by a hash of
+ * what would be their key, for which map "refusals" says how many there are.
  */
+enum { PS_FLOWS = 65536, PS_REFUSALS = 4096 };
 struct ps_flow_key {
 	__u64 namespace; /* cookie, never used again */
 	__u32 client[4], server[4]; /* network byte order; IPv4 in the first, v4-mapped too */
@@ -342,12 +444,16 @@ struct ps_flow {
 	__u32 device; /* that the client's socket is bound to, or 0 */
 	__u32 flags; /* enum ps_flow_flags */
 };
-/* How many flows there may be on the host. Connections of more are refused: by a hash of
- * what would be their key, for which map "refusals" says how many there are. */
-enum { PS_FLOWS = 65536, PS_REFUSALS = 4096 };
 
-/* What a client's socket carries that was sent elsewhere: where it wanted to go. Connected
- * sockets use the first; an unconnected UDP socket has some more. */
+/*
+ * What a client's socket carries that was sent elsewhere (map "trails"): where it wanted to go.
+ * Connected sockets use the first step; an unconnected UDP socket has some more.
+ *
+ * Examples:
+ * 127.0.0.1, 127.0.0.1, 53, 5300, 4, 0: wanted port 53, and sends to 5300
+ * 192.0.2.1, 127.0.0.1, 80, 80, 4, LOOPBACK: turned to the loopback address, where a listener
+ *    of the rule's target gets the connection
+ */
 enum ps_step_flags {
 	PS_STEP_LOOPBACK = 1, /* to the loopback address, for a listener to be found there */
 };
@@ -363,15 +469,32 @@ struct ps_trail {
 	__u64 next; /* the step that is overwritten next */
 };
 
-/* Which scope of an instance a cgroup (by id, which is never used again) is in, as found for a
- * generation. */
+/*
+ * Which scope of an instance a cgroup (by id, which is never used again) is in, as found for a
+ * generation.
+ *
+ * Examples:
+ * 7, 5: scope 5, under the ruleset of generation 7
+ * 7, 0: none
+ */
 enum { PS_SCOPES_FOUND = 2048 };
 struct ps_scope_found {
 	__u32 generation;
 	__u32 scope; /* 0: none */
 };
 
-/* An owner. Indices are interleaved by half, as above. Scopes are among them. */
+/*
+ * An owner: which sockets are a rule's. Indices are interleaved by half (index * 2 + half). The
+ * paths of scopes are kept in the same form.
+ *
+ * Examples:
+ * USER, .uid = 33: sockets of this user
+ * CGROUP, .depth = 2, .start = { 0, 13, 25 }, .path = "system.slice\0web.service\0": sockets that
+ *    were made in /system.slice/web.service, or below
+ * USER | CGROUP: both must be so
+ * ANY: all sockets
+ * NOBODY: none
+ */
 enum ps_owner_flags {
 	PS_OWNER_USER = 1, /* uid must be equal */
 	PS_OWNER_CGROUP = 2, /* cgroup must be the path or below it */
@@ -389,6 +512,10 @@ struct ps_owner {
 /*
  * One pass of the scan for open listeners: of the targets that a socket matches, those from
  * `pass`'s lower half on, PS_SCAN_MATCHES at the most. Its upper half has flags.
+ *
+ * Examples:
+ * 5, 0: instance 5, each socket's first four targets
+ * 5, 4 | PS_SCAN_AGAIN: of the next four, those that were busy
  */
 enum { PS_SCAN_MATCHES = 4 };
 enum ps_scan_flags {

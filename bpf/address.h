@@ -3,8 +3,7 @@
 #ifndef PORTSTEER_ADDRESS_H
 #define PORTSTEER_ADDRESS_H
 
-#define AF_INET 2
-#define AF_INET6 10
+#include "common.h"
 
 static __always_inline bool is_zero(const __u32 addr[4])
 {
@@ -24,6 +23,13 @@ static __always_inline bool unmap(__u32 addr[4])
 	addr[0] = addr[3];
 	addr[2] = addr[3] = 0;
 	return true;
+}
+
+/* Is an IPv6 socket bound to an IPv4 address, as ::ffff:192.0.2.1 is? It serves IPv4 only. */
+static __always_inline bool is_mapped(const struct bpf_sock *sk)
+{
+	return !ps_ctx(sk->src_ip6[0]) && !ps_ctx(sk->src_ip6[1]) &&
+	       ps_ctx(sk->src_ip6[2]) == bpf_htonl(0xffff);
 }
 
 /* Have the first `bits` of two addresses, network byte order, the same values? */

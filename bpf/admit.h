@@ -7,16 +7,22 @@
 #ifndef PORTSTEER_ADMIT_H
 #define PORTSTEER_ADMIT_H
 
+#include "common.h"
 #include "admitted.h"
+#include "listener_maps.h"
+#include "maps.h"
+#include "owner.h"
 #include "places.h"
 
-#define EAGAIN 11
-#define ENOMEM 12
-#define EBUSY 16
-#define EEXIST 17
-#define AF_INET6 10
-
-#define PS_CHAIN 128 /* user space keeps chains to half of this */
+/* Per instance: admission records, grown by replacement. */
+struct ps_admits_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct ps_admit));
+};
+struct PS_ARRAY_OF_MAPS(struct ps_admits_inner, PS_MAX_INSTANCES) ps_admits SEC(".maps");
 
 /* How a program puts a socket into a map. Handed down as a constant, because
  * each kind of program may only contain the calls of its own kind. */
@@ -127,7 +133,7 @@ static __always_inline int admit_to(enum ps_way way, void *handle, const struct 
 	int ret;
 
 	entry.own = bpf_map_lookup_elem(&ps_sockets, &key);
-	entry.shared = bpf_map_lookup_elem(&ps_overflows, &inst);
+	entry.shared = entry_of(&ps_overflows, inst);
 	if (!s || !entry.own || !entry.shared)
 		return 0;
 	entry.place = place_of(sk, entry.own, entry.shared, target);
@@ -145,11 +151,9 @@ static __always_inline int admit_to(enum ps_way way, void *handle, const struct 
 	return ret;
 }
 
-static __always_inline struct ps_admit *record_at(void *map, __u32 half, __u32 index)
+static __always_inline struct ps_admit *record_at(__u32 inst, __u32 half, __u32 index)
 {
-	__u32 key = index * 2 + half;
-
-	return bpf_map_lookup_elem(map, &key);
+	return entry_of(entry_of(&ps_admits, inst), index * 2 + half);
 }
 
 /* Which records to walk, packed into one argument of a global function. */
@@ -168,36 +172,31 @@ static __always_inline bool is_kernels(const struct sock *sk)
 }
 
 /* The head of the chain of `port`, or NULL if there are no records. */
-static __always_inline struct ps_admit *head_of(void *map, __u32 half, __u32 port)
+static __always_inline struct ps_admit *head_of(__u32 inst, __u32 half, __u32 port)
 {
-	struct ps_admit *first = record_at(map, half, 0);
+	struct ps_admit *first = record_at(inst, half, 0);
 
-	return first && first->owner ? record_at(map, half, port & (first->owner - 1)) : NULL;
+	return first && first->owner ? record_at(inst, half, port & (first->owner - 1)) : NULL;
 }
 
 /* The record after `cursor` in the chain of the walk's port (0: the first one),
- * or 0 at its end. The global functions of this file are loop bodies: the
- * verifier looks at each once, and at the loops around them only as calls. */
-__noinline int ps_after(__u64 where, __u32 cursor)
+ * or 0 at its end. */
+PS_GLOBAL int ps_after(__u64 where, __u32 cursor)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1;
-	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
-	struct ps_admit *r;
+	struct ps_admit *r = cursor ? record_at(inst, half, cursor) :
+				      head_of(inst, half, where >> 32 & 0xffff);
 
-	if (!map)
-		return 0;
-	r = cursor ? record_at(map, half, cursor) : head_of(map, half, where >> 32 & 0xffff);
 	return r ? r->next : 0;
 }
 
 /* Is the record one of the walk's port, and the socket's owner its owner? Whose
  * it is does not matter if `uid` is PS_ANYBODY. 1 or 0. */
 #define PS_ANYBODY (~0ULL)
-__noinline int ps_matches(__u64 where, __u64 uid, __u64 cgrp, __u32 index)
+PS_GLOBAL int ps_matches(__u64 where, __u64 uid, __u64 cgrp, __u32 index)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1, fresh = where >> 49 & 1;
-	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
-	struct ps_admit *r = map ? record_at(map, half, index) : NULL;
+	struct ps_admit *r = record_at(inst, half, index);
 
 	if (!r || r->port != (__u16)(where >> 32) || (fresh && !(r->flags & PS_ADMIT_FRESH)))
 		return 0;
@@ -205,7 +204,7 @@ __noinline int ps_matches(__u64 where, __u64 uid, __u64 cgrp, __u32 index)
 }
 
 /* The next matching record after `cursor`, or 0. */
-__noinline int ps_next(__u64 where, __u64 uid, __u64 cgrp, __u32 cursor)
+PS_GLOBAL int ps_next(__u64 where, __u64 uid, __u64 cgrp, __u32 cursor)
 {
 	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_after(where, cursor);
@@ -219,8 +218,7 @@ __noinline int ps_next(__u64 where, __u64 uid, __u64 cgrp, __u32 cursor)
 
 static __always_inline __u32 target_of(__u32 inst, __u32 half, __u32 record)
 {
-	void *map = bpf_map_lookup_elem(&ps_admits, &inst);
-	struct ps_admit *r = map ? record_at(map, half, record) : NULL;
+	struct ps_admit *r = record_at(inst, half, record);
 
 	return r ? r->target : 0;
 }
@@ -232,7 +230,7 @@ static __always_inline bool is_target(__u32 inst, __u64 word, __u32 port)
 }
 
 /* The `n`th matching record, counted from 0, or 0 if there are fewer. */
-__noinline int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
+PS_GLOBAL int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
 {
 	__u32 record = 0;
 
@@ -246,7 +244,7 @@ __noinline int ps_nth(__u64 where, __u64 uid, __u64 cgrp, __u32 n)
 
 /* A listener that is no owner's: count it at each target of its port, where
  * someone may look for it. */
-__noinline int ps_deny(__u64 where)
+PS_GLOBAL int ps_deny(__u64 where)
 {
 	__u32 inst = (__u32)where, half = where >> 48 & 1, record = 0;
 	struct ps_target_state *s;

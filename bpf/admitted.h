@@ -9,6 +9,8 @@
 #ifndef PORTSTEER_ADMITTED_H
 #define PORTSTEER_ADMITTED_H
 
+#include "common.h"
+
 /* Entries in maps that are looked at: a socket may be in a place of each target of its port,
  * and in those of retired ones. */
 #define PS_LINKS 128

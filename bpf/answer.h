@@ -3,6 +3,8 @@
 #ifndef PORTSTEER_ANSWER_H
 #define PORTSTEER_ANSWER_H
 
+#include "common.h"
+
 /* Where a client wants to go. Both of these are small, as the verifier allows a program and all
  * that it calls 512 bytes of stack. */
 struct ps_want {

@@ -3,49 +3,6 @@
  * Bind mode's programs: attached to the root of the cgroup2 hierarchy, once for the
  * host, while any instance has a bind rule.
  */
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "vmlinux.h"
-
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "abi.h"
-#include "maps.h"
-#include "owner_maps.h"
-
-/* One bit for each port: a superset of the ports that bind rules name, in any instance.
- * User space writes it through mmap (the map "ps_bind.data"). */
-__u32 filter[65536 / 32] SEC(".data");
-
-/* Per instance: bind records, grown by replacement. */
-struct ps_binds_inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, sizeof(struct ps_bind));
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_binds_inner);
-} ps_binds SEC(".maps");
-
-/* On each socket that was bound through a rule. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct ps_bound);
-} ps_bound SEC(".maps");
-
-#include "owner.h"
-#include "address.h"
-#include "sock_addr.h"
 #include "bind.h"
 
 SEC("cgroup/bind4")

@@ -6,17 +6,19 @@
 #ifndef PORTSTEER_BIND_H
 #define PORTSTEER_BIND_H
 
-#define EAGAIN 11
-
-#define PS_BIND_CHAIN 128 /* as PS_CHAIN in admit.h */
-/* A ruleset that is replaced while it is read is read again; see admit.h. */
-#define PS_BIND_TRIES 3
+#include "common.h"
+#include "address.h"
+#include "bind_maps.h"
+#include "filter.h"
+#include "maps.h"
+#include "owner.h"
+#include "sock_addr.h"
 
 /* What a bind hook tells the kernel: go on, and the port needs no capability. */
 enum { PS_BIND_REFUSE = 0, PS_BIND_GO_ON = 1, PS_BIND_GRANT = 3 };
 
 /* A bind() to an address and port. */
-struct ps_ask {
+struct ps_bind_ask {
 	__u32 instance;
 	__u16 port; /* host byte order */
 	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
@@ -28,7 +30,7 @@ struct ps_ask {
 };
 
 /* What the rules say of it. */
-struct ps_answer {
+struct ps_bind_answer {
 	__u32 record; /* the owner's rule, 0 if there is none */
 	__u32 rule; /* where its events are */
 	__u16 front;
@@ -36,15 +38,11 @@ struct ps_answer {
 
 static __always_inline struct ps_bind *bind_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&ps_binds, &inst);
-	__u32 key = index * 2 + half;
-
-	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+	return entry_of(entry_of(&ps_binds, inst), index * 2 + half);
 }
 
-/* The record after `cursor` in the chain of `port` (0: the first one), or 0 at its end.
- * The global functions of this file are loop bodies, verified once; see admit.h. */
-__noinline int ps_bind_after(__u32 inst, __u32 half, __u32 port, __u32 cursor)
+/* The record after `cursor` in the chain of `port` (0: the first one), or 0 at its end. */
+PS_GLOBAL int ps_bind_after(__u32 inst, __u32 half, __u32 port, __u32 cursor)
 {
 	struct ps_bind *r;
 
@@ -58,7 +56,7 @@ __noinline int ps_bind_after(__u32 inst, __u32 half, __u32 port, __u32 cursor)
 	return r ? r->next : 0;
 }
 
-static __always_inline bool in_prefix(const struct ps_ask *ask, const struct ps_bind *r)
+static __always_inline bool in_prefix(const struct ps_bind_ask *ask, const struct ps_bind *r)
 {
 	if (!r->family)
 		return true;
@@ -66,13 +64,14 @@ static __always_inline bool in_prefix(const struct ps_ask *ask, const struct ps_
 }
 
 /* Is the record one of the port's, and for this protocol and address? */
-static __always_inline bool is_about(const struct ps_ask *ask, const struct ps_bind *r, __u32 port)
+static __always_inline bool is_about(const struct ps_bind_ask *ask, const struct ps_bind *r,
+				     __u32 port)
 {
 	return r->port == port && r->protocol == ask->protocol && in_prefix(ask, r);
 }
 
 /* Is the record at `index` the rule by which the owner gets what is asked for? 1 or 0. */
-__noinline int ps_bind_matches(const struct ps_ask *ask, __u32 index)
+PS_GLOBAL int ps_bind_matches(const struct ps_bind_ask *ask, __u32 index)
 {
 	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
 
@@ -82,11 +81,11 @@ __noinline int ps_bind_matches(const struct ps_ask *ask, __u32 index)
 }
 
 /* The first record of the chain that is the owner's rule, or 0. */
-static __always_inline __u32 find_rule(const struct ps_ask *ask)
+static __always_inline __u32 find_bind(const struct ps_bind_ask *ask)
 {
 	__u32 cursor = 0;
 
-	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
 		if (!cursor || ps_bind_matches(ask, cursor))
 			break;
@@ -96,7 +95,7 @@ static __always_inline __u32 find_rule(const struct ps_ask *ask)
 
 /* Is the record at `index` of a rule with a longer prefix than `length` for the front
  * port and this address? The longest prefix decides whose the port is. 1 or 0. */
-__noinline int ps_bind_claims(const struct ps_ask *ask, __u32 index, __u32 front, __u32 length)
+PS_GLOBAL int ps_bind_claims(const struct ps_bind_ask *ask, __u32 index, __u32 front, __u32 length)
 {
 	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
 
@@ -105,11 +104,11 @@ __noinline int ps_bind_claims(const struct ps_ask *ask, __u32 index, __u32 front
 }
 
 /* The record of such a rule, or 0. */
-static __always_inline __u32 find_claim(const struct ps_ask *ask, __u32 front, __u32 length)
+static __always_inline __u32 find_claim(const struct ps_bind_ask *ask, __u32 front, __u32 length)
 {
 	__u32 cursor = 0;
 
-	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_bind_after(ask->instance, ask->half, front, cursor);
 		if (!cursor || ps_bind_claims(ask, cursor, front, length))
 			break;
@@ -117,14 +116,9 @@ static __always_inline __u32 find_claim(const struct ps_ask *ask, __u32 front, _
 	return cursor;
 }
 
-static __always_inline struct ps_bind_events *bind_events(__u32 inst, __u32 rule)
-{
-	return events_at(inst, rule);
-}
-
 /* Somebody asks for the port of the record at `index`: count it, unless it is the owner
  * (who may well ask for a front port, though it takes the target to get it). */
-__noinline int ps_bind_deny(const struct ps_ask *ask, __u32 index, __u32 port)
+PS_GLOBAL int ps_bind_deny(const struct ps_bind_ask *ask, __u32 index, __u32 port)
 {
 	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
 	struct ps_bind_events *e;
@@ -132,18 +126,18 @@ __noinline int ps_bind_deny(const struct ps_ask *ask, __u32 index, __u32 port)
 	if (!ask || !r || !is_about(ask, r, port) ||
 	    ps_owns(ask->instance, r->owner * 2 + ask->half, ask->uid, ask->cgroup))
 		return 0;
-	e = bind_events(ask->instance, r->rule);
+	e = events_at(ask->instance, r->rule);
 	if (e)
 		PS_COUNT(e->not_owner);
 	return 0;
 }
 
 /* No rule lets this bind through: count it at those that name the port. */
-static __always_inline void deny_all(const struct ps_ask *ask)
+static __always_inline void deny_all(const struct ps_bind_ask *ask)
 {
 	__u32 cursor = 0;
 
-	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
 		if (!cursor)
 			break;
@@ -152,14 +146,14 @@ static __always_inline void deny_all(const struct ps_ask *ask)
 }
 
 /* What the ruleset `word` says: 0, or -EAGAIN if it was replaced meanwhile. */
-static __always_inline int look_up(struct ps_ask *ask, const struct ps_instance *me, __u64 word,
-				   struct ps_answer *answer)
+static __always_inline int read_binds(struct ps_bind_ask *ask, const struct ps_instance *me,
+				      __u64 word, struct ps_bind_answer *answer)
 {
 	__u32 record, claim = 0;
 	struct ps_bind *r;
 
 	ask->half = PS_WORD_HALF(word);
-	record = find_rule(ask);
+	record = find_bind(ask);
 	r = record ? bind_at(ask->instance, ask->half, record) : NULL;
 	if (r) {
 		answer->front = r->other;
@@ -177,7 +171,7 @@ static __always_inline int look_up(struct ps_ask *ask, const struct ps_instance 
 }
 
 /* What the rules in force say of a bind; 0 with answer->record zero for "nothing". */
-__noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
+PS_GLOBAL int ps_bind_decide(struct ps_bind_ask *ask, struct ps_bind_answer *answer)
 {
 	struct ps_instance *me;
 	__u32 inst;
@@ -187,10 +181,10 @@ __noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
 	answer->record = 0;
 	inst = ask->instance;
 	me = bpf_map_lookup_elem(&ps_instances, &inst);
-	for (int i = 0; me && i < PS_BIND_TRIES; i++) {
-		__u64 word = *(volatile __u64 *)&me->active;
+	for (int i = 0; me && i < PS_READ_TRIES; i++) {
+		__u64 word = READ_ONCE(me->active);
 
-		if (!word || !look_up(ask, me, word, answer))
+		if (!word || !read_binds(ask, me, word, answer))
 			break;
 	}
 	return 0;
@@ -198,11 +192,11 @@ __noinline int ps_bind_decide(struct ps_ask *ask, struct ps_answer *answer)
 
 /* The wildcard of IPv6 takes IPv4 clients too, unless the socket says otherwise: then it
  * is in no prefix of one family. */
-static __always_inline __u8 family_of(struct ps_ask *ask, const struct sock *sk)
+static __always_inline __u8 family_of(struct ps_bind_ask *ask, const struct sock *sk)
 {
 	if (unmap(ask->addr))
 		return 4;
-	if (ask->addr[0] || ask->addr[1] || ask->addr[2] || ask->addr[3])
+	if (!is_zero(ask->addr))
 		return 6;
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only) ? 6 : 0;
 }
@@ -224,7 +218,7 @@ static __always_inline const struct sock *users_socket(const struct sock *sk)
 }
 
 /* Whose the socket is, and what else of it a rule may ask for: read here, and nowhere else. */
-static __always_inline void read_socket(struct ps_ask *ask, const struct sock *sk)
+static __always_inline void read_socket(struct ps_bind_ask *ask, const struct sock *sk)
 {
 	const struct sock *users = users_socket(sk);
 
@@ -235,68 +229,68 @@ static __always_inline void read_socket(struct ps_ask *ask, const struct sock *s
 }
 
 /* Note on the socket what it is bound through, for getsockname and for the counters. */
-static __always_inline int mark_socket(struct bpf_sock *sk, const struct ps_bound *mark)
+static __always_inline int note_on_socket(struct bpf_sock *sk, const struct ps_bound *note)
 {
 	struct ps_bound *on = bpf_sk_storage_get(&ps_bound, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	struct mptcp_sock *whole;
 
 	if (!on)
 		return -1;
-	*on = *mark;
+	*on = *note;
 	whole = whole_of(sk);
 	on = whole ? bpf_sk_storage_get(&ps_bound, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 	if (on)
-		*on = *mark;
+		*on = *note;
 	return 0;
 }
 
-/* A bind that failed has left a mark, and this one is not a rule's. The mark itself stays: it
+/* A bind that failed has left a note, and this one is not a rule's. The note itself stays: it
  * says that some bind of this socket's was let through, see bind_done. */
-static __always_inline void unmark_socket(struct bpf_sock *sk)
+static __always_inline void blank_note(struct bpf_sock *sk)
 {
 	struct ps_bound *on = bpf_sk_storage_get(&ps_bound, sk, NULL, 0);
 	struct mptcp_sock *whole = on ? whole_of(sk) : NULL;
 
 	if (on)
-		on->front = 0;
+		WRITE_ONCE(on->front, 0);
 	on = whole ? bpf_sk_storage_get(&ps_bound, whole, NULL, 0) : NULL;
 	if (on)
-		on->front = 0;
+		WRITE_ONCE(on->front, 0);
 }
 
 /* Let a bind through that the rules grant. */
-static __always_inline int let_through(struct bpf_sock_addr *ctx, const struct ps_ask *ask,
-				       const struct ps_answer *answer)
+static __always_inline int let_through(struct bpf_sock_addr *ctx, const struct ps_bind_ask *ask,
+				       const struct ps_bind_answer *answer)
 {
-	struct ps_bound mark = {
+	struct ps_bound note = {
 		.instance = ask->instance,
 		.rule = answer->rule,
 		.front = answer->front,
 		.target = ask->port,
 		.protocol = ask->protocol,
 	};
-	struct ps_bind_events *e = bind_events(ask->instance, answer->rule);
+	struct ps_bind_events *e = events_at(ask->instance, answer->rule);
 	struct bpf_sock *sk = ctx->sk;
 
 	if (e)
 		PS_COUNT(e->tried);
 	/* Without memory for that: rather no port than the wrong one. */
-	if (!sk || mark_socket(sk, &mark))
+	if (!sk || note_on_socket(sk, &note))
 		return PS_BIND_REFUSE;
 	ctx->user_port = bpf_htons(answer->front);
 	return PS_BIND_GRANT;
 }
 
-static __always_inline const struct sock *socket_of(struct bpf_sock_addr *ctx)
+static __always_inline const struct sock *asking_socket(struct bpf_sock_addr *ctx)
 {
 	return BPF_CORE_READ((struct bpf_sock_addr_kern *)ctx, sk);
 }
 
 /* A bind to a port that some rule names; `ask` has the address, `full` is ctx->sk. */
 static __always_inline int bind_asked(struct bpf_sock_addr *ctx, const struct sock *full,
-				      struct ps_ask *ask)
+				      struct ps_bind_ask *ask)
 {
-	struct ps_answer answer = {};
+	struct ps_bind_answer answer = {};
 	struct bpf_sock *sk = ctx->sk;
 
 	ask->port = bpf_ntohs(ctx->user_port);
@@ -309,30 +303,28 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx, const struct so
 	ps_bind_decide(ask, &answer);
 	if (answer.record)
 		return let_through(ctx, ask, &answer);
-	unmark_socket(sk);
+	blank_note(sk);
 	return PS_BIND_GO_ON;
 }
 
 static __always_inline int bind4(struct bpf_sock_addr *ctx)
 {
-	struct ps_ask ask = { .family = 4 };
+	struct ps_bind_ask ask = { .family = 4 };
 
 	if (!is_named(bpf_ntohs(ctx->user_port)))
 		return PS_BIND_GO_ON;
 	ask.addr[0] = ctx->user_ip4;
-	return bind_asked(ctx, socket_of(ctx), &ask);
+	return bind_asked(ctx, asking_socket(ctx), &ask);
 }
 
 static __always_inline int bind6(struct bpf_sock_addr *ctx)
 {
-	struct ps_ask ask = {};
+	struct ps_bind_ask ask = {};
 
 	if (!is_named(bpf_ntohs(ctx->user_port)))
 		return PS_BIND_GO_ON;
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		ask.addr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
-	return bind_asked(ctx, socket_of(ctx), &ask);
+	ps_ctx_ip6(ask.addr, ctx->user_ip6);
+	return bind_asked(ctx, asking_socket(ctx), &ask);
 }
 
 /* May the calling process bind the port without a rule? As the kernel has asked in this very
@@ -354,31 +346,31 @@ static __always_inline bool needs_no_rule(const struct sock *sk, __u32 port)
 	       capable >> CAP_NET_BIND_SERVICE & 1;
 }
 
-/* The socket has got the port that the mark says. Do the rules in force give it, to the socket
- * as it is now? Then the mark, and the counters, are of the rule that does. */
+/* The socket has got the port that the note says. Do the rules in force give it, to the socket
+ * as it is now? Then the note, and the counters, are of the rule that does. */
 static __always_inline bool is_given(struct bpf_sock *ctx, const struct sock *full,
-				     struct ps_bound *mark, struct ps_ask *ask)
+				     struct ps_bound *note, struct ps_bind_ask *ask)
 {
-	struct ps_answer answer = {};
+	struct ps_bind_answer answer = {};
 	struct ps_bind_events *e;
 
-	ask->port = mark->target;
-	ask->protocol = mark->protocol;
+	ask->port = note->target;
+	ask->protocol = note->protocol;
 	if (!find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return false;
 	read_socket(ask, full);
 	ps_bind_decide(ask, &answer);
-	if (!answer.record || answer.front != mark->front)
+	if (!answer.record || answer.front != note->front)
 		return false;
-	e = bind_events(ask->instance, answer.rule);
+	e = events_at(ask->instance, answer.rule);
 	if (e) {
-		if (mark->rule != answer.rule)
+		if (note->rule != answer.rule)
 			PS_COUNT(e->tried);
 		PS_COUNT(e->done);
-		e->last = bpf_jiffies64();
+		WRITE_ONCE(e->last, bpf_jiffies64());
 	}
-	mark->instance = ask->instance;
-	mark->rule = answer.rule;
+	note->instance = ask->instance;
+	note->rule = answer.rule;
 	return true;
 }
 
@@ -390,52 +382,50 @@ static __always_inline bool is_given(struct bpf_sock *ctx, const struct sock *fu
  * another bind() of the same socket, a program on the same hook may have put another port or
  * address in the place of ours, and the rule may be deleted. So nothing of what was decided then
  * is believed: the socket is judged as it is, by the rules that are in force now. What cannot
- * be compared is to which bind() the mark belongs; the mark is never removed, so that each
+ * be compared is to which bind() the note belongs; the note is never removed, so that each
  * later bind of a socket that was once let through is looked at here, whoever has cleared or
  * overwritten what it says.
  */
 static __always_inline int bind_done(struct bpf_sock *ctx, const struct sock *full,
-				     struct ps_ask *ask)
+				     struct ps_bind_ask *ask)
 {
-	struct ps_bound *mark = bpf_sk_storage_get(&ps_bound, ctx, NULL, 0);
+	struct ps_bound *note = bpf_sk_storage_get(&ps_bound, ctx, NULL, 0);
 	__u32 port = ctx->src_port;
 
-	if (!mark)
+	if (!note)
 		return PS_BIND_GO_ON;
-	if (mark->front == port)
-		return is_given(ctx, full, mark, ask) ? PS_BIND_GO_ON : PS_BIND_REFUSE;
-	/* Another port, after a bind that failed; or by a bind that is not the mark's. */
+	if (note->front == port)
+		return is_given(ctx, full, note, ask) ? PS_BIND_GO_ON : PS_BIND_REFUSE;
+	/* Another port, after a bind that failed; or by a bind that is not the note's. */
 	if (!needs_no_rule(full, port))
 		return PS_BIND_REFUSE;
-	mark->front = 0;
+	WRITE_ONCE(note->front, 0);
 	return PS_BIND_GO_ON;
 }
 
 static __always_inline int bind_done4(struct bpf_sock *ctx)
 {
-	struct ps_ask ask = { .family = 4, .addr = { ctx->src_ip4 } };
+	struct ps_bind_ask ask = { .family = 4, .addr = { ctx->src_ip4 } };
 
 	return bind_done(ctx, (const struct sock *)ctx, &ask);
 }
 
 static __always_inline int bind_done6(struct bpf_sock *ctx)
 {
-	struct ps_ask ask = {};
+	struct ps_bind_ask ask = {};
 
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		ask.addr[i] = *(volatile __u32 *)&ctx->src_ip6[i];
+	ps_ctx_ip6(ask.addr, ctx->src_ip6);
 	return bind_done(ctx, (const struct sock *)ctx, &ask);
 }
 
 /* Is the rule still in force by which a bind to `target` became one to `front`? A deleted
  * rule's sockets say the port that they have. 1 or 0. */
-__noinline int ps_bind_is_in_force(__u64 where, __u32 target, __u32 front, __u32 rule)
+PS_GLOBAL int ps_bind_is_in_force(__u64 where, __u32 target, __u32 front, __u32 rule)
 {
 	__u32 inst = (__u32)where, half = where >> 32 & 1, cursor = 0;
 	struct ps_bind *r;
 
-	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_bind_after(inst, half, target, cursor);
 		r = cursor ? bind_at(inst, half, cursor) : NULL;
 		if (!r)
@@ -447,22 +437,22 @@ __noinline int ps_bind_is_in_force(__u64 where, __u32 target, __u32 front, __u32
 	return 0;
 }
 
-static __always_inline void name_target(struct bpf_sock_addr *ctx, const struct ps_bound *mark)
+static __always_inline void name_target(struct bpf_sock_addr *ctx, const struct ps_bound *note)
 {
-	__u32 inst = mark->instance;
+	__u32 inst = note->instance;
 	struct ps_instance *me = bpf_map_lookup_elem(&ps_instances, &inst);
-	__u64 word = me ? *(volatile __u64 *)&me->active : 0;
+	__u64 word = me ? READ_ONCE(me->active) : 0;
 
-	if (!word || mark->front != bpf_ntohs(ctx->user_port) || mark->front == mark->target)
+	if (!word || note->front != bpf_ntohs(ctx->user_port) || note->front == note->target)
 		return;
-	if (ps_bind_is_in_force((__u64)PS_WORD_HALF(word) << 32 | inst, mark->target, mark->front,
-				mark->rule))
-		ctx->user_port = bpf_htons(mark->target);
+	if (ps_bind_is_in_force((__u64)PS_WORD_HALF(word) << 32 | inst, note->target, note->front,
+				note->rule))
+		ctx->user_port = bpf_htons(note->target);
 }
 
 /* Is the record at `index` that of a translation to the address and port; if `owned`,
  * one of the socket's owner? 1 or 0. */
-__noinline int ps_bind_leads_to(const struct ps_ask *ask, __u32 index, __u32 owned)
+PS_GLOBAL int ps_bind_leads_to(const struct ps_bind_ask *ask, __u32 index, __u32 owned)
 {
 	struct ps_bind *r = ask ? bind_at(ask->instance, ask->half, index) : NULL;
 
@@ -472,14 +462,14 @@ __noinline int ps_bind_leads_to(const struct ps_ask *ask, __u32 index, __u32 own
 }
 
 /* The target port of the first of them, or 0. */
-__noinline int ps_bind_target_of(const struct ps_ask *ask, __u32 owned)
+PS_GLOBAL int ps_bind_target_of(const struct ps_bind_ask *ask, __u32 owned)
 {
 	__u32 cursor = 0;
 	struct ps_bind *r;
 
 	if (!ask)
 		return 0;
-	for (int i = 0; i < PS_BIND_CHAIN; i++) {
+	for (int i = 0; i < PS_CHAIN; i++) {
 		cursor = ps_bind_after(ask->instance, ask->half, ask->port, cursor);
 		if (!cursor)
 			return 0;
@@ -525,29 +515,31 @@ static __always_inline bool has_bound_port(const struct sock *sk)
  * steering program. A socket that connected, from a port that by chance is one of a rule's,
  * says that one.
  */
-static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_ask *ask,
+static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_bind_ask *ask,
 					  struct bpf_sock_tuple *tuple, __u32 size)
 {
-	const struct sock *full = socket_of(ctx);
+	const struct sock *full = asking_socket(ctx);
 	struct bpf_sock *listener;
 	struct ps_instance *me;
-	struct ps_bound *mark;
+	struct ps_bound *note;
 	__u32 inst, port;
+	__u64 word;
 
 	if (!find_instance(bpf_get_netns_cookie(ctx), &ask->instance))
 		return;
 	inst = ask->instance;
 	me = bpf_map_lookup_elem(&ps_instances, &inst);
-	ask->half = me ? PS_WORD_HALF(*(volatile __u64 *)&me->active) : 0;
+	word = me ? READ_ONCE(me->active) : 0;
+	ask->half = PS_WORD_HALF(word);
 	ask->port = bpf_ntohs(ctx->user_port);
 	ask->protocol = IPPROTO_TCP;
-	if (!me || !me->active || !ps_bind_target_of(ask, 0) || chose_port(ports_socket(full)))
+	if (!word || !ps_bind_target_of(ask, 0) || chose_port(ports_socket(full)))
 		return;
 	listener = bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (listener) {
-		mark = bpf_sk_storage_get(&ps_bound, listener, NULL, 0);
-		if (mark)
-			name_target(ctx, mark);
+		note = bpf_sk_storage_get(&ps_bound, listener, NULL, 0);
+		if (note)
+			name_target(ctx, note);
 		bpf_sk_release(listener);
 		return;
 	}
@@ -563,17 +555,17 @@ static __always_inline void name_accepted(struct bpf_sock_addr *ctx, struct ps_a
 static __always_inline bool name_bound(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct ps_bound *mark = sk ? bpf_sk_storage_get(&ps_bound, sk, NULL, 0) : NULL;
+	struct ps_bound *note = sk ? bpf_sk_storage_get(&ps_bound, sk, NULL, 0) : NULL;
 
-	if (mark)
-		name_target(ctx, mark);
-	return mark || ctx->type != SOCK_STREAM_TYPE;
+	if (note)
+		name_target(ctx, note);
+	return note || ctx->type != SOCK_STREAM_TYPE;
 }
 
 static __always_inline int getsockname4(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
-	struct ps_ask ask = { .family = 4 };
+	struct ps_bind_ask ask = { .family = 4 };
 
 	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
@@ -586,13 +578,12 @@ static __always_inline int getsockname4(struct bpf_sock_addr *ctx)
 static __always_inline int getsockname6(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_tuple tuple = {};
-	struct ps_ask ask = {};
+	struct ps_bind_ask ask = {};
 
 	if (!is_named(bpf_ntohs(ctx->user_port)) || name_bound(ctx))
 		return 1;
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		ask.addr[i] = tuple.ipv6.daddr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+	ps_ctx_ip6(ask.addr, ctx->user_ip6);
+	__builtin_memcpy(tuple.ipv6.daddr, ask.addr, sizeof(tuple.ipv6.daddr));
 	tuple.ipv6.dport = ctx->user_port;
 	ask.family = unmap(ask.addr) ? 4 : 6;
 	name_accepted(ctx, &ask, &tuple, sizeof(tuple.ipv6));

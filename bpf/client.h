@@ -8,6 +8,15 @@
 #ifndef PORTSTEER_CLIENT_H
 #define PORTSTEER_CLIENT_H
 
+#include "address.h"
+#include "answer.h"
+#include "connect_maps.h"
+#include "filter.h"
+#include "flow.h"
+#include "rules.h"
+#include "sock_addr.h"
+#include "trail.h"
+
 /* On a client's socket that has no flow, as there was no room: its place in `refusals`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -17,7 +26,7 @@ struct {
 } ps_refused SEC(".maps");
 
 /* The connection's key, but for its namespace. */
-static __always_inline void read_flow(struct bpf_sock_ops *ctx, struct ps_flow_key *key)
+static __always_inline void read_client_key(struct bpf_sock_ops *ctx, struct ps_flow_key *key)
 {
 	bool mapped;
 
@@ -29,11 +38,8 @@ static __always_inline void read_flow(struct bpf_sock_ops *ctx, struct ps_flow_k
 		key->server[0] = ctx->remote_ip4;
 		return;
 	}
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		key->client[i] = *(volatile __u32 *)&ctx->local_ip6[i];
-		key->server[i] = *(volatile __u32 *)&ctx->remote_ip6[i];
-	}
+	ps_ctx_ip6(key->client, ctx->local_ip6);
+	ps_ctx_ip6(key->server, ctx->remote_ip6);
 	mapped = unmap(key->server);
 	if (mapped)
 		unmap(key->client);
@@ -55,7 +61,7 @@ static __always_inline bool is_shared(const struct ps_flow *flow, __u64 socket, 
 /* Nobody can tell whose SYN is whose then: both are refused. */
 static __always_inline void refuse_both(struct ps_flow *flow)
 {
-	*(volatile __u32 *)&flow->flags = PS_FLOW_REFUSE;
+	WRITE_ONCE(flow->flags, PS_FLOW_REFUSE);
 }
 
 /* No room for the flow. Without one the connection would go to whoever has the port; so it is
@@ -88,8 +94,8 @@ static __always_inline void accept_unnoted(struct bpf_sock *sk)
 
 /* Note what becomes of a connection that a rule is for. A function of its own, so that its
  * frame is not below those that look for the rule. */
-__noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want,
-			    const struct ps_answer *answer, __u32 flags)
+PS_GLOBAL int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want,
+			   const struct ps_answer *answer, __u32 flags)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct ps_flow_key key = {};
@@ -98,7 +104,7 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 
 	if (!sk || !want || !answer)
 		return 0;
-	read_flow(ctx, &key);
+	read_client_key(ctx, &key);
 	key.namespace = want->namespace;
 	flow.socket = bpf_get_socket_cookie(ctx);
 	flow.epoch = answer->epoch;
@@ -127,7 +133,7 @@ __noinline int ps_note_flow(struct bpf_sock_ops *ctx, const struct ps_want *want
 
 /* A connection that no rule is for: it must not be taken for one that had its addresses and
  * ports before. */
-__noinline int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
+PS_GLOBAL int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct ps_flow_key key = {};
@@ -135,7 +141,7 @@ __noinline int ps_pass_flow(struct bpf_sock_ops *ctx, __u64 namespace)
 
 	if (!sk)
 		return 0;
-	read_flow(ctx, &key);
+	read_client_key(ctx, &key);
 	key.namespace = namespace;
 	other = bpf_map_lookup_elem(&ps_flows, &key);
 	if (!other)
@@ -181,14 +187,12 @@ static __always_inline int client_connects(struct bpf_sock_ops *ctx)
 	if (ctx->family == AF_INET) {
 		want.addr[0] = ctx->remote_ip4;
 	} else {
-#pragma unroll
-		for (int i = 0; i < 4; i++)
-			want.addr[i] = *(volatile __u32 *)&ctx->remote_ip6[i];
+		ps_ctx_ip6(want.addr, ctx->remote_ip6);
 		if (!unmap(want.addr))
 			want.family = 6;
 	}
 	redirected = read_wanted(sk, &want);
-	find_rule(&want, &answer);
+	ask_rules(&want, &answer);
 	steered = answer.found == PS_RULE && !(answer.flags & PS_HOP_FIXED);
 	/* If it is not where it wanted to go, whoever is there must not have it, come what may. */
 	if (redirected || answer.found == PS_UNREADABLE)
@@ -200,7 +204,7 @@ static __always_inline int client_connects(struct bpf_sock_ops *ctx)
 }
 
 /* A socket for which that was noted is closed. */
-__noinline int ps_client_closes(struct bpf_sock_ops *ctx)
+PS_GLOBAL int ps_client_closes(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct ps_flow_key key = {};
@@ -208,7 +212,7 @@ __noinline int ps_client_closes(struct bpf_sock_ops *ctx)
 
 	if (!sk)
 		return 0;
-	read_flow(ctx, &key);
+	read_client_key(ctx, &key);
 	key.namespace = bpf_get_netns_cookie(ctx);
 	flow = bpf_map_lookup_elem(&ps_flows, &key);
 	if (flow && flow->socket == bpf_get_socket_cookie(ctx))

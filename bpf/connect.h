@@ -8,7 +8,14 @@
 #ifndef PORTSTEER_CONNECT_H
 #define PORTSTEER_CONNECT_H
 
-#define ECONNREFUSED 111
+#include "address.h"
+#include "answer.h"
+#include "filter.h"
+#include "flow.h"
+#include "reach.h"
+#include "rules.h"
+#include "sock_addr.h"
+#include "trail.h"
 
 #define LOOPBACK_IFINDEX 1 /* net/core/net_namespace.c: of each namespace */
 
@@ -92,9 +99,7 @@ static __always_inline void read_address(const struct bpf_sock_addr *ctx, __u32 
 		addr[0] = ctx->user_ip4;
 		return;
 	}
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		addr[i] = *(volatile __u32 *)&ctx->user_ip6[i];
+	ps_ctx_ip6(addr, ctx->user_ip6);
 }
 
 static __always_inline void write_address(struct bpf_sock_addr *ctx, const __u32 addr[4],
@@ -107,7 +112,7 @@ static __always_inline void write_address(struct bpf_sock_addr *ctx, const __u32
 	} else {
 #pragma unroll
 		for (int i = 0; i < 4; i++)
-			*(volatile __u32 *)&ctx->user_ip6[i] = addr[i];
+			ps_ctx(ctx->user_ip6[i]) = addr[i];
 	}
 }
 
@@ -154,7 +159,7 @@ static __always_inline int go(struct bpf_sock_addr *ctx, bool v6)
 	if (v6 && !unmap(want.addr))
 		want.family = 6;
 	name_loopback(&want);
-	find_rule(&want, &answer);
+	ask_rules(&want, &answer);
 	ret = find_way(sk, &want, &answer);
 	if (!ret)
 		forget_way(sk, &want);

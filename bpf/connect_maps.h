@@ -6,6 +6,8 @@
 #ifndef PORTSTEER_CONNECT_MAPS_H
 #define PORTSTEER_CONNECT_MAPS_H
 
+#include "common.h"
+
 /* Per instance: scopes and hops, grown by replacement. */
 struct ps_scopes_inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -14,12 +16,7 @@ struct ps_scopes_inner {
 	__type(key, __u32);
 	__uint(value_size, sizeof(struct ps_scope));
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_scopes_inner);
-} ps_scopes SEC(".maps");
+struct PS_ARRAY_OF_MAPS(struct ps_scopes_inner, PS_MAX_INSTANCES) ps_scopes SEC(".maps");
 
 struct ps_hops_inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -28,12 +25,7 @@ struct ps_hops_inner {
 	__type(key, __u32);
 	__uint(value_size, sizeof(struct ps_hop));
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_hops_inner);
-} ps_hops SEC(".maps");
+struct PS_ARRAY_OF_MAPS(struct ps_hops_inner, PS_MAX_INSTANCES) ps_hops SEC(".maps");
 
 /* On each socket that was sent elsewhere. */
 struct {
@@ -50,11 +42,7 @@ struct ps_scopes_found_inner {
 	__type(key, __u64);
 	__uint(value_size, sizeof(struct ps_scope_found));
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_scopes_found_inner);
-} ps_scopes_found SEC(".maps");
+struct PS_ARRAY_OF_MAPS(struct ps_scopes_found_inner, PS_MAX_INSTANCES) ps_scopes_found
+	SEC(".maps");
 
 #endif

@@ -8,6 +8,8 @@
 #ifndef PORTSTEER_DEVICE_H
 #define PORTSTEER_DEVICE_H
 
+#include "common.h"
+
 /* Devices of one hash chain that are looked at. */
 #define PS_DEVICES 64
 #define PS_DEVICE_CHAINS 256 /* NETDEV_HASHENTRIES */
@@ -46,7 +48,7 @@ static __always_inline struct net_device *device_at(struct net *net, __u32 index
 }
 
 /* The VRF that a device of the namespace is, or is a member of; 0 if there is none. */
-__noinline int ps_vrf_of(__u64 net, __u32 index)
+PS_GLOBAL int ps_vrf_of(__u64 net, __u32 index)
 {
 	struct net_device *device = index ? device_at((struct net *)net, index) : NULL;
 
@@ -62,7 +64,7 @@ __noinline int ps_vrf_of(__u64 net, __u32 index)
 
 /* The same in a namespace that may have VRFs. Wrong only of a listener bound to one member
  * of a VRF, and a client that comes by another. */
-__noinline int ps_comes_by_vrf(__u64 net, __u32 bound, __u32 by)
+PS_GLOBAL int ps_comes_by_vrf(__u64 net, __u32 bound, __u32 by)
 {
 	__u32 vrf = ps_vrf_of(net, by);
 

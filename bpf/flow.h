@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Flows (abi.h): what those who note them and those who look for them share. */
+/*
+ * Flows (struct ps_flow): what the programs that note them (client.h) and the one that looks for
+ * them (steer.h) share.
+ */
 #ifndef PORTSTEER_FLOW_H
 #define PORTSTEER_FLOW_H
+
+#include "common.h"
+#include "maps.h"
 
 /* Made by bpf/host.bpf.c, put in place of its own by bpf/instance.bpf.c. */
 struct {
@@ -53,7 +59,7 @@ static __always_inline void count_client(__u32 inst, __u32 rule, enum ps_client_
 		PS_COUNT(e->taken);
 	else
 		PS_COUNT(e->no_listener);
-	e->last = bpf_jiffies64();
+	WRITE_ONCE(e->last, bpf_jiffies64());
 }
 
 #endif

@@ -3,40 +3,9 @@
  * What is loaded once for the whole host: the programs that find listeners and note connect
  * mode's clients, and the maps in which they find the instance, its owners and rules.
  */
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "vmlinux.h"
-
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "abi.h"
-#include "maps.h"
+#include "admit.h"
+#include "client.h"
 #include "owner_maps.h"
-#include "listener_maps.h"
-#include "connect_maps.h"
-#include "flow.h"
-
-/* One bit for each port: a superset of those for which connect mode finds TCP listeners. User
- * space writes it through mmap (the map "*.data"). */
-__u32 filter[65536 / 32] SEC(".data");
-
-/* Per instance: admission records, grown by replacement. */
-struct ps_admits_inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, sizeof(struct ps_admit));
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_admits_inner);
-} ps_admits SEC(".maps");
 
 /* What the next run of ps_scan is for; written under the lock. */
 struct {
@@ -58,22 +27,11 @@ struct {
 	__type(value, __u32);
 } ps_seen SEC(".maps");
 
-#include "owner.h"
-#include "admit.h"
-
-#include "address.h"
-#include "sock_addr.h"
-#include "scope.h"
-#include "answer.h"
-#include "rules.h"
-#include "trail.h"
-#include "client.h"
-
 /* A scan on another CPU may keep a socket busy for some instructions. */
 #define PS_BUSY_TRIES 3
 
 /* The socket, as the kernel has it. */
-static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
+static __always_inline struct sock *kernel_socket(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 
@@ -82,9 +40,9 @@ static __always_inline struct sock *socket_of(struct bpf_sock_ops *ctx)
 
 /* One target of a socket that begins to listen: a global function is verified
  * once, and not for each target. */
-__noinline int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
+PS_GLOBAL int ps_admit_listener(struct bpf_sock_ops *ctx, __u32 inst, __u32 target)
 {
-	struct sock *sk = socket_of(ctx);
+	struct sock *sk = kernel_socket(ctx);
 
 	for (int n = 1; sk && n <= PS_BUSY_TRIES; n++) {
 		if (!is_passing(admit_to(PS_BY_SOCK_OPS, ctx, sk, inst, target, n < PS_BUSY_TRIES)))
@@ -109,10 +67,8 @@ static __always_inline int admit_listener(struct bpf_sock_ops *ctx, const struct
 	return 0;
 }
 
-/* A ruleset that is replaced while it is read is read again: thousands of times
- * slower than one read takes, so that a third try cannot be needed in practice. */
 #ifndef PS_OTHER_BUILD
-#define PS_ADMIT_TRIES 3
+#define PS_ADMIT_TRIES PS_READ_TRIES
 #else
 #define PS_ADMIT_TRIES 4 /* another program, for the tests of upgrade (make VARIANT=build) */
 #endif
@@ -122,9 +78,10 @@ static __always_inline int admit_listener(struct bpf_sock_ops *ctx, const struct
 static __always_inline void admit_everywhere(struct bpf_sock_ops *ctx, const struct ps_subject *s,
 					     __u32 inst, const struct ps_instance *me)
 {
+	smp_mb(); /* the socket listens by now: order.h, 3 */
 	for (int i = 0; i < PS_ADMIT_TRIES; i++) {
-		__u64 active = *(volatile __u64 *)&me->active;
-		__u64 pending = *(volatile __u64 *)&me->pending;
+		__u64 active = READ_ONCE(me->active);
+		__u64 pending = READ_ONCE(me->pending);
 
 		if (admit_listener(ctx, s, inst, me, active, false))
 			continue;
@@ -153,7 +110,7 @@ static __always_inline void listen_begun(struct bpf_sock_ops *ctx)
 		return;
 	i = *index;
 	inst = bpf_map_lookup_elem(&ps_instances, &i);
-	full = socket_of(ctx);
+	full = kernel_socket(ctx);
 	if (!inst || !full)
 		return;
 	subject.uid = BPF_CORE_READ(full, sk_uid.val);
@@ -197,7 +154,7 @@ static __always_inline __u32 matches_to_try(__u64 cookie, const struct ps_scan_a
 
 /* One target of it. Not inlined, so that its stack is not the one of what decides whose it is:
  * all frames of a call share 512 bytes. */
-static __noinline int admit_open_to(struct sock *sk, __u32 inst, __u32 target, bool can_try_again)
+static PS_GLOBAL int admit_open_to(struct sock *sk, __u32 inst, __u32 target, bool can_try_again)
 {
 	return admit_to(PS_BY_ITER, sk, sk, inst, target, can_try_again);
 }
@@ -210,10 +167,10 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 {
 	struct ps_subject subject = { .port = BPF_CORE_READ(sk, __sk_common.skc_num) };
 	__u32 target = 0, tries, still = 0, *busy;
-	__u64 cookie;
+	__u64 pending = READ_ONCE(me->pending), cookie;
 	bool noted;
 
-	if (!is_target(args->instance, me->pending, subject.port))
+	if (!is_target(args->instance, pending, subject.port))
 		return false;
 	cookie = bpf_get_socket_cookie(sk);
 	tries = matches_to_try(cookie, args);
@@ -224,7 +181,7 @@ static __always_inline bool admit_open(struct sock *sk, const struct ps_scan_arg
 	for (__u32 n = 0; n < PS_SCAN_MATCHES; n++) {
 		if (!(tries >> n & 1))
 			continue;
-		if (find_target(&subject, args->instance, me, me->pending, true,
+		if (find_target(&subject, args->instance, me, pending, true,
 				PS_SCAN_SKIP(args->pass) + n, &target) <= 0)
 			break;
 		if (is_passing(admit_open_to(sk, args->instance, target, noted)))
@@ -275,7 +232,7 @@ int ps_scan(struct bpf_iter__task_file *ctx)
 		return 0;
 	key = args->instance;
 	me = bpf_map_lookup_elem(&ps_instances, &key);
-	if (me && is_listener(sk, me->cookie) && admit_open(sk, args, me))
+	if (me && is_listener(sk, READ_ONCE(me->cookie)) && admit_open(sk, args, me))
 		say(ctx, PS_SCAN_BUSY);
 	return 0;
 }

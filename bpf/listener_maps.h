@@ -6,6 +6,8 @@
 #ifndef PORTSTEER_LISTENER_MAPS_H
 #define PORTSTEER_LISTENER_MAPS_H
 
+#include "common.h"
+
 /* Chunks of first slots. */
 struct ps_sockets_inner {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
@@ -27,11 +29,6 @@ struct ps_overflow_inner {
 	__uint(key_size, sizeof(struct ps_overflow_key));
 	__type(value, __u64);
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_overflow_inner);
-} ps_overflows SEC(".maps");
+struct PS_ARRAY_OF_MAPS(struct ps_overflow_inner, PS_MAX_INSTANCES) ps_overflows SEC(".maps");
 
 #endif

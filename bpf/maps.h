@@ -6,6 +6,8 @@
 #ifndef PORTSTEER_MAPS_H
 #define PORTSTEER_MAPS_H
 
+#include "common.h"
+
 /* Every instance's ruleset word; user space stores it through mmap. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -47,37 +49,30 @@ struct {
 	__array(values, struct ps_events_chunk);
 } ps_events SEC(".maps");
 
-/* One more, where other CPUs count too. Relaxed, and without a result: that is the cheapest
- * atomic instruction. Of __sync_fetch_and_add() clang 23 makes one that fetches the old value,
- * whether or not anybody asks for it. */
-#define PS_COUNT(counter) ((void)__atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED))
-#define PS_UNCOUNT(counter) ((void)__atomic_fetch_add(&(counter), -1, __ATOMIC_RELAXED))
+/* A ruleset that is replaced while it is read is read again: to replace one takes thousands of
+ * times longer than to read it, so that a third try cannot be needed in practice. */
+#define PS_READ_TRIES 3
 
 static __always_inline struct ps_target_state *target_at(__u32 inst, __u32 target)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
-	__u32 index = PS_TARGET_INDEX_OF(target);
-	void *chunk = bpf_map_lookup_elem(&ps_targets, &key);
 
-	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+	return entry_of(bpf_map_lookup_elem(&ps_targets, &key), PS_TARGET_INDEX_OF(target));
 }
 
 /* Of a bind rule or, in the same form, of a connect rule. */
 static __always_inline struct ps_bind_events *events_at(__u32 inst, __u32 rule)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(rule) };
-	__u32 index = PS_TARGET_INDEX_OF(rule);
-	void *chunk = bpf_map_lookup_elem(&ps_events, &key);
 
-	return chunk ? bpf_map_lookup_elem(chunk, &index) : NULL;
+	return entry_of(bpf_map_lookup_elem(&ps_events, &key), PS_TARGET_INDEX_OF(rule));
 }
 
-/* Is the half of the tables that `word` names still that ruleset's? It is written
- * anew only after both words have moved on. */
+/* Is the half of the tables that `word` names still that ruleset's? order.h, 1. */
 static __always_inline bool still_valid(const struct ps_instance *me, __u64 word)
 {
-	barrier();
-	return *(volatile __u64 *)&me->active == word || *(volatile __u64 *)&me->pending == word;
+	smp_rmb();
+	return READ_ONCE(me->active) == word || READ_ONCE(me->pending) == word;
 }
 
 #endif

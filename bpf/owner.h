@@ -6,8 +6,11 @@
 #ifndef PORTSTEER_OWNER_H
 #define PORTSTEER_OWNER_H
 
+#include "common.h"
+#include "owner_maps.h"
+
 #define PS_CGROUP_NAME 256 /* NAME_MAX of kernfs and the NUL */
-#define PS_PIECE 64 /* of a name, with a NUL: all frames of a call share 512 bytes */
+#define PS_PIECE 64 /* of a name, with a NUL: a part of the stack */
 
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 {
@@ -20,15 +23,12 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 
 static __always_inline struct ps_owner *owner_at(__u32 inst, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&ps_owners, &inst);
-
-	return map ? bpf_map_lookup_elem(map, &index) : NULL;
+	return entry_of(entry_of(&ps_owners, inst), index);
 }
 
 /* Is the name of the kernfs node at address `kn` component `n` of the owner's
- * path? 1 or 0. Global functions are verified once and not at each call: with
- * everything inlined the verifier would walk a million instructions. */
-__noinline int ps_name_is(__u32 inst, __u32 index, __u64 kn, __u32 n)
+ * path? 1 or 0. */
+PS_GLOBAL int ps_name_is(__u32 inst, __u32 index, __u64 kn, __u32 n)
 {
 	struct ps_owner *owner = owner_at(inst, index);
 	const char *name = BPF_CORE_READ((struct kernfs_node *)kn, name);
@@ -89,7 +89,7 @@ static __always_inline bool cgroup_is(struct cgroup *cgrp, __u32 inst, __u32 ind
 
 /* Does the owner at `index` of the instance own a socket of `uid` in the cgroup
  * at address `cgrp`? 1 or 0. */
-__noinline int ps_owns(__u32 inst, __u32 index, __u32 uid, __u64 cgrp)
+PS_GLOBAL int ps_owns(__u32 inst, __u32 index, __u32 uid, __u64 cgrp)
 {
 	struct ps_owner *owner = owner_at(inst, index);
 

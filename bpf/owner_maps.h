@@ -6,6 +6,8 @@
 #ifndef PORTSTEER_OWNER_MAPS_H
 #define PORTSTEER_OWNER_MAPS_H
 
+#include "common.h"
+
 /* Network namespace cookie -> instance. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -23,11 +25,6 @@ struct ps_owners_inner {
 	__type(key, __u32);
 	__uint(value_size, sizeof(struct ps_owner));
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, PS_MAX_INSTANCES);
-	__type(key, __u32);
-	__array(values, struct ps_owners_inner);
-} ps_owners SEC(".maps");
+struct PS_ARRAY_OF_MAPS(struct ps_owners_inner, PS_MAX_INSTANCES) ps_owners SEC(".maps");
 
 #endif

@@ -7,10 +7,11 @@
 #ifndef PORTSTEER_REACH_H
 #define PORTSTEER_REACH_H
 
-#include "mapped.h"
+#include "common.h"
+#include "address.h"
+#include "listener_maps.h"
+#include "maps.h"
 #include "places.h"
-
-enum ps_reached { PS_NONE = 0, PS_OTHER_FAMILY = 1, PS_FOUND = 2 };
 
 static __always_inline bool is_v6only(struct bpf_sock *sk)
 {
@@ -37,27 +38,26 @@ static __always_inline int serves(struct bpf_sock *sk, __u8 family)
 }
 
 /* The listener at place `n` of a target, the first PS_SLOTS being its slots. An enum
- * ps_reached. */
-__noinline int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
+ * ps_found. */
+PS_GLOBAL int ps_reach_place(__u32 inst, __u32 target, __u32 n, __u32 family)
 {
 	struct ps_chunk_key key = { .instance = inst, .chunk = PS_TARGET_CHUNK_OF(target) };
 	struct ps_overflow_key more = { .target = target, .n = n - PS_SLOTS };
-	__u32 slot = PS_TARGET_INDEX_OF(target) * PS_SLOTS + n;
 	struct bpf_sock *sk;
 	void *map;
 
 	if (n < PS_SLOTS) {
-		map = bpf_map_lookup_elem(&ps_sockets, &key);
-		sk = map ? bpf_map_lookup_elem(map, &slot) : NULL;
+		sk = entry_of(bpf_map_lookup_elem(&ps_sockets, &key),
+			      PS_TARGET_INDEX_OF(target) * PS_SLOTS + n);
 	} else {
-		map = bpf_map_lookup_elem(&ps_overflows, &inst);
+		map = entry_of(&ps_overflows, inst);
 		sk = map ? bpf_map_lookup_elem(map, &more) : NULL;
 	}
 	return sk ? serves(sk, (__u8)family) : PS_NONE;
 }
 
-/* Any live listener, in all places of a target that may have one. An OR of enum ps_reached. */
-__noinline int ps_reach_all(__u32 inst, __u32 target, __u32 family)
+/* Any live listener, in all places of a target that may have one. An OR of enum ps_found. */
+PS_GLOBAL int ps_reach_all(__u32 inst, __u32 target, __u32 family)
 {
 	struct ps_target_state *s = target_at(inst, target);
 	int found = PS_NONE;
@@ -69,13 +69,15 @@ __noinline int ps_reach_all(__u32 inst, __u32 target, __u32 family)
 	return found;
 }
 
-/* Twice if need be: a listener may enter a place that has been looked at, and the one that it
- * replaces leave a place that has not. Then there was one all the time, and none was found. */
+/* Twice before it is said that nobody is there: order.h, 4. */
 static __always_inline int reach_any(__u32 inst, __u32 target, __u32 family)
 {
 	int found = ps_reach_all(inst, target, family);
 
-	return found & PS_FOUND ? found : found | ps_reach_all(inst, target, family);
+	if (found & PS_FOUND)
+		return found;
+	smp_rmb();
+	return found | ps_reach_all(inst, target, family);
 }
 
 #endif

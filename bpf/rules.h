@@ -5,15 +5,15 @@
 #ifndef PORTSTEER_RULES_H
 #define PORTSTEER_RULES_H
 
-/* A ruleset that is replaced while it is read is read again; see admit.h. */
-#define PS_HOP_TRIES 3
+#include "address.h"
+#include "answer.h"
+#include "connect_maps.h"
+#include "maps.h"
+#include "scope.h"
 
 static __always_inline struct ps_hop *hop_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&ps_hops, &inst);
-	__u32 key = index * 2 + half;
-
-	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+	return entry_of(entry_of(&ps_hops, inst), index * 2 + half);
 }
 
 static __always_inline bool hop_matches(const struct ps_want *want, const struct ps_hop *h,
@@ -24,9 +24,8 @@ static __always_inline bool hop_matches(const struct ps_want *want, const struct
 }
 
 /* One record of a chain: minus its index if it is the scope's rule for what is wanted,
- * else the index of the next, 0 at the end. Loop bodies are global functions, verified
- * once; see admit.h. */
-__noinline int ps_hop_step(const struct ps_want *want, __u32 scope, __u32 cursor)
+ * else the index of the next, 0 at the end. */
+PS_GLOBAL int ps_hop_step(const struct ps_want *want, __u32 scope, __u32 cursor)
 {
 	struct ps_hop *h = want ? hop_at(want->instance, want->half, cursor) : NULL;
 
@@ -36,7 +35,7 @@ __noinline int ps_hop_step(const struct ps_want *want, __u32 scope, __u32 cursor
 }
 
 /* The record of a scope's rule for what is wanted, or 0. */
-__noinline int ps_hop_find(const struct ps_want *want, __u32 scope)
+PS_GLOBAL int ps_hop_find(const struct ps_want *want, __u32 scope)
 {
 	struct ps_hop *h;
 	int cursor;
@@ -72,7 +71,7 @@ static __always_inline __u32 find_hop(const struct ps_want *want, __u32 scope)
 
 /* One look at the rules for a process in a scope: 0 with answer->found, or -EAGAIN if the
  * ruleset was replaced meanwhile. */
-__noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64 word, __u32 scope)
+PS_GLOBAL int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64 word, __u32 scope)
 {
 	struct ps_instance *me;
 	struct ps_target_state *s;
@@ -93,7 +92,7 @@ __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64
 		answer->listeners = h->listeners;
 		__builtin_memcpy(answer->addr, h->to, sizeof(answer->addr));
 		s = h->flags & PS_HOP_FIXED ? NULL : target_at(inst, h->listeners);
-		answer->epoch = s ? *(volatile __u64 *)&s->epoch : 0;
+		answer->epoch = s ? READ_ONCE(s->epoch) : 0;
 	}
 	/* Then the epoch, too, is that of the target that this ruleset has. */
 	if (!me || !still_valid(me, word))
@@ -104,15 +103,15 @@ __noinline int ps_hop_look(struct ps_want *want, struct ps_answer *answer, __u64
 
 /* What the rules in force say. Most processes are in no scope, and need no more than to
  * be found there. */
-static __always_inline void find_rule(struct ps_want *want, struct ps_answer *answer)
+static __always_inline void ask_rules(struct ps_want *want, struct ps_answer *answer)
 {
 	__u32 inst = want->instance, scope;
 	struct ps_instance *me = bpf_map_lookup_elem(&ps_instances, &inst);
 	__u64 word;
 
 	answer->found = PS_NO_RULE;
-	for (int i = 0; me && i < PS_HOP_TRIES; i++) {
-		word = *(volatile __u64 *)&me->active;
+	for (int i = 0; me && i < PS_READ_TRIES; i++) {
+		word = READ_ONCE(me->active);
 		if (!word)
 			return;
 		scope = scope_of(inst, word);

@@ -6,20 +6,17 @@
 #ifndef PORTSTEER_SCOPE_H
 #define PORTSTEER_SCOPE_H
 
-#define EAGAIN 11
-#define PS_CHAIN 128 /* user space keeps chains to half of this */
+#include "connect_maps.h"
+#include "owner.h"
 
 static __always_inline struct ps_scope *scope_at(__u32 inst, __u32 half, __u32 index)
 {
-	void *map = bpf_map_lookup_elem(&ps_scopes, &inst);
-	__u32 key = index * 2 + half;
-
-	return map ? bpf_map_lookup_elem(map, &key) : NULL;
+	return entry_of(entry_of(&ps_scopes, inst), index * 2 + half);
 }
 
 /* The hash of a path, given that of the path above: with the name at depth `depth` of
- * the cgroup at address `cgrp`. The global functions are verified once; see admit.h. */
-__noinline int ps_scope_hash(__u64 cgrp, __u32 depth, __u32 hash)
+ * the cgroup at address `cgrp`. */
+PS_GLOBAL int ps_scope_hash(__u64 cgrp, __u32 depth, __u32 hash)
 {
 	struct kernfs_node *kn = ancestor_at((struct cgroup *)cgrp, depth);
 	const char *name = kn ? BPF_CORE_READ(kn, name) : NULL;
@@ -39,7 +36,7 @@ __noinline int ps_scope_hash(__u64 cgrp, __u32 depth, __u32 hash)
 
 /* One record of a chain: minus its index if it is an ancestor of the cgroup with this hash,
  * else the index of the next, 0 at the end. */
-__noinline int ps_scope_step(__u64 where, __u32 hash, __u64 cgrp, __u32 cursor)
+PS_GLOBAL int ps_scope_step(__u64 where, __u32 hash, __u64 cgrp, __u32 cursor)
 {
 	__u32 inst = (__u32)where, half = where >> 32 & 1;
 	struct ps_scope *s = scope_at(inst, half, cursor);
@@ -52,7 +49,7 @@ __noinline int ps_scope_step(__u64 where, __u32 hash, __u64 cgrp, __u32 cursor)
 }
 
 /* The scope that is the ancestor of the cgroup whose path has this hash, or 0. */
-__noinline int ps_scope_find(__u64 where, __u32 hash, __u64 cgrp)
+PS_GLOBAL int ps_scope_find(__u64 where, __u32 hash, __u64 cgrp)
 {
 	__u32 inst = (__u32)where, half = where >> 32 & 1;
 	struct ps_scope *s = scope_at(inst, half, 0);
@@ -68,7 +65,7 @@ __noinline int ps_scope_find(__u64 where, __u32 hash, __u64 cgrp)
 }
 
 /* The deepest scope that the cgroup is in, or 0. */
-__noinline int ps_scope_resolve(__u64 where, __u64 cgrp)
+PS_GLOBAL int ps_scope_resolve(__u64 where, __u64 cgrp)
 {
 	int level = BPF_CORE_READ((struct cgroup *)cgrp, level);
 	__u32 hash = PS_SCOPE_SEED, best = ps_scope_find(where, hash, cgrp), found;
@@ -90,7 +87,7 @@ static __always_inline __u64 current_cgroup(void)
 
 /* Look it up, and remember it under the id of the very cgroup that was looked at: the
  * process may just be moving to another. */
-__noinline int ps_scope_learn(__u64 where, __u32 generation)
+PS_GLOBAL int ps_scope_learn(__u64 where, __u32 generation)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct cgroup *cgrp = BPF_CORE_READ(task, cgroups, dfl_cgrp);
@@ -115,7 +112,6 @@ static __always_inline __u32 scope_of(__u32 inst, __u64 word)
 	__u64 id = current_cgroup();
 
 	found = known ? bpf_map_lookup_elem(known, &id) : NULL;
-
 	if (found && found->generation == PS_WORD_GEN(word))
 		return found->scope;
 	return ps_scope_learn((__u64)PS_WORD_HALF(word) << 32 | inst, PS_WORD_GEN(word));

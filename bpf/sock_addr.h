@@ -3,6 +3,10 @@
 #ifndef PORTSTEER_SOCK_ADDR_H
 #define PORTSTEER_SOCK_ADDR_H
 
+#include "common.h"
+#include "maps.h"
+#include "owner_maps.h"
+
 /* TCP, or UDP and its light sister; 0 for anything else. */
 static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
 {
@@ -22,7 +26,7 @@ static __always_inline bool find_instance(__u64 cookie, __u32 *inst)
 		return false;
 	*inst = *index;
 	me = bpf_map_lookup_elem(&ps_instances, inst);
-	return me && *(volatile __u64 *)&me->active && *(volatile __u64 *)&me->cookie == cookie;
+	return me && READ_ONCE(me->active) && READ_ONCE(me->cookie) == cookie;
 }
 
 /* The MPTCP socket of which this is a subflow: it is bound, and connected, by its first
@@ -30,13 +34,6 @@ static __always_inline bool find_instance(__u64 cookie, __u32 *inst)
 static __always_inline struct mptcp_sock *whole_of(struct bpf_sock *sk)
 {
 	return bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(sk) : NULL;
-}
-
-/* Does any rule of any instance name the port? May say yes for one that has just lost
- * its rule, never no for one that has one. */
-static __always_inline bool is_named(__u32 port)
-{
-	return filter[(port >> 5) & (65536 / 32 - 1)] >> (port & 31) & 1;
 }
 
 #endif

@@ -6,7 +6,10 @@
 #ifndef PORTSTEER_TRAIL_H
 #define PORTSTEER_TRAIL_H
 
-#define ENOMEM 12
+#include "address.h"
+#include "answer.h"
+#include "connect_maps.h"
+#include "sock_addr.h"
 
 /* The step that led to this address and port, or NULL. */
 static __always_inline struct ps_step *step_to(struct ps_trail *trail, __u32 family,

@@ -8,6 +8,8 @@
 #ifndef PORTSTEER_VMLINUX_H
 #define PORTSTEER_VMLINUX_H
 
+#include <stdbool.h>
+
 #include <linux/types.h>
 #include <linux/bpf.h>
 

@@ -14,6 +14,9 @@
 
 #include "vmlinux.h"
 
+/* Tests that need it have macros of their own in place of this header's. */
+#define __BPF_CORE_READ_H__
+
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 

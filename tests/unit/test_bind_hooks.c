@@ -131,18 +131,6 @@ static void *owner_of(__u32 index)
 	return index < plan.owner_count ? &plan.owners[index] : NULL;
 }
 
-#include "bpf/maps.h"
-
-#include "bpf/owner_maps.h"
-
-static __u32 filter[65536 / 32];
-static int ps_binds, ps_bound; /* maps, by their addresses */
-
-#include "bpf/owner.h"
-
-#include "bpf/address.h"
-#include "bpf/sock_addr.h"
-
 #include "bpf/bind.h"
 
 static struct ps_bind_events counted[16];
@@ -225,7 +213,7 @@ static __u16 hook(__u16 port, bool *grants)
 	struct bpf_sock_addr ctx = { .user_port = bpf_htons(port),
 				     .protocol = IPPROTO_TCP,
 				     .sk = &free_socket };
-	struct ps_ask ask = {};
+	struct ps_bind_ask ask = {};
 	int ret = is_named(port) ? bind_asked(&ctx, sk, &ask) : PS_BIND_GO_ON;
 
 	*grants = ret == PS_BIND_GRANT;
@@ -236,7 +224,7 @@ static __u16 hook(__u16 port, bool *grants)
 static bool keeps(__u16 port)
 {
 	struct bpf_sock ctx = { .src_port = port };
-	struct ps_ask ask = {};
+	struct ps_bind_ask ask = {};
 
 	return bind_done(&ctx, sk, &ask) == PS_BIND_GO_ON;
 }

@@ -5,12 +5,6 @@
 #define bpf_probe_read_kernel(to, size, from) memcpy(to, from, size)
 #define BPF_CORE_READ_BITFIELD_PROBED(sock, field) ((void)(sock), false)
 
-#include "bpf/maps.h"
-
-#include "bpf/listener_maps.h"
-
-#include "bpf/address.h"
-
 #include "bpf/reach.h"
 
 static void *mock_map_lookup(void *map, const void *key)

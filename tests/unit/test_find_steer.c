@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* bpf/steer.h: a listener is found also if it is replaced while it is looked for. */
+/* bpf/listener.h: a listener is found also if it is replaced while it is looked for. */
 #include "bpf_mock.h"
 
 static struct bpf_sock *assigned;

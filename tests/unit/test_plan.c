@@ -165,7 +165,7 @@ static uint32_t id_at(const struct model *m, const uint32_t *ids, uint16_t port,
 
 /* --- Reading the plan --- */
 
-/* As cell_of in bpf/steer.h. */
+/* As read_front in bpf/steer.h. */
 static const struct ps_front *find_cell(const struct ps_plan *plan, uint16_t port)
 {
 	uint32_t bucket = PS_BUCKET(port, PS_WORD_MULT(plan->word), PS_WORD_LOG2(plan->word));

@@ -81,10 +81,12 @@ int ps_host_free_index(const struct ps_host *host);
 int ps_host_each(const struct ps_host *host, int (*fn)(uint64_t cookie, uint32_t index, void *data),
 		 void *data);
 
-/* One 64-bit store that the programs see whole. */
+/* One 64-bit store that the programs see whole: after all that was stored before, and before all
+ * that is loaded or stored after it (bpf/order.h, 1 and 3). */
 static inline void ps_store(__u64 *word, uint64_t value)
 {
 	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 static inline uint64_t ps_fetch(const __u64 *word)
 {
