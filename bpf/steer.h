@@ -157,7 +157,7 @@ static __always_inline int read_rule(const struct bpf_sk_lookup *ctx, const stru
 	__u64 word = READ_ONCE(me->active);
 	struct ps_bucket *bucket;
 
-	front->flags = 0;
+	*front = (struct ps_front){};
 	if (!word)
 		return 0;
 	bucket = bucket_of(word, ctx->local_port);
