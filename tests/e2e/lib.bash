@@ -141,10 +141,15 @@ kill_servers()
 }
 
 # host_cgroup PATH...: make cgroups where the host's own are: "/system.slice/x.service". What was
-# not there is removed when the test ends, and what is in it killed.
+# not there is removed when the test ends, and what is in it killed. So that no two tests of the
+# host make and remove the same, each has these folders for itself until it ends.
 host_cgroup()
 {
 	local path above part
+	if [ -z "${HOST_CGROUPS-}" ]; then
+		exec {HOST_CGROUPS}<"$PS_TEST_CGROUP2/cgroup.stat"
+		flock "$HOST_CGROUPS"
+	fi
 	for path; do
 		above=$PS_TEST_CGROUP2
 		while IFS= read -r part; do
@@ -159,12 +164,18 @@ host_cgroup()
 remove_host_cgroups()
 {
 	local d
-	[ -e "$PS_TEST_DIR/host-cgroups" ] || return 0
-	while IFS= read -r d; do
-		kill_cgroup "$d"
-		until_true 5 rmdir "$d" 2>/dev/null
-	done < <(tac "$PS_TEST_DIR/host-cgroups")
-	rm "$PS_TEST_DIR/host-cgroups"
+	if [ -e "$PS_TEST_DIR/host-cgroups" ]; then
+		while IFS= read -r d; do
+			kill_cgroup "$d"
+			until_true 5 rmdir "$d" 2>/dev/null
+		done < <(tac "$PS_TEST_DIR/host-cgroups")
+		rm "$PS_TEST_DIR/host-cgroups"
+	fi
+	if [ -n "${HOST_CGROUPS-}" ]; then
+		flock --unlock "$HOST_CGROUPS" # a process that is just ending may have it, too
+		exec {HOST_CGROUPS}<&-
+		HOST_CGROUPS=''
+	fi
 }
 
 # kill_cgroup FOLDER: kill all that is in it or below.
@@ -178,10 +189,10 @@ cgroup_empty()
 	grep -q 'populated 0' "$PS_TEST_CGROUP/cgroup.events"
 }
 
-# until_true SECONDS COMMAND...: wait for a condition.
+# until_true SECONDS COMMAND...: wait for a condition; on a machine that has much else to do, longer.
 until_true()
 {
-	local deadline=$((SECONDS + $1 + 1))
+	local deadline=$((SECONDS + 4 * $1 + 1))
 	shift
 	until "$@"; do
 		if [ $SECONDS -ge $deadline ]; then
@@ -560,19 +571,29 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps_netns".
-bpf_objects()
+# own_objects: the BPF objects that this environment's portsteer has in the kernel, by what they
+# hang on: "map 12 ps_netns"; see own_objects.c.
+own_objects()
 {
-	{
-		bpftool -j map list
-		bpftool -j prog list
-	} | "$PYTHON" -c '
-import json, re, sys
-for kind, line in zip(("map", "prog"), sys.stdin):
-    for o in json.loads(line):
-        if re.match("ps_", o.get("name", "")):
-            print(kind, o["id"], o["name"])
-' | sort
+	"$REPO/build/tools/own_objects" /sys/fs/bpf
+}
+
+# all_gone FILE: none of the objects in there exists any more, and there are no new ones. The
+# kernel frees them a little later than it is asked to.
+all_gone()
+{
+	[ -z "$("$REPO/build/tools/own_objects" --alive <"$1")" ] && [ -z "$(own_objects)" ]
+}
+
+# own_strays: how status calls the programs that are not of the state that there is, one a line:
+# "hidden". Those of other environments are elsewhere, in all senses.
+own_strays()
+{
+	portsteer status --json | "$PYTHON" -c '
+import json, sys
+for stray in json.load(sys.stdin)["strays"]:
+    if stray["here"] or stray["where"] != "elsewhere":
+        print(stray["where"])'
 }
 
 # --- assertions --------------------------------------------------------------------
