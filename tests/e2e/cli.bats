@@ -216,7 +216,7 @@ serve_with()
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
 		'list(d["rules"][0]["counters"]) == ["steered", "missed", "refused", "family", "device", "taken", "denied", "error", "admitted", "granted", "translated"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
-		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
+		'0 <= d["rules"][0]["last_hit"] < 60' 'd["rules"][0]["name"] == "shop"'
 }
 
 @test "status: loaded or not, text and JSON" {
