@@ -5,7 +5,11 @@
 
 load lib
 
-setup_file() { setup_env; }
+setup_file()
+{
+	setup_env
+	keep "1:2001 --client-cgroup kept --any-user" "1:2001/udp --client-cgroup kept --any-user"
+}
 setup() { setup_test; }
 teardown() { teardown_test; }
 
@@ -1179,6 +1183,7 @@ has_steered()
 
 # bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
+	keep_nothing
 	serve_front
 	serve here 127.0.0.1 8080
 	serve -N client -u $DB there 127.0.0.1 8080
@@ -1392,6 +1397,7 @@ all_by()
 }
 
 @test "the programs are loaded while a rule needs them" {
+	keep_nothing
 	portsteer -q add 80:9090 --user ps-web
 	[ ! -e $STATE/host/connect ]
 	# To find a listener takes no more than the listen hook.
@@ -1421,6 +1427,7 @@ all_by()
 
 # bats test_tags=kernel
 @test "unload leaves nothing in the kernel" {
+	keep_nothing
 	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
 	portsteer -q add 53:5353/udp --client-cgroup "$CG/a" --any-user
 	serve web 127.0.0.1 8080

@@ -123,10 +123,42 @@ teardown_test()
 	if [ -d $STATE ]; then
 		portsteer -q unload || true
 		# Other namespaces' instances, or what a test has broken.
-		if [ -d $STATE ]; then
+		if [ -d $STATE ] && ! only_kept; then
 			rm -rf $STATE
 		fi
 	fi
+	keep_again
+}
+
+# keep RULE...: in setup_file: another namespace has these rules all the time, so that the programs
+# that all namespaces share are loaded once for a file and not by each test. That takes most of the
+# time of a test that is about something else.
+keep()
+{
+	ip netns add kept
+	printf '%s\n' "$@" >"$PS_TEST_DIR/kept"
+	keep_again
+}
+
+keep_again()
+{
+	[ ! -e "$PS_TEST_DIR/kept" ] || [ -d $STATE ] ||
+		portsteer -q --netns kept add -f "$PS_TEST_DIR/kept"
+}
+
+# keep_nothing: a test begins with nothing loaded.
+keep_nothing()
+{
+	portsteer -q --netns kept unload
+}
+
+# Nothing is left of the test but what is kept.
+only_kept()
+{
+	[ -e "$PS_TEST_DIR/kept" ] && portsteer status --json | "$PYTHON" -c '
+import json, sys
+status = json.load(sys.stdin)
+sys.exit([i["name"] for i in status["instances"]] != ["kept"] or status["leftovers"] or status["detached"])'
 }
 
 kill_servers()

@@ -4,7 +4,11 @@
 
 load lib
 
-setup_file() { setup_env; }
+setup_file()
+{
+	setup_env
+	keep "1:2001 --any-user"
+}
 setup() { setup_test; }
 teardown() { teardown_test; }
 
@@ -887,6 +891,7 @@ for r in json.load(sys.stdin)["rules"]:
 
 # bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
+	keep_nothing
 	portsteer add 80:8080 --user ps-web
 	portsteer --netns client add 80:8080 --user ps-db
 	serve here 0.0.0.0 8080
