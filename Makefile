@@ -187,12 +187,14 @@ test: ## install what is missing, build, and run every test
 	$(Q)$(submake) tests
 	$(Q)scripts/test
 
-# Hours of what `make test` does for a minute.
+# Hours of what `make test` does for a minute, and all of what it does a sample of.
 HOURS ?= 1
-test-long: ## test the promise by chance for HOURS=1, from SEED=number on
+LONG := promise kill kill_modes upgrade_kill
+test-long: ## test the promise by chance for HOURS=1, from SEED=number on, and each kill
 	$(Q)scripts/deps test
 	$(Q)$(submake) tests
-	$(Q)PROMISE_SECONDS=$$(($(HOURS) * 3600)) PROMISE_SEED=$(SEED) tests/e2e/run tests/e2e/promise.bats
+	$(Q)PROMISE_SECONDS=$$(($(HOURS) * 3600)) SEED=$(SEED) KILL_EVERY=1 \
+		scripts/test $(LONG:%=tests/e2e/%.bats)
 
 test-kernels: ## boot Debian's kernels and run the tests in them
 	$(Q)scripts/deps test vm

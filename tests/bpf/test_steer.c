@@ -3,14 +3,18 @@
  * What ps_steer decides, by BPF_PROG_TEST_RUN: tables of connections with the
  * verdict, the socket and the counter that each must give. The tables in the
  * kernel are laid out and stored by the same code that the commands use; only
- * the listeners are put into the sockmaps by hand. TAP on stdout; needs root.
+ * the listeners are put into the sockmaps by hand. The tests follow each other:
+ * each finds what the one before has left. Needs root.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,8 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+
+#include <cmocka.h>
 
 #include "host.skel.h"
 #include "instance.skel.h"
@@ -36,31 +42,51 @@
 
 enum { INSTANCE = 5, MAX_SOCKETS = 1024, EPHEMERAL = 50000 };
 
-/* --- TAP --- */
+/* --- what the rows of a test say --- */
 
-static int tests, failures;
+static int failures;
 
+/* All rows of a test are tried. */
 __attribute__((format(printf, 3, 4))) static void report(bool good, const char *name,
 							 const char *why, ...)
 {
+	char text[512];
 	va_list args;
 
-	printf("%s %d - %s\n", good ? "ok" : "not ok", ++tests, name);
 	if (good)
 		return;
 	failures++;
-	printf("# ");
 	va_start(args, why);
-	vprintf(why, args);
+	vsnprintf(text, sizeof(text), why, args);
 	va_end(args);
-	printf("\n");
+	print_error("%s: %s\n", name, text);
 }
 
 __attribute__((noreturn)) static void die(const char *what)
 {
-	printf("Bail out! %s: %s\n", what, strerror(errno));
+	print_error("%s: %s\n", what, strerror(errno));
 	exit(1);
 }
+
+struct rows {
+	void (*fn)(void);
+};
+
+static void try_rows(void **state)
+{
+	const struct rows *rows = *state;
+
+	failures = 0;
+	rows->fn();
+	assert_int_equal(failures, 0);
+}
+#define ROWS(name)                                                                                 \
+	{                                                                                          \
+#name, try_rows, NULL, NULL, &(struct rows)                                        \
+		{                                                                                  \
+			name                                                                       \
+		}                                                                                  \
+	}
 
 /* --- the kernel side --- */
 
@@ -163,7 +189,7 @@ static void open_tables(void)
 
 __attribute__((noreturn)) static void die_of(const struct ps_error *error)
 {
-	printf("Bail out! %s\n", error->message);
+	print_error("%s\n", error->message);
 	exit(1);
 }
 
@@ -286,7 +312,7 @@ static uint32_t target_of(uint16_t port)
 		if (plan.state.targets[i].port == port)
 			return plan.state.targets[i].id;
 	}
-	printf("Bail out! no target on port %u\n", port);
+	print_error("no target on port %u\n", port);
 	exit(1);
 }
 
@@ -1203,34 +1229,30 @@ static void own_netns(void)
 	close(fd);
 }
 
+static void test_nothing_loaded(void)
+{
+	CHECK("nothing loaded", nothing_loaded);
+}
+
 int main(void)
 {
+	const struct CMUnitTest tests[] = {
+		ROWS(check_size),  ROWS(test_nothing_loaded), ROWS(test_small),
+		ROWS(test_close),  ROWS(test_prefixes),	      ROWS(test_known),
+		ROWS(test_shares), ROWS(test_restarts),	      ROWS(test_mixed),
+		ROWS(test_served), ROWS(test_pause),	      ROWS(test_overflow),
+		ROWS(test_big),	   ROWS(test_every_port),     ROWS(test_flows),
+		ROWS(test_unload),
+	};
+
 	if (geteuid()) {
 		printf("1..0 # SKIP needs root\n");
 		return 0;
 	}
-	setlinebuf(stdout);
 	libbpf_set_print(NULL);
 	own_netns();
 	load_host();
 	load_instance();
-	check_size();
 	open_tables();
-	CHECK("nothing loaded", nothing_loaded);
-	test_small();
-	test_close();
-	test_prefixes();
-	test_known();
-	test_shares();
-	test_restarts();
-	test_mixed();
-	test_served();
-	test_pause();
-	test_overflow();
-	test_big();
-	test_every_port();
-	test_flows();
-	test_unload();
-	printf("1..%d\n", tests);
-	return failures ? 1 : 0;
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

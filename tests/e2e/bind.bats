@@ -4,7 +4,11 @@
 
 load lib
 
-setup_file() { setup_env; }
+setup_file()
+{
+	setup_env
+	keep "53:5353/udp --mode bind --any-user"
+}
 setup() { setup_test; }
 teardown() { teardown_test; }
 
@@ -1043,6 +1047,7 @@ print(sock.getsockname()[1])' "$@"
 }
 
 @test "flush and unload: the same" {
+	keep_nothing
 	local change
 	for change in flush unload; do
 		portsteer -q add 53:5353/udp --user ps-web
@@ -1282,6 +1287,7 @@ for r in json.load(sys.stdin)["rules"]:
 
 # bats test_tags=kernel
 @test "instances of two namespaces do not mix" {
+	keep_nothing
 	portsteer -q --netns client add 53:5353/udp --user ps-web
 	portsteer -q --netns client allow 443/tcp --user ps-web
 	becomes 5353 0.0.0.0 5353 --udp # nothing is loaded here
@@ -1319,6 +1325,7 @@ for r in json.load(sys.stdin)["rules"]:
 }
 
 @test "a namespace that died: the hooks go with the next command" {
+	keep_nothing
 	ip netns add mortal
 	portsteer -q --netns mortal allow 443 --user ps-web
 	local cookie
@@ -1355,6 +1362,7 @@ is_dead()
 
 # bats test_tags=kernel
 @test "the hooks are there while any instance has a rule of this mode" {
+	keep_nothing
 	portsteer -q load
 	portsteer -q add 80:8080 --user ps-web
 	[ ! -e $STATE/host/bind ]

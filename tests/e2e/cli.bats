@@ -315,7 +315,7 @@ readable()
 		'[list(r) for r in d["rules"]] == 2 * [["rule", "mode", "client_cgroup", "owner", "name", "counters", "last_hit"]]' \
 		'list(d["rules"][0]["counters"]) == ["steered", "no_listener", "wrong_family", "wrong_device", "taken", "refused", "admitted", "not_owner", "rejected", "granted", "translated", "failed"]' \
 		'd["rules"][0]["counters"]["steered"] == 1 and d["rules"][1]["counters"]["refused"] == 1' \
-		'0 <= d["rules"][0]["last_hit"] < 10' 'd["rules"][0]["name"] == "shop"'
+		'0 <= d["rules"][0]["last_hit"] < 60' 'd["rules"][0]["name"] == "shop"'
 }
 
 @test "status: loaded or not, text and JSON" {

@@ -6,7 +6,11 @@
 
 load lib
 
-setup_file() { setup_env; }
+setup_file()
+{
+	setup_env
+	keep "1:2001 --any-user" "1:2001/udp --mode bind --any-user"
+}
 setup()
 {
 	setup_test
@@ -801,6 +805,7 @@ in_cgroup_namespace()
 }
 
 @test "not loaded: list, stats, del and flush say so" {
+	keep_nothing
 	portsteer -q unload
 	local command
 	for command in list stats 'list --all' 'stats --all' 'del 80' flush; do
@@ -815,6 +820,7 @@ in_cgroup_namespace()
 }
 
 @test "an add that fails loads nothing" {
+	keep_nothing
 	portsteer -q unload
 	bad 2 "no owner" add 90:9090
 	[ ! -e $STATE ]
@@ -874,6 +880,7 @@ in_cgroup_namespace()
 }
 
 @test "no cgroup2 is mounted and nothing is loaded: nothing is loaded after it" {
+	keep_nothing
 	portsteer -q unload
 	RUN=(unshare --pid --fork --kill-child --mount-proc --propagation private -- bash -c '
 		while read -r at; do umount -l "$at"; done < <(awk "/ - cgroup2 / { print \$5 }" \
@@ -885,6 +892,7 @@ in_cgroup_namespace()
 }
 
 @test "no /sys/fs/bpf, and none that can be mounted" {
+	keep_nothing
 	portsteer -q unload # as is what is loaded is noticed all the same
 	RUN=(unshare -m --pid --fork --mount-proc --propagation private -- bash -c '
 		mount -t tmpfs none /sys/fs
@@ -906,6 +914,7 @@ in_cgroup_namespace()
 }
 
 @test "a kernel without sk_lookup" {
+	keep_nothing
 	portsteer -q unload
 	RUN=("$REPO/build/tools/killat" -t 30) # BPF_PROG_TYPE_SK_LOOKUP
 	# It is new enough: that is not what is said.
@@ -916,6 +925,7 @@ in_cgroup_namespace()
 }
 
 @test "a kernel without sock_ops, or without BPF iterators" {
+	keep_nothing
 	portsteer -q unload
 	local type
 	for type in 13 26; do # BPF_PROG_TYPE_SOCK_OPS, _TRACING

@@ -1,18 +1,30 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 # What tests of killed commands use (kill*.bats).
+#
+# A row is rounds: each kills a command at one of its system calls and goes on in one of the ways
+# that there are. All of them take long. So each KILL_EVERY-th is done, from one on that SEED
+# chooses: in KILL_EVERY runs whose seeds follow each other, all are. It is a number that has no
+# divisor in common with those of ways, so that each way gets its turn. KILL_EVERY=1: all.
 
 KILLAT=$REPO/build/tools/killat
+KILL_EVERY=${KILL_EVERY:-7}
+SEED=${SEED:-$RANDOM}
+FIRST=$((SEED % KILL_EVERY))
+CALLS='' # of a command that ended by itself
 
 # killed N COMMAND...: run portsteer and kill it at its system call N.
-# False if it has ended before.
+# False if it has ended before: it made CALLS.
 killed()
 {
 	local out
 	out=$("$KILLAT" "$1" "$PORTSTEER" "${@:2}")
 	case $out in
 	killed*) return 0 ;;
-	"exited "*" 0") return 1 ;;
+	"exited "*" 0")
+		read -r _ CALLS _ <<<"$out"
+		return 1
+		;;
 	*) fail_at "$1" "$* ended by itself: $out" ;;
 	esac
 }
@@ -90,10 +102,12 @@ unloads()
 	[ ! -e $STATE ] || fail_at "$1" "unload left something"
 }
 
-# What is special in a run: the last call was reached, both states were seen.
+# finished COMMAND STATE RULES: what is special in a run: the last call was reached, the rules are
+# these then, and both states were seen, if all calls were tried.
 finished()
 {
-	echo "# $1: $2 system calls" >&3
-	[ "$2" -gt 12 ]
-	assert_equal "$BEFORE" "$3"
+	echo "# $1: $CALLS system calls; KILL_EVERY=$KILL_EVERY SEED=$SEED" >&3
+	[ "$CALLS" -gt 12 ]
+	assert_equal "$(rules)" "$3"
+	[ "$KILL_EVERY" != 1 ] || assert_equal "$BEFORE" "$2"
 }

@@ -14,7 +14,7 @@ teardown() { teardown_test; }
 	all_old
 	serve old 127.0.0.1 8081
 	portsteer -q add 81:8081 --user ps-web
-	for ((i = 0; ; i++)); do
+	for ((i = FIRST; ; i += KILL_EVERY)); do
 		n=$((i / 3))
 		killed $n add 53:5353/udp --user ps-web || break
 		observe $n "$old" "$new"
@@ -39,8 +39,7 @@ teardown() { teardown_test; }
 		fi
 		[ ! -e $STATE/host/bind ] || fail_at $n "the next change left the hooks"
 	done
-	finished "add of a bind rule" $n new
-	assert_equal "$(rules)" "$new"
+	finished "add of a bind rule" new "$new"
 }
 
 @test "del of the last bind rule, killed at each system call" {
@@ -48,7 +47,7 @@ teardown() { teardown_test; }
 	all_old
 	serve kept 127.0.0.1 8081
 	portsteer -q add 81:8081 53:5353/udp --user ps-web
-	for ((i = 0; ; i++)); do
+	for ((i = FIRST; ; i += KILL_EVERY)); do
 		n=$((i / 2))
 		killed $n del 53/udp || break
 		observe $n "$old" "$new"
@@ -66,8 +65,7 @@ teardown() { teardown_test; }
 			bound $n 53
 		fi
 	done
-	finished "del of a bind rule" $n new
-	assert_equal "$(rules)" "$new"
+	finished "del of a bind rule" new "$new"
 	[ ! -e $STATE/host/bind ]
 }
 
@@ -83,7 +81,7 @@ connect_rules()
 	serve old 127.0.0.1 8081
 	serve new 127.0.0.1 8080
 	portsteer -q add 81:8081 --user ps-web
-	for ((i = 0; ; i++)); do
+	for ((i = FIRST; ; i += KILL_EVERY)); do
 		n=$((i / 2))
 		killed $n add 80:8080 53:5353/udp --client-cgroup "$CG/a" --any-user || break
 		observe $n "$old" "$new"
@@ -107,7 +105,7 @@ connect_rules()
 		no_hooks $n
 		sent $n refused
 	done
-	finished "first add of connect rules" $n new
+	finished "first add of connect rules" new "$new"
 	sent $n new
 }
 
@@ -118,7 +116,7 @@ connect_rules()
 	serve deleted 127.0.0.1 8080
 	portsteer -q add 81:8081 --user ps-web
 	connect_rules add --any-user
-	for ((i = 0; ; i++)); do
+	for ((i = FIRST; ; i += KILL_EVERY)); do
 		n=$((i / 2))
 		killed $n del 80 53/udp --client-cgroup "$CG/a" || break
 		observe $n "$old" "$new"
@@ -134,7 +132,7 @@ connect_rules()
 		connect_rules add --any-user || fail_at $n "add failed"
 		sent $n deleted
 	done
-	finished "del of the last connect rules" $n new
+	finished "del of the last connect rules" new "$new"
 	no_hooks $n
 	sent $n refused
 }
@@ -149,7 +147,7 @@ connect_rules()
 	printf '[a]\nports = 80:8081 10.0.0.0/8:82:8080\nuser = ps-web\n' >"$PS_TEST_DIR/new.conf"
 	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
 	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
-	for ((i = 0; ; i++)); do
+	for ((i = FIRST; ; i += KILL_EVERY)); do
 		n=$((i / 2))
 		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
 		observe $n "$old" "$new"
@@ -166,8 +164,7 @@ connect_rules()
 		steered $n 80 one
 		steered $n 81 two
 	done
-	finished "apply" $n new
-	assert_equal "$(rules)" "$new"
+	finished "apply" new "$new"
 }
 
 @test "apply of other modes, which loads their programs, killed at each system call" {
@@ -179,7 +176,7 @@ connect_rules()
 	printf '[a]\nports = 81:8081\nclient-cgroup = %s/a\nuser = ps-web\n' "$CG" >"$PS_TEST_DIR/new.conf"
 	chmod 0644 "$PS_TEST_DIR"/{old,new}.conf
 	portsteer -q apply -f "$PS_TEST_DIR/old.conf"
-	for ((n = 0; ; n++)); do
+	for ((n = FIRST; ; n += KILL_EVERY)); do
 		killed $n apply -f "$PS_TEST_DIR/new.conf" || break
 		observe $n "$old" "$new"
 		if [ $NOW = old ]; then
@@ -192,5 +189,5 @@ connect_rules()
 		steered $n 80 old
 		no_hooks $n
 	done
-	finished "apply of other modes" $n new
+	finished "apply of other modes" new "$new"
 }

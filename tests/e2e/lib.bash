@@ -123,10 +123,42 @@ teardown_test()
 	if [ -d $STATE ]; then
 		portsteer -q unload || true
 		# Other namespaces' instances, or what a test has broken.
-		if [ -d $STATE ]; then
+		if [ -d $STATE ] && ! only_kept; then
 			rm -rf $STATE
 		fi
 	fi
+	keep_again
+}
+
+# keep RULE...: in setup_file: another namespace has these rules all the time, so that the programs
+# that all namespaces share are loaded once for a file and not by each test. That takes most of the
+# time of a test that is about something else.
+keep()
+{
+	ip netns add kept
+	printf '%s\n' "$@" >"$PS_TEST_DIR/kept"
+	keep_again
+}
+
+keep_again()
+{
+	[ ! -e "$PS_TEST_DIR/kept" ] || [ -d $STATE ] ||
+		portsteer -q --netns kept add -f "$PS_TEST_DIR/kept"
+}
+
+# keep_nothing: a test begins with nothing loaded.
+keep_nothing()
+{
+	portsteer -q --netns kept unload
+}
+
+# Nothing is left of the test but what is kept.
+only_kept()
+{
+	[ -e "$PS_TEST_DIR/kept" ] && portsteer status --json | "$PYTHON" -c '
+import json, sys
+status = json.load(sys.stdin)
+sys.exit([i["name"] for i in status["instances"]] != ["kept"] or status["leftovers"] or status["detached"])'
 }
 
 kill_servers()
@@ -141,10 +173,15 @@ kill_servers()
 }
 
 # host_cgroup PATH...: make cgroups where the host's own are: "/system.slice/x.service". What was
-# not there is removed when the test ends, and what is in it killed.
+# not there is removed when the test ends, and what is in it killed. So that no two tests of the
+# host make and remove the same, each has these folders for itself until it ends.
 host_cgroup()
 {
 	local path above part
+	if [ -z "${HOST_CGROUPS-}" ]; then
+		exec {HOST_CGROUPS}<"$PS_TEST_CGROUP2/cgroup.stat"
+		flock "$HOST_CGROUPS"
+	fi
 	for path; do
 		above=$PS_TEST_CGROUP2
 		while IFS= read -r part; do
@@ -159,12 +196,18 @@ host_cgroup()
 remove_host_cgroups()
 {
 	local d
-	[ -e "$PS_TEST_DIR/host-cgroups" ] || return 0
-	while IFS= read -r d; do
-		kill_cgroup "$d"
-		until_true 5 rmdir "$d" 2>/dev/null
-	done < <(tac "$PS_TEST_DIR/host-cgroups")
-	rm "$PS_TEST_DIR/host-cgroups"
+	if [ -e "$PS_TEST_DIR/host-cgroups" ]; then
+		while IFS= read -r d; do
+			kill_cgroup "$d"
+			until_true 5 rmdir "$d" 2>/dev/null
+		done < <(tac "$PS_TEST_DIR/host-cgroups")
+		rm "$PS_TEST_DIR/host-cgroups"
+	fi
+	if [ -n "${HOST_CGROUPS-}" ]; then
+		flock --unlock "$HOST_CGROUPS" # a process that is just ending may have it, too
+		exec {HOST_CGROUPS}<&-
+		HOST_CGROUPS=''
+	fi
 }
 
 # kill_cgroup FOLDER: kill all that is in it or below.
@@ -178,10 +221,10 @@ cgroup_empty()
 	grep -q 'populated 0' "$PS_TEST_CGROUP/cgroup.events"
 }
 
-# until_true SECONDS COMMAND...: wait for a condition.
+# until_true SECONDS COMMAND...: wait for a condition; on a machine that has much else to do, longer.
 until_true()
 {
-	local deadline=$((SECONDS + $1 + 1))
+	local deadline=$((SECONDS + 4 * $1 + 1))
 	shift
 	until "$@"; do
 		if [ $SECONDS -ge $deadline ]; then
@@ -567,19 +610,29 @@ kernel_state()
 	fi
 }
 
-# IDs of our BPF objects, of all environments and versions on this host: "map 12 ps_netns".
-bpf_objects()
+# own_objects: the BPF objects that this environment's portsteer has in the kernel, by what they
+# hang on: "map 12 ps_netns"; see own_objects.c.
+own_objects()
 {
-	{
-		bpftool -j map list
-		bpftool -j prog list
-	} | "$PYTHON" -c '
-import json, re, sys
-for kind, line in zip(("map", "prog"), sys.stdin):
-    for o in json.loads(line):
-        if re.match("ps_", o.get("name", "")):
-            print(kind, o["id"], o["name"])
-' | sort
+	"$REPO/build/tools/own_objects" /sys/fs/bpf
+}
+
+# all_gone FILE: none of the objects in there exists any more, and there are no new ones. The
+# kernel frees them a little later than it is asked to.
+all_gone()
+{
+	[ -z "$("$REPO/build/tools/own_objects" --alive <"$1")" ] && [ -z "$(own_objects)" ]
+}
+
+# own_strays: how status calls the programs that are not of the state that there is, one a line:
+# "hidden". Those of other environments are elsewhere, in all senses.
+own_strays()
+{
+	portsteer status --json | "$PYTHON" -c '
+import json, sys
+for stray in json.load(sys.stdin)["strays"]:
+    if stray["here"] or stray["where"] != "elsewhere":
+        print(stray["where"])'
 }
 
 # --- assertions --------------------------------------------------------------------

@@ -23,18 +23,26 @@ supports()
 	awk -v name="$1" '$1 == name { print $2 }' "$PS_TEST_DIR/probe"
 }
 
-no_new_objects()
+# unmarked: the programs called as ours are that no state has marked as its own, as the probe's are.
+unmarked()
 {
-	[ -z "$(comm -13 "$PS_TEST_DIR/before" <(bpf_objects))" ]
+	"$REPO/build/tools/own_objects" --unmarked | sort
+}
+none_left()
+{
+	[ -z "$(comm -12 "$PS_TEST_DIR/new" <(unmarked))" ]
 }
 
 # bats test_tags=kernel
 @test "each mode works as it says, and nothing is left of the probe" {
-	local status
-	bpf_objects >"$PS_TEST_DIR/before"
+	local status pins
+	pins=$(ls -A /sys/fs/bpf)
+	unmarked >"$PS_TEST_DIR/before"
 	probed
-	until_true 20 no_new_objects # the kernel frees them a little later
-	[ ! -e $STATE ]
+	comm -13 "$PS_TEST_DIR/before" <(unmarked) >"$PS_TEST_DIR/new"
+	until_true 20 none_left # the kernel frees them a little later
+	assert_equal "$(own_objects)" ""
+	assert_equal "$(ls -A /sys/fs/bpf)" "$pins"
 
 	assert_equal "$(supports steer)" yes
 	portsteer -q add 80:8080 --user ps-web

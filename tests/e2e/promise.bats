@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
 # No connection goes to anyone but the owner, whatever was done before: steps by chance, and a
-# model of who may answer; see promise.py. PROMISE_SECONDS: how long; PROMISE_SEED: of the
-# first round; PROMISE_ARGS: more for promise.py. `make test-long` is hours of it.
+# model of who may answer; see promise.py. PROMISE_SECONDS: how long; SEED: of the first round;
+# PROMISE_ARGS: more for promise.py. `make test-long` is hours of it.
 
 load lib
 
@@ -11,7 +11,7 @@ setup() { setup_test; }
 teardown() { teardown_test; }
 
 @test "every answer is an owner's, after each of some thousand steps by chance" {
-	local out status=0 args=() seed=${PROMISE_SEED:-$((RANDOM * 32768 + RANDOM))}
+	local out status=0 args=() seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 	echo "# seed $seed" >&3
 	read -ra args <<<"${PROMISE_ARGS-}"
 	out=$("$PYTHON" "$REPO/tests/e2e/promise.py" --seed "$seed" \

@@ -906,7 +906,7 @@ def explain(test, env, seed, args, failure):
     print(test.program.run("list").stdout)
     again = f"--steps {args.steps} --rounds 1 --modes {','.join(args.modes)}"
     again += " --no-groups" * args.no_groups
-    print(f"again: PROMISE_SEED={seed} PROMISE_ARGS='{again}'",
+    print(f"again: SEED={seed} PROMISE_ARGS='{again}'",
           "tests/e2e/run tests/e2e/promise.bats")
 
 

@@ -437,7 +437,6 @@ static void test_many_rules(void **state)
 	static const char *const none[2] = {};
 	struct ps_rule *rules = calloc(PS_MAX_RULES + 1, sizeof(*rules));
 	struct ps_ruleset set = {};
-	double start = cpu_seconds(), took;
 
 	(void)state;
 	ROW("rules");
@@ -452,8 +451,6 @@ static void test_many_rules(void **state)
 	refuse_add(&set, &rules[PS_MAX_PREFIXES], 1, -E2BIG, PS_EXIT_FAILED, none);
 	CHECK_EQ(ps_ruleset_del(&set, rules, PS_MAX_PREFIXES, NULL), 0);
 	CHECK_EQ(set.count, 0);
-	took = cpu_seconds() - start;
-	CHECK_MSG(took < 2 * UNIT_SLOW, "%f s", took);
 	ps_ruleset_clear(&set);
 	free(rules);
 }
@@ -464,7 +461,6 @@ static void test_all_ports(void **state)
 	struct ps_rule *rules = calloc(65534, sizeof(*rules)), extra = plain_rule(65535, 1, 1);
 	static const char *const none[2] = {};
 	struct ps_ruleset set = {};
-	double start = cpu_seconds(), took;
 
 	(void)state;
 	ROW("all ports");
@@ -483,8 +479,6 @@ static void test_all_ports(void **state)
 	CHECK_EQ(ps_ruleset_del(&set, rules, 30000, NULL), 0);
 	CHECK_EQ(ps_ruleset_del(&set, rules + 30001, 65534 - 30001, NULL), 0);
 	CHECK_EQ(set.count, 0);
-	took = cpu_seconds() - start;
-	CHECK_MSG(took < 1 * UNIT_SLOW, "%f s", took);
 	ps_ruleset_clear(&set);
 	free(rules);
 }

@@ -169,7 +169,6 @@ static void test_large(void **state)
 	struct ps_rule *rules = calloc(65534, sizeof(*rules));
 	struct ps_ruleset set = {};
 	char path[PS_CGROUP_PATH], name[PS_NAME_MAX + 1];
-	double start = cpu_seconds(), took;
 	struct ps_state one;
 
 	(void)state;
@@ -190,8 +189,6 @@ static void test_large(void **state)
 	CHECK_EQ(ps_ruleset_add(&set, rules, 65534, NULL), 0);
 	build(&set, 2, &one);
 	round_trip(&one);
-	took = cpu_seconds() - start;
-	CHECK_MSG(took < UNIT_SLOW, "%f s", took);
 	ps_state_clear(&one);
 	ps_ruleset_clear(&set);
 	free(rules);

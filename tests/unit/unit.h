@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <netinet/in.h>
 
@@ -88,15 +87,6 @@ UNIT_FN uint64_t rnd64(void)
 UNIT_FN uint32_t rnd(uint32_t n)
 {
 	return (uint32_t)((rnd64() >> 32) * n >> 32);
-}
-
-/* Processor time, which other load on the machine does not change. */
-UNIT_FN double cpu_seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* --- Errors --- */

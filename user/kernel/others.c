@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <bpf/bpf.h>
 
@@ -86,12 +87,22 @@ static int add(struct ps_others *others, const struct ps_other *other)
 	return 0;
 }
 
+/* Of the bpffs that our state is in, 0 if there is none. */
+static dev_t own_device(void)
+{
+	struct stat st;
+
+	return ps_bpffs_mounted() && !stat(PS_BPFFS, &st) ? st.st_dev : 0;
+}
+
 /* The programs of a hook, in the order in which they run. Those with a mark are portsteer's, and
- * strays.c speaks of them if they are not of this state. */
+ * strays.c speaks of them if they are not of this state: it is not before or after those that
+ * somebody else's runs. */
 static int judge(const __u32 *ids, __u32 count, enum bpf_attach_type type, const char *cgroup,
 		 struct ps_others *others)
 {
 	size_t first = others->count;
+	dev_t device = own_device();
 	bool ours = false;
 
 	for (__u32 i = 0; i < count; i++) {
@@ -101,6 +112,8 @@ static int judge(const __u32 *ids, __u32 count, enum bpf_attach_type type, const
 
 		if (ret < 0)
 			return ret;
+		if (ret && mark.device != device)
+			continue;
 		if (ret) {
 			for (size_t n = first; n < others->count && !ours; n++)
 				others->items[n].order = PS_ORDER_BEFORE;
