@@ -28,7 +28,7 @@ for check in sys.argv[1:]:
 }
 
 # called NAME [start's options] ADDRESS PORT: a real program that listens and calls itself that: a
-# copy of socat, as the programs of containers are large and want containers.
+# copy of socat.
 called()
 {
 	local name=$1 args=()
@@ -204,45 +204,11 @@ while True:
 	answers systemd http://127.0.0.1/
 }
 
-@test "a container's published port: what listens is not the container" {
-	local name out port=8080
-	host_cgroup /system.slice/docker.service
-	called docker-proxy -u root -g /system.slice/docker.service 127.0.0.1 8079
-	out=$(portsteer add 79:8079 --user ps-db)
-	assert_match "$out" "root docker-proxy\[$PID\] in unit docker.service gets nothing .*: not the \
-owner's; if it is Docker's docker-proxy, it passes connections on .* see its address .* this owner \
-fits: --cgroup unit:docker.service$"
-	portsteer -q del 79
-	portsteer -q add 79:8079 --cgroup unit:docker.service
-	answers docker-proxy http://127.0.0.1:79/
-	for name in rootlessport slirp4netns pasta pasta.avx2; do
-		port=$((port + 1))
-		called $name 127.0.0.1 $port
-		out=$(portsteer add $((port - 8000)):$port --user ps-db)
-		assert_match "$out" "ps-web $name\[$PID\] .* if it is .* ${name%.*}, it passes connections \
-on .* this owner fits: --user ps-web$"
-	done
-	# conmon never answers.
-	called conmon -u root -g pods 127.0.0.1 8090
-	out=$(portsteer add 90:8090 --user ps-db)
-	assert_match "$out" "root conmon\[$PID\] .* it only keeps the port .* never answers"
-	[[ $out != *fits* ]]
-	# An owner's listener is one, whatever it calls itself, and nobody else's is.
-	called conmon 127.0.0.1 8091
-	assert_equal "$(portsteer add 91:8091 --user ps-web)" \
-		"added 91:8091/tcp for user ps-web: 1 listener"
-	answers conmon http://127.0.0.1:91/
-}
-
-# The program itself, which calls itself passt.avx2, or passt.
-@test "a port that pasta publishes" {
-	ip route add default via $THERE4
-	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
-	until_true 10 listens 0.0.0.0 8080
-	assert_match "$(portsteer add 80:8080 --user ps-db)" \
-		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network program passt, it \
-passes connections on .* this owner fits: --user ps-web$"
-	ip route del default
+@test "an owner's listener is one, whatever it calls itself" {
+	called conmon 127.0.0.1 8080
+	assert_equal "$(portsteer add 80:8080 --user ps-web)" \
+		"added 80:8080/tcp for user ps-web: 1 listener"
+	answers conmon http://127.0.0.1/
 }
 
 @test "nothing is said of the owner's, of a neighbour port, nor of the other family" {
