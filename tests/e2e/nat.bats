@@ -186,6 +186,20 @@ held()
 	heard "$@"
 }
 
+# breaks NAME: the connection does, as soon as nothing is tracked any more, which nft takes a while to
+# see to.
+breaks()
+{
+	until_true 10 is_broken "$1"
+}
+is_broken()
+{
+	local line
+	echo >&"${TO[$1]}"
+	read -rt 20 -u "${FROM[$1]}" line
+	[[ $line == broken* ]]
+}
+
 heard()
 {
 	local line
@@ -248,6 +262,12 @@ none_left()
 	[ "$(left_at "$1")" = 0 ]
 }
 
+# How long connections that have ended are remembered.
+remember() # SECONDS
+{
+	sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_time_wait="$1"
+}
+
 # What was translated, and has ended.
 is_forgotten()
 {
@@ -262,7 +282,7 @@ moves_and_returns()
 	local LOOPS=()
 	use "$1"
 	nat add "$(redirect to)"
-	sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_time_wait=1
+	remember 1
 	hold old client $HERE4
 	hold idle client $HERE4
 	hold here 127.0.0.1
@@ -344,9 +364,11 @@ is_left() # PORT COUNT
 wrong_orders()
 {
 	local -A TO FROM
+	local port=$((20000 + BATS_TEST_NUMBER)) # none that the kernel chooses
 	use "$1"
 	# Exempt before there is a rule: nobody listens on port 80.
 	nat add "$(redirect to)"
+	remember 120
 	come_to 8080
 	nat insert "$(exemption)"
 	refused client "http://$HERE4/"
@@ -356,14 +378,14 @@ wrong_orders()
 	held one 8080
 	nat delete "$(redirect to)"
 	refused client "http://$HERE4/"
-	held one broken
+	breaks one
 	nat add "$(redirect to)"
 	hold two client $HERE4
 	held two 8080
 	portsteer -q add 80:8080 --user ps-web
 	nat delete "$(redirect to)"
 	come_to 80
-	held two broken
+	breaks two
 	# Back by a rule that is asked about the packets of open connections, too. No packet of this one
 	# is on its way: one that comes after tracking has begun, and before there is a rule, saves it.
 	hold three client $HERE4
@@ -373,9 +395,12 @@ wrong_orders()
 	held three broken
 	# Back while it is remembered what NAT did to a connection of the same client and port, which
 	# the server ended first.
-	assert_equal "$(client_connections --from 45678 $HERE4 80)" "ok 1 refused 0 broken 0 names 8080=1"
+	assert_equal "$(client_connections --from $port $HERE4 80)" "ok 1 refused 0 broken 0 names 8080=1"
+	hold other client $HERE4
+	held other 8080
 	nat delete "$(redirect to)"
-	hold four client $HERE4 45678
+	breaks other
+	hold four client $HERE4 $port
 	until_true 10 is_left 80 2
 	nat add "$(redirect new)"
 	come_to 8080

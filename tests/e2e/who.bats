@@ -38,9 +38,11 @@ called()
 		shift 2
 	done
 	[ -e "$DIR/$name" ] || install -m 0755 "$(command -v socat)" "$DIR/$name"
-	chmod 0755 "$DIR"
+	# A socket that is closed before it is read resets the connection.
+	printf '#!/bin/sh\nsed "/^.$/q" >/dev/null\n' >"$DIR/request"
+	chmod 0755 "$DIR" "$DIR/request"
 	start "${args[@]}" "$DIR/$name" "tcp-listen:$2,bind=$1,fork,reuseaddr" \
-		"system:echo HTTP/1.0 200 OK; echo; echo $name"
+		"system:$DIR/request; echo HTTP/1.0 200 OK; echo; echo $name"
 	until_true 10 listens "$1" "$2"
 }
 
