@@ -183,7 +183,8 @@ tools: all $(TOOL_PROGRAMS)
 
 # Packages first: the build needs them, so it is a make of its own.
 test: ## install what is missing, build, and run every test
-	$(Q)scripts/deps test
+	$(Q)scripts/deps test containers
+	$(Q)scripts/fetch-docker-proxy
 	$(Q)$(submake) tests
 	$(Q)scripts/test
 

@@ -244,7 +244,11 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx)
 		if (verdict != PS_FLOW_NOT)
 			return verdict == PS_FLOW_TAKEN ? SK_PASS : SK_DROP;
 	}
-	return ps_decide(ctx) ? SK_PASS : SK_DROP; /* to the verifier the result is any number */
+	/* To the verifier the result is any number. clang 19 knows better, and would return it as it
+	 * is. */
+	verdict = ps_decide(ctx);
+	barrier_var(verdict);
+	return verdict ? SK_PASS : SK_DROP;
 }
 
 #endif

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Make many connections and say what became of them.
 
-connect.py [--procs N] [--count N | --until FILE] ADDRESS PORT
+connect.py [--procs N] [--count N | --until FILE] [--pause SECONDS] [--from PORT]
+           ADDRESS PORT
 prints "ok N refused N broken N names A=N,B=N": answered; not even connected; connected but
 not answered; and how many answers each server gave. Behind it, if any failed, " errors E=N":
-where, with which error, how often. With --until it goes on until FILE exists. Each process
-stays on a CPU of its own.
+where, with which error, how often. With --until it goes on until FILE exists; --pause is between
+two connections. Each process stays on a CPU of its own.
 """
 import argparse
 import collections
@@ -14,6 +15,7 @@ import errno
 import os
 import pickle
 import socket
+import time
 
 
 def note(tally, where, error):
@@ -25,9 +27,9 @@ def listed(tally, word):
     return ",".join(f"{k[len(word):]}={tally[k]}" for k in sorted(tally) if k.startswith(word))
 
 
-def once(address, tally):
+def once(address, source, tally):
     try:
-        sock = socket.create_connection(address, timeout=10)
+        sock = socket.create_connection(address, 10, source and ("", source))
     except OSError as error:
         # A reset before the handshake is done is ECONNREFUSED (tcp_reset() in the kernel).
         # What comes after it is ECONNRESET, also if connect() has not returned by then.
@@ -56,8 +58,9 @@ def run(args, number, count):
     tally = collections.Counter()
     done = 0
     while not os.path.exists(args.until) if args.until else done < count:
-        once((args.address, args.port), tally)
+        once((args.address, args.port), args.source, tally)
         done += 1
+        time.sleep(args.pause)
     return tally
 
 
@@ -66,6 +69,8 @@ def main():
     parser.add_argument("--procs", type=int, default=1)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--until")
+    parser.add_argument("--pause", type=float, default=0)
+    parser.add_argument("--from", dest="source", type=int)
     parser.add_argument("address")
     parser.add_argument("port", type=int)
     args = parser.parse_args()
