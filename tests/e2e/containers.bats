@@ -129,9 +129,9 @@ listener()
 	until_true 20 grep -qsx 0 "$DIR/said"
 	assert_program "$PID" "/docker-proxy$"
 	out=$(portsteer add 80:8080 --user ps-web)
-	assert_match "$out" "0\.0\.0\.0:8080 root docker-proxy\[$PID\] in unit docker.service gets \
-nothing of rule 80:8080/tcp: not the owner's; if it is Docker's docker-proxy, it passes connections \
-on .* see its address .* this owner fits: --cgroup unit:docker.service$"
+	assert_match "$out" "0\.0\.0\.0:8080 root docker-proxy\[$PID\] in unit docker.service \
+does not serve rule 80:8080/tcp: not the owner's; if it is Docker's docker-proxy, it forwards connections \
+.* see its address .* if it is the server, use --cgroup unit:docker.service$"
 	refused client "http://$HERE4/"
 	portsteer -q del 80
 	portsteer -q add 80:8080 --cgroup unit:docker.service
@@ -147,14 +147,14 @@ on .* see its address .* this owner fits: --cgroup unit:docker.service$"
 	pid=$(listener 8080)
 	assert_program "$pid" "/conmon$"
 	out=$(portsteer add 80:8080 --user ps-web)
-	assert_match "$out" "0\.0\.0\.0:8080 root conmon\[$pid\] in cgroup /$CG/pods gets nothing of \
-rule 80:8080/tcp: not the owner's; if it is Podman's conmon, it only keeps the port .* never answers"
-	[[ $out != *fits* ]]
+	assert_match "$out" "0\.0\.0\.0:8080 root conmon\[$pid\] in cgroup /$CG/pods does not serve \
+rule 80:8080/tcp: not the owner's; if it is Podman's conmon, it only reserves a container.s port .*never answers"
+	[[ $out != *"server, use"* ]]
 	assert_match "$(portsteer list)" "conmon\[$pid\] \(not admitted: not the owner's\)"
 	portsteer -q del 80
 	# It is said of a rule that has it for its owner, too, and is so.
-	assert_match "$(portsteer add 80:8080)" "the owner of rule 80:8080/tcp is all that root runs; \
-if it is Podman's conmon, it only keeps the port of a container and never answers"
+	assert_match "$(portsteer add 80:8080)" "the owner of rule 80:8080/tcp is every process of root; \
+if it is Podman's conmon, it only reserves a container's port and never answers"
 	hangs client --max-time 2 "http://$HERE4/"
 	counters 80:8080/tcp "steered=1"
 	# The port itself is the container's as before.
@@ -168,7 +168,7 @@ if it is Podman's conmon, it only keeps the port of a container and never answer
 	pid=$(listener 8080)
 	assert_program "$pid" "/rootlessport$"
 	assert_match "$(portsteer add 80:8080 --user ps-db)" "\[::\]:8080 ps-web rootlessport\[$pid\] .* \
-if it is Podman's rootlessport, it passes connections on .* this owner fits: --user ps-web$"
+if it is Podman's rootlessport, it forwards connections .* if it is the server, use --user ps-web$"
 	refused client "http://$HERE4/"
 	portsteer -q del 80
 	portsteer -q add 80:8080 --user ps-web
@@ -183,8 +183,8 @@ if it is Podman's rootlessport, it passes connections on .* this owner fits: --u
 	pid=$(listener 8080)
 	assert_program "$pid" "/slirp4netns$"
 	assert_match "$(portsteer add 80:8080 --user ps-db)" "0\.0\.0\.0:8080 ps-web \
-slirp4netns\[$pid\] .* if it is the container's network program slirp4netns, it passes connections \
-on .* this owner fits: --user ps-web$"
+slirp4netns\[$pid\] .* if it is the container's network helper slirp4netns, it forwards connections \
+.* if it is the server, use --user ps-web$"
 	portsteer -q del 80
 	portsteer -q add 80:8080 --user ps-web
 	until_true 20 served client "http://$HERE4/"
@@ -196,7 +196,7 @@ on .* this owner fits: --user ps-web$"
 	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
 	until_true 10 is_open 8080
 	assert_match "$(portsteer add 80:8080 --user ps-db)" \
-		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network program passt, it \
-passes connections on .* this owner fits: --user ps-web$"
+		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network helper passt, it \
+forwards connections .* if it is the server, use --user ps-web$"
 	ip route del default
 }
