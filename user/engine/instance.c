@@ -208,12 +208,12 @@ static int release_unneeded(struct ps_host *host)
 /* The programs on the root cgroup that a plan needs. */
 static int load_hooks(struct ps_host *host, const struct ps_plan *plan, struct ps_error *error)
 {
-	int ret = plan->binds_any ? ps_hooks_load(host, PS_SET_BIND, error) : 0;
+	int ret = plan->binds_any ? ps_hooks_load(&host->hooks, host->fd, PS_SET_BIND, error) : 0;
 
 	if (!ret && plan->connects_any)
-		ret = ps_hooks_load(host, PS_SET_CONNECT, error);
+		ret = ps_hooks_load(&host->hooks, host->fd, PS_SET_CONNECT, error);
 	if (!ret && plan->connects_udp)
-		ret = ps_hooks_load(host, PS_SET_DATAGRAM, error);
+		ret = ps_hooks_load(&host->hooks, host->fd, PS_SET_DATAGRAM, error);
 	return ret;
 }
 

@@ -292,7 +292,7 @@ static int loaded_map(const struct ps_host *host, const struct ps_tables *tables
 		if (is_called(name, i))
 			return tables->fd[i];
 	}
-	return ps_host_map(host, name);
+	return ps_host_map(host->fd, name);
 }
 
 /* `tables`: those of the instance, if it is loaded, or NULL. */

@@ -80,7 +80,8 @@ static int swap_programs(struct ps_error *error)
 		ret = ps_host_swap(&s.host, &s.swap, error);
 	for (int set = 0; set < PS_SETS && !ret; set++) {
 		if (s.host.hooks.loaded[set])
-			ret = ps_hooks_swap(&s.host, (enum ps_set)set, &s.swap, error);
+			ret = ps_hooks_swap(&s.host.hooks, s.host.fd, (enum ps_set)set, &s.swap,
+					    error);
 	}
 	if (!ret)
 		ret = ps_host_each(&s.host, add_instance, &s);
