@@ -7,7 +7,7 @@
 #define PORTSTEER_CLI_H
 
 #include "config/config.h"
-#include "engine/instance.h"
+#include "os/netns.h"
 
 /* Given by the build. */
 #ifndef PORTSTEER_VERSION

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "engine/instance.h"
 #include "engine/strays.h"
 #include "engine/upgrade.h"
 #include "util/text.h"

@@ -130,7 +130,7 @@ static int read_other(struct reading *r, struct ps_listed *item, struct ps_error
 	if (item->netns.fd < 0)
 		return read_view(item, "unknown; no name and no process leads into this namespace",
 				 error);
-	ret = ps_report_read(&item->netns, NULL, 0, &item->report, error);
+	ret = ps_report_read(&item->netns, 0, &item->report, error);
 	ps_netns_close(&item->netns);
 	return ret;
 }
@@ -138,7 +138,7 @@ static int read_other(struct reading *r, struct ps_listed *item, struct ps_error
 static int read_own(struct reading *r, struct ps_listed *item, struct ps_error *error)
 {
 	item->netns = *r->own;
-	return r->each ? ps_report_read(&item->netns, NULL, 0, &item->report, error) :
+	return r->each ? ps_report_read(&item->netns, 0, &item->report, error) :
 			 read_view(item, NULL, error);
 }
 
