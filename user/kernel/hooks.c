@@ -495,17 +495,45 @@ size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
 	return count;
 }
 
+/* Add those of one set. `root`: the inode of what is the root from here; a link may be on another
+ * one, where the command is started in a cgroup namespace. */
+static int add_others(enum ps_set set, uint64_t root, struct ps_others *others)
+{
+	int unseen = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		struct bpf_link_info info = {};
+		_cleanup_close_ int link = -1;
+		char path[PS_PATH];
+		int ret;
+
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		link = ps_bpffs_open_any_link(path, &info);
+		/* One that is detached was on the root. */
+		if (link >= 0 && info.cgroup.cgroup_id && info.cgroup.cgroup_id != root) {
+			unseen = -EXDEV;
+			continue;
+		}
+		ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+		if (ret)
+			return ret;
+	}
+	return unseen;
+}
+
 int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others)
 {
-	int ret = 0;
+	int unseen = 0, ret = 0;
+	char mount[256];
+	struct stat st;
+	uint64_t root;
 
-	for (int set = 0; set < PS_SETS; set++) {
-		for (size_t i = 0; hooks->loaded[set] && !ret &&
-				   i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
-		     i++)
-			ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+	root = ps_cgroup2_mount(mount, NULL) || stat(mount, &st) ? 0 : st.st_ino;
+	for (int set = 0; set < PS_SETS && (!ret || ret == -EXDEV); set++) {
+		ret = hooks->loaded[set] ? add_others((enum ps_set)set, root, others) : 0;
+		unseen = ret ? ret : unseen;
 	}
-	return ret;
+	return unseen;
 }
 
 int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error)

@@ -76,7 +76,8 @@ int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error);
 bool ps_hooks_is_detached(const struct ps_hooks *hooks, enum ps_set set);
 size_t ps_hooks_count_detached(const struct ps_hooks *hooks);
 
-/* Add the programs of others on the hooks of the sets that are loaded (user/kernel/others.h). */
+/* Add the programs of others on the hooks of the sets that are loaded (user/kernel/others.h). 0,
+ * -ENOMEM, -EPERM without the right to look, -EXDEV if a link's cgroup cannot be seen from here. */
 struct ps_others;
 int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others);
 
