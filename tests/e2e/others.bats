@@ -41,6 +41,19 @@ teardown() { teardown_test; }
 	assert_equal "$(jsonget others.0.name <"$PS_TEST_DIR/status")" theirs
 }
 
+# Programs are on the root of all cgroups, which is not to be seen there.
+@test "where the cgroup of a bind hook is not to be seen it is not said that there is nobody" {
+	portsteer -q allow 443 --user ps-web
+	blinded()
+	{
+		unshare --mount --pid --fork --mount-proc bash -c \
+			"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status $*"
+	}
+	assert_match "$(portsteer status --json | jsonget others)" "^\[\]$"
+	assert_match "$(blinded)" "others: +not known"
+	assert_equal "$(blinded --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
+}
+
 # taking NAME HOW COMMAND...: with a program that gives port 80 to a socket of its own.
 taking()
 {

@@ -8,7 +8,7 @@
 #include "cli/render_json.h"
 #include "cli/render_text.h"
 #include "cli/rules_file.h"
-#include "engine/instance.h"
+#include "engine/change.h"
 #include "engine/report.h"
 #include "os/users.h"
 #include "util/text.h"
@@ -27,11 +27,13 @@ struct adding {
 	bool grants; /* `allow` */
 	struct ps_rule_list *list; /* the configuration's */
 	unsigned char *inferred; /* for each rule: its owner is not the user's word */
+	struct ps_look look; /* the sockets on all ports of the rules */
 };
 
 static void clear(struct adding *a)
 {
 	free(a->inferred);
+	ps_look_clear(&a->look);
 }
 
 static int refuse_two_users(const struct ps_rule *rule, uint32_t one, uint32_t other,
@@ -97,11 +99,26 @@ static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
 	return 0;
 }
 
+/* Those on all ports of the rules, which are needed later. What cannot be listed of them may not be
+ * needed now: those on the targets of rules without an owner. */
+static int read_sockets(struct adding *a, struct ps_error *error)
+{
+	if (!ps_look_read(&a->look, &a->cli->netns, NULL))
+		return 0;
+	a->look.ports = (struct ps_ports){};
+	for (size_t i = 0; i < a->list->count; i++) {
+		const struct ps_rule *rule = &a->list->rules[i];
+
+		if (a->inferred[i])
+			ps_ports_add(&a->look.ports, rule->proto, rule->target,
+				     ps_rule_target_last(rule));
+	}
+	return ps_look_read(&a->look, &a->cli->netns, error);
+}
+
 /* Give an owner to the rules that have none. */
 static int infer_owners(struct adding *a, struct ps_error *error)
 {
-	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-	struct ps_sockets sockets = {};
 	bool any = false;
 	int ret;
 
@@ -113,35 +130,28 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 				       "--any-user");
 	}
 	a->inferred = calloc(a->list->count + 1, 1);
-	if (!a->inferred || !ports)
+	if (!a->inferred)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
 	for (size_t i = 0; i < a->list->count; i++) {
 		const struct ps_rule *rule = &a->list->rules[i];
 
 		a->inferred[i] = !rule->owner.flags && !ps_rule_is_fixed(rule);
 		any = any || a->inferred[i];
-		if (a->inferred[i])
-			ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
 	}
+	ps_report_ports(a->list->rules, a->list->count, &a->look.ports);
+	if (!any)
+		return 0;
 	/* The owner is to be told to someone who can object. */
-	if (any && a->cli->quiet)
+	if (a->cli->quiet)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "--quiet would hide who becomes the owner; give --user, --cgroup or "
 			       "--any-user");
-	ret = any ? ps_sockets_read(&a->cli->netns, ports, &sockets, error) : 0;
+	ret = read_sockets(a, error);
 	for (size_t i = 0; i < a->list->count && !ret; i++) {
 		if (a->inferred[i])
-			ret = infer_owner(&sockets, &a->list->rules[i], error);
+			ret = infer_owner(&a->look.sockets, &a->list->rules[i], error);
 	}
-	ps_sockets_clear(&sockets);
 	return ret;
-}
-
-static int add_all(struct ps_ruleset *rules, void *data, struct ps_error *error)
-{
-	const struct adding *a = data;
-
-	return ps_ruleset_add(rules, a->list->rules, a->list->count, error);
 }
 
 static int read_rules(struct adding *a, struct ps_error *error)
@@ -251,32 +261,28 @@ static void note_names(const struct adding *a, struct ps_notes *notes)
 	}
 }
 
-static int tell(const struct adding *a, struct ps_error *error)
+/* The rules are in force: whatever cannot be said now is no failure. */
+static int tell(struct adding *a, struct ps_change *change, struct ps_error *error)
 {
-	struct ps_ruleset rules = { .rules = a->list->rules, .count = a->list->count };
-	struct ps_report report = {};
-	struct ps_notes notes = {};
-	bool read = !ps_report_read(&a->cli->netns, &rules, 0, &report, NULL) && !report.blind;
+	__attribute__((cleanup(ps_report_clear))) struct ps_report report = {};
+	__attribute__((cleanup(ps_notes_clear))) struct ps_notes notes = {};
 	struct ps_added added = { a->list->rules, a->list->count, a->inferred, &notes };
-	int ret = 0;
+	bool read = !ps_report_take(change, &a->look, &report);
 
 	note_names(a, &notes);
-	/* The rules are in force: whatever cannot be said now is no failure. */
 	if (read) {
 		ps_notes_read(&report, a->list->rules, a->list->count, &notes);
 		note_inferred(a, &report, &notes);
 	}
 	if (a->cli->json)
-		ret = ps_json_added(&added, error);
-	else
-		tell_text(a, read ? &report : NULL, &notes);
-	ps_notes_clear(&notes);
-	ps_report_clear(&report);
-	return ret;
+		return ps_json_added(&added, error);
+	tell_text(a, read ? &report : NULL, &notes);
+	return 0;
 }
 
 static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 {
+	__attribute__((cleanup(ps_change_end))) struct ps_change change = PS_CHANGE_NONE;
 	__attribute__((cleanup(clear))) struct adding a = {
 		.cli = cli, .config = &cli->config, .grants = grants, .list = &cli->config.list
 	};
@@ -284,10 +290,18 @@ static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 
 	a.list->resolver = &ps_resolver;
 	ret = read_rules(&a, error);
-
-	if (!ret)
-		ret = ps_instance_edit(&cli->netns, true, add_all, &a, error);
-	return ret || (cli->quiet && !cli->json) ? ret : tell(&a, error);
+	if (ret)
+		return ret;
+	ret = ps_change_begin(&change, &cli->netns, true, error);
+	if (ret)
+		return ret;
+	ret = ps_ruleset_add(&change.rules, a.list->rules, a.list->count, error);
+	if (ret)
+		return ret;
+	ret = ps_change_commit(&change, &a.look, error);
+	if (ret)
+		return ret;
+	return cli->quiet && !cli->json ? 0 : tell(&a, &change, error);
 }
 
 int ps_cmd_add(struct ps_cli *cli, struct ps_error *error)

@@ -12,6 +12,7 @@
 #include "config/config_files.h"
 #include "config/config_write.h"
 #include "config/finish.h"
+#include "engine/change.h"
 #include "engine/held.h"
 #include "engine/instance.h"
 #include "engine/notes.h"
@@ -105,11 +106,12 @@ enum { NOTED_CHANGES = 256, NOTED_RULES = 4096 };
 /* An apply under way. */
 struct applying {
 	const struct ps_cli *cli;
-	struct ps_ruleset rules; /* of the configuration; then those that were in force */
+	struct ps_ruleset rules; /* of the configuration */
 	struct ps_ruleset hand; /* rules that it did not make, and leaves */
 	struct ps_diff diff;
 	struct ps_rule fresh[NOTED_CHANGES]; /* rules that are new or changed */
 	size_t fresh_count;
+	struct ps_look look; /* the sockets on all ports of those, and of bind rules that go */
 	struct ps_sockets held;
 	struct ps_notes notes;
 };
@@ -120,6 +122,7 @@ static void clear(struct applying *a)
 	ps_ruleset_clear(&a->hand);
 	for (size_t i = 0; i < a->fresh_count; i++)
 		ps_rule_clear(&a->fresh[i]);
+	ps_look_clear(&a->look);
 	ps_sockets_clear(&a->held);
 	ps_notes_clear(&a->notes);
 }
@@ -192,36 +195,34 @@ static int choose_rules(struct applying *a, const struct ps_ruleset *present,
 }
 
 /* Put the rules of the configuration in the place of those in force. */
-static int exchange(struct ps_ruleset *rules, void *data, struct ps_error *error)
+static int exchange(struct applying *a, struct ps_change *change, struct ps_error *error)
 {
-	struct applying *a = data;
-	struct ps_ruleset before = *rules;
-	int ret = choose_rules(a, rules, error);
+	const struct ps_ruleset *present = &change->opened.state.rules;
+	int ret = choose_rules(a, present, error);
 
 	if (ret)
 		return ret;
-	a->diff = ps_ruleset_diff(rules, &a->rules);
+	a->diff = ps_ruleset_diff(present, &a->rules);
 	if (is_noted(a)) {
-		ps_ruleset_compare(rules, &a->rules, keep_fresh, a);
+		ps_ruleset_compare(present, &a->rules, keep_fresh, a);
+		ps_report_ports(a->fresh, a->fresh_count, &a->look.ports);
 		if (a->diff.removed || a->diff.changed)
-			ps_held_read(&a->cli->netns, rules, &a->rules, &a->held);
+			ps_held_read(&a->look, &a->cli->netns, present, &a->rules, &a->held);
 	}
-	*rules = a->rules;
-	a->rules = before;
-	return 0;
+	ps_ruleset_clear(&change->rules);
+	change->rules = a->rules;
+	a->rules = (struct ps_ruleset){};
+	return ps_change_commit(change, &a->look, error);
 }
 
 /* Who is in the way of the new rules; they are in force, so what cannot be said now is no
  * failure. */
-static void read_notes(struct applying *a)
+static void read_notes(struct applying *a, struct ps_change *change)
 {
-	struct ps_ruleset fresh = { .rules = a->fresh, .count = a->fresh_count };
-	struct ps_report report = {};
+	__attribute__((cleanup(ps_report_clear))) struct ps_report report = {};
 
-	if (a->fresh_count && !ps_report_read(&a->cli->netns, &fresh, 0, &report, NULL) &&
-	    !report.blind)
+	if (a->fresh_count && !ps_report_take(change, &a->look, &report))
 		ps_notes_read(&report, a->fresh, a->fresh_count, &a->notes);
-	ps_report_clear(&report);
 }
 
 static void tell_hand(const struct applying *a)
@@ -366,17 +367,21 @@ static int fail_part(const struct applying *a, const struct ps_ruleset *rules,
 /* Apply what has been read. `part`: a copy of it, if it is only a part. */
 static int apply(struct applying *a, const struct ps_ruleset *part, struct ps_error *error)
 {
+	__attribute__((cleanup(ps_change_end))) struct ps_change change = PS_CHANGE_NONE;
 	const struct ps_cli *cli = a->cli;
-	/* No rules need no instance. */
-	int ret = ps_instance_edit(&cli->netns, a->rules.count > 0, exchange, a, error);
+	bool any = a->rules.count;
+	int ret = ps_change_begin(&change, &cli->netns, any, error);
 
-	if (ret == -ESRCH && !a->rules.count)
+	if (!ret)
+		ret = exchange(a, &change, error);
+	/* No rules need no instance. */
+	if (ret == -ESRCH && !any)
 		ret = 0;
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < cli->config.list.note_count; i++)
 		ps_notes_add(&a->notes, cli->config.list.notes[i]);
-	read_notes(a);
+	read_notes(a, &change);
 	/* Under --json there is no second object. */
 	if (!cli->config.partial || !cli->json)
 		ret = tell(a, error);

@@ -32,7 +32,7 @@ int ps_cmd_list(struct ps_cli *cli, struct ps_error *error)
 
 	if (cli->values.of[PS_OPT_ALL])
 		return list_all(cli, each, error);
-	ret = ps_report_read(&cli->netns, NULL, each, &report, error);
+	ret = ps_report_read(&cli->netns, each, &report, error);
 	if (ret)
 		return ret;
 	if (cli->json)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * From a ruleset to the tables that the BPF programs read. Pure: the result is
- * plain memory in the layout of bpf/abi.h, which user/engine/instance.c stores.
+ * plain memory in the layout of bpf/abi.h, which user/engine/publish.c stores.
  */
 #ifndef PORTSTEER_PLAN_H
 #define PORTSTEER_PLAN_H

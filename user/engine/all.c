@@ -129,7 +129,7 @@ static int read_other(struct reading *r, struct ps_listed *item, struct ps_error
 	/* Without a descriptor, sockets would be those of our own namespace. */
 	if (item->netns.fd < 0)
 		return read_view(item, "unknown; this namespace has no name and no process", error);
-	ret = ps_report_read(&item->netns, NULL, 0, &item->report, error);
+	ret = ps_report_read(&item->netns, 0, &item->report, error);
 	ps_netns_close(&item->netns);
 	return ret;
 }
@@ -137,7 +137,7 @@ static int read_other(struct reading *r, struct ps_listed *item, struct ps_error
 static int read_own(struct reading *r, struct ps_listed *item, struct ps_error *error)
 {
 	item->netns = *r->own;
-	return r->each ? ps_report_read(&item->netns, NULL, 0, &item->report, error) :
+	return r->each ? ps_report_read(&item->netns, 0, &item->report, error) :
 			 read_view(item, NULL, error);
 }
 

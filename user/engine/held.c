@@ -16,43 +16,43 @@ static bool is_kept(const struct ps_ruleset *rules, const struct ps_rule *rule)
 	return false;
 }
 
-/* Keep, of the sockets that were read, those that a deleted bind rule has bound. */
-static void pick_held(struct ps_sockets *sockets, const struct ps_ruleset *before,
-		      const struct ps_ruleset *after)
+/* Did a rule that goes bind the socket? */
+static bool is_held(const struct ps_socket *socket, const struct ps_ruleset *before,
+		    const struct ps_ruleset *after)
 {
-	size_t kept = 0;
-
-	for (size_t s = 0; s < sockets->count; s++) {
-		bool held = false;
-
-		for (size_t i = 0; i < before->count && !held; i++)
-			held = ps_socket_is_bound_by(&sockets->items[s], &before->rules[i]) &&
-			       !is_kept(after, &before->rules[i]);
-		if (held)
-			sockets->items[kept++] = sockets->items[s];
+	for (size_t i = 0; i < before->count; i++) {
+		if (ps_socket_is_bound_by(socket, &before->rules[i]) &&
+		    !is_kept(after, &before->rules[i]))
+			return true;
 	}
-	sockets->count = kept;
+	return false;
 }
 
 /* They are marked as bound through a rule only as long as that is in force. */
-void ps_held_read(const struct ps_netns *netns, const struct ps_ruleset *before,
-		  const struct ps_ruleset *after, struct ps_sockets *held)
+void ps_held_read(struct ps_look *look, const struct ps_netns *netns,
+		  const struct ps_ruleset *before, const struct ps_ruleset *after,
+		  struct ps_sockets *held)
 {
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-	bool any = false;
+	const struct ps_sockets *sockets = &look->sockets;
 
 	*held = (struct ps_sockets){};
-	for (size_t i = 0; ports && i < before->count; i++) {
+	if (!ports || !ps_ruleset_has_mode(before, PS_MODE_BIND))
+		return;
+	for (size_t i = 0; i < before->count; i++) {
 		const struct ps_rule *rule = &before->rules[i];
 
-		if (rule->mode != PS_MODE_BIND)
-			continue;
-		any = true;
-		ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
+		if (rule->mode == PS_MODE_BIND)
+			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
 	}
-	if (!any || ps_sockets_read(netns, ports, held, NULL))
+	ps_look_add(look, ports);
+	if (ps_look_read(look, netns, NULL) || !sockets->count)
 		return;
-	ps_sockets_find_bound(held);
-	pick_held(held, before, after);
+	ps_sockets_find_bound(&look->sockets);
+	held->items = calloc(sockets->count, sizeof(*held->items));
+	for (size_t i = 0; held->items && i < sockets->count; i++) {
+		if (is_held(&sockets->items[i], before, after))
+			held->items[held->count++] = sockets->items[i];
+	}
 	ps_sockets_find_processes(held, PROCESSES);
 }

@@ -56,11 +56,7 @@ static int make_alive(const struct ps_netns *netns)
 	ret = bpf_map_update_elem(fd, &inode, &loopback, 0) ? -errno : 0;
 	if (ps_netns_leave(before))
 		return -EIO;
-	if (ret)
-		return ret;
-	ret = fd;
-	fd = -1;
-	return ret;
+	return ret ? ret : ps_take_fd(&fd);
 }
 
 int ps_is_dead(uint64_t cookie, uint32_t *inode)
@@ -160,11 +156,13 @@ static int clean_one(uint64_t cookie, uint32_t index, void *data)
 	return remove_rest(host, cookie, index);
 }
 
-int ps_clean(const struct ps_host *host)
+int ps_clean(const struct ps_host *host, bool *cleaned)
 {
 	struct cleaning cleaning = { .host = host };
+	int ret = ps_host_each(host, clean_one, &cleaning);
 
-	return ps_host_each(host, clean_one, &cleaning);
+	*cleaned = cleaning.done;
+	return ret;
 }
 
 static int count_one(uint64_t cookie, uint32_t index, void *data)
@@ -292,7 +290,7 @@ static int loaded_map(const struct ps_host *host, const struct ps_tables *tables
 		if (is_called(name, i))
 			return tables->fd[i];
 	}
-	return ps_host_map(host, name);
+	return ps_host_map(host->fd, name);
 }
 
 /* `tables`: those of the instance, if it is loaded, or NULL. */

@@ -14,8 +14,8 @@
 #include "kernel/host.h"
 #include "os/netns.h"
 
-/* Remove what interrupted commands and ended namespaces left. */
-int ps_clean(const struct ps_host *host);
+/* Remove what interrupted commands and ended namespaces left; was there anything? */
+int ps_clean(const struct ps_host *host, bool *cleaned);
 
 /* The word in force; of an instance that is being made, that of the empty ruleset which it
  * has saved. */
@@ -35,9 +35,9 @@ int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index);
 /* Remove the shared objects if no instance is left; *host is then closed. */
 int ps_drop_host_if_unused(struct ps_host *host);
 
-/* Attach the steering program to its namespace, if it is not (1: now, 0: it was), and detach it. It is called
- * for each look-up of a listener and of an unconnected UDP socket, so that it is attached
- * only while there is a steer rule. */
+/* Attach the steering program to its namespace, if it is not (1: now, 0: it was), and detach it.
+ * It is called for each look-up of a listener and of an unconnected UDP socket, so that it is
+ * attached only while there is a steer rule. */
 int ps_steer_attach(const struct ps_netns *netns);
 int ps_steer_detach(uint64_t cookie);
 /* Was it attached, and has somebody detached it? */

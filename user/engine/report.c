@@ -16,24 +16,27 @@ void ps_report_clear(struct ps_report *report)
 	*report = (struct ps_report){};
 }
 
-static void add_ports(struct ps_ports *ports, const struct ps_ruleset *rules, bool fronts)
+static void add_ports(struct ps_ports *ports, const struct ps_rule *rule, bool fronts)
 {
-	for (size_t i = 0; i < rules->count; i++) {
-		const struct ps_rule *rule = &rules->rules[i];
-
-		if (ps_rule_is_fixed(rule))
-			continue;
-		ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
-		if (fronts || rule->mode == PS_MODE_BIND)
-			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
-	}
+	if (ps_rule_is_fixed(rule))
+		return;
+	ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
+	if (fronts)
+		ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
 }
 
-int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules, uint32_t each,
-		   struct ps_report *report, struct ps_error *error)
+void ps_report_ports(const struct ps_rule *rules, size_t count, struct ps_ports *ports)
 {
-	struct ps_report read = { .netns = netns };
+	for (size_t i = 0; i < count; i++)
+		add_ports(ports, &rules[i], true);
+}
+
+int ps_report_read(const struct ps_netns *netns, uint32_t each, struct ps_report *report,
+		   struct ps_error *error)
+{
+	__attribute__((cleanup(ps_report_clear))) struct ps_report read = { .netns = netns };
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	const struct ps_ruleset *rules = &read.view.state.rules;
 	struct ps_error why = {};
 	int ret;
 
@@ -42,8 +45,8 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	ret = ps_instance_view(netns, &read.view, error);
 	if (ret)
 		return ret;
-	add_ports(ports, rules ? rules : &read.view.state.rules, rules);
-	rules = rules ? rules : &read.view.state.rules;
+	for (size_t i = 0; i < rules->count; i++)
+		add_ports(ports, &rules->rules[i], rules->rules[i].mode == PS_MODE_BIND);
 	ret = rules->count ? ps_sockets_read(netns, ports, &read.sockets, &why) : 0;
 	if (!ret)
 		ps_sockets_find_bound(&read.sockets);
@@ -57,10 +60,26 @@ int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules,
 	if (!ret && each)
 		ps_sockets_find_processes(&read.sockets, each);
 	if (ret)
-		ps_report_clear(&read);
-	else
-		*report = read;
-	return ret;
+		return ret;
+	*report = read;
+	read = (struct ps_report){};
+	return 0;
+}
+
+int ps_report_take(struct ps_change *change, struct ps_look *look, struct ps_report *report)
+{
+	struct ps_opened *o = &change->opened;
+	int ret = ps_look_read(look, o->netns, NULL);
+
+	*report = (struct ps_report){ .netns = o->netns };
+	if (!ret)
+		ret = ps_view_take(&o->tables, &o->state, &report->view);
+	if (ret)
+		return ret;
+	report->sockets = look->sockets;
+	*look = (struct ps_look){};
+	ps_sockets_find_bound(&report->sockets);
+	return 0;
 }
 
 static int compare_rules(const void *a, const void *b)

@@ -7,6 +7,7 @@
 #ifndef PORTSTEER_REPORT_H
 #define PORTSTEER_REPORT_H
 
+#include "engine/change.h"
 #include "engine/view.h"
 #include "os/listeners.h"
 #include "util/text.h"
@@ -18,12 +19,17 @@ struct ps_report {
 	const char *blind; /* why sockets cannot be listed, or NULL: there may be any */
 };
 
-/* Read the view, the sockets on the ports of `rules` (NULL: the target ports of the view's
- * own steer rules, and all ports of its bind rules), and at most `each` processes for
- * each socket. */
-int ps_report_read(const struct ps_netns *netns, const struct ps_ruleset *rules, uint32_t each,
-		   struct ps_report *report, struct ps_error *error);
+/* Read the view, the sockets on the target ports of its own steer rules and on all ports of its
+ * bind rules, and at most `each` processes for each socket. */
+int ps_report_read(const struct ps_netns *netns, uint32_t each, struct ps_report *report,
+		   struct ps_error *error);
 void ps_report_clear(struct ps_report *report);
+
+/* Add all ports that a report about these rules is to have the sockets of. */
+void ps_report_ports(const struct ps_rule *rules, size_t count, struct ps_ports *ports);
+/* The same after a commit, from what it has read: the rules in force are taken over from the change,
+ * the sockets from `look`, which is read if it was not. 0 or -errno. */
+int ps_report_take(struct ps_change *change, struct ps_look *look, struct ps_report *report);
 
 /* The rule in force that equals `rule`, with its id, or `rule` itself. What follows wants
  * such a rule. */

@@ -12,8 +12,10 @@
 
 #include <bpf/bpf.h>
 
-#include "engine/instance.h"
 #include "engine/lifecycle.h"
+#include "engine/needs.h"
+#include "engine/publish.h"
+#include "engine/settle.h"
 #include "kernel/bpffs.h"
 #include "kernel/hooks.h"
 #include "kernel/kmap.h"
@@ -29,22 +31,11 @@
 #include "os/places.h"
 #include "util/util.h"
 
-/* In the new state, until the links are its own: programs as cgroup-ATTACHTYPE. */
-#define UPGRADING "upgrading"
-/* The same folder when they are: to be removed. */
-#define UPGRADED "upgraded"
-
 static bool exists(const char *path)
 {
 	struct stat st;
 
 	return !lstat(path, &st);
-}
-
-static bool is_of_listen(const struct bpf_link_info *info)
-{
-	return info->type == BPF_LINK_TYPE_CGROUP &&
-	       info->cgroup.attach_type == BPF_CGROUP_SOCK_OPS;
 }
 
 /* --- the same layout: programs alone */
@@ -80,7 +71,8 @@ static int swap_programs(struct ps_error *error)
 		ret = ps_host_swap(&s.host, &s.swap, error);
 	for (int set = 0; set < PS_SETS && !ret; set++) {
 		if (s.host.hooks.loaded[set])
-			ret = ps_hooks_swap(&s.host, (enum ps_set)set, &s.swap, error);
+			ret = ps_hooks_swap(&s.host.hooks, s.host.fd, (enum ps_set)set, &s.swap,
+					    error);
 	}
 	if (!ret)
 		ret = ps_host_each(&s.host, add_instance, &s);
@@ -128,7 +120,7 @@ static int adopt(int program, enum bpf_attach_type type, const char *set, const 
 	char path[PS_PATH];
 	int ret;
 
-	snprintf(path, sizeof(path), PS_ASIDE "/" UPGRADING "/cgroup-%d", (int)type);
+	snprintf(path, sizeof(path), PS_ASIDE "/" PS_UPGRADING "/cgroup-%d", (int)type);
 	ret = ps_bpffs_pin(program, path);
 	if (ret)
 		return ret;
@@ -156,15 +148,14 @@ static int adopt_netns(uint64_t cookie)
 /* A map about sockets of the old state, or -1 if there is none, or of another form. */
 static int open_kept(const char *path, uint32_t type, uint32_t size, uint32_t entries)
 {
-	int fd = ps_bpffs_open_map(path);
+	_cleanup_close_ int fd = ps_bpffs_open_map(path);
 	struct bpf_map_info info = {};
 	__u32 length = sizeof(info);
 
-	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) && info.type == type &&
-	    info.value_size == size && info.max_entries == entries)
-		return fd;
-	ps_close(&fd);
-	return -1;
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != type ||
+	    info.value_size != size || info.max_entries != entries)
+		return -1;
+	return ps_take_fd(&fd);
 }
 
 static void open_takeover(const struct ps_build *from, struct ps_takeover *takeover,
@@ -368,7 +359,7 @@ static int find_listeners(const struct ps_host *host, const struct ps_loaded_ins
 	if (!ret)
 		ret = read_new_state(host, instance, &state);
 	if (!ret)
-		ret = ps_scan(host, NULL, instance->index, &state, NULL);
+		ret = ps_scan(host, instance->index, &state, NULL);
 	if (!ret && count)
 		ret = count_missed(instance->cookie, &state, &missed);
 	ps_state_clear(&state);
@@ -464,7 +455,7 @@ static int build_aside(const struct ps_build *from, const struct ps_loaded_list 
 	__attribute__((cleanup(close_takeover))) struct ps_takeover takeover = { -1, -1, NULL };
 	int ret;
 
-	if (mkdir(PS_ASIDE, 0700) || mkdir(PS_ASIDE "/" UPGRADING, 0700))
+	if (mkdir(PS_ASIDE, 0700) || mkdir(PS_ASIDE "/" PS_UPGRADING, 0700))
 		return ps_fail_kernel(error, errno, "make " PS_ASIDE);
 	open_takeover(from, &takeover, upgraded);
 	ps_bpffs_go_aside(true);
@@ -473,127 +464,17 @@ static int build_aside(const struct ps_build *from, const struct ps_loaded_list 
 	return ret;
 }
 
-/* --- the exchange, and what follows it */
-
-/* Give a link the program that is pinned at `path`, if there is one. */
-static int give_link(int link, const struct bpf_link_info *info, const char *path)
-{
-	_cleanup_close_ int program = ps_bpffs_open_any(path);
-
-	if (program < 0)
-		return program == -ENOENT ? 0 : program;
-	return ps_link_give(link, info, program);
-}
-
-static int give_cgroup_link(int link, const struct bpf_link_info *info, const char *pin, void *data)
-{
-	char path[PS_PATH];
-
-	(void)pin;
-	(void)data;
-	if (info->type != BPF_LINK_TYPE_CGROUP)
-		return 0;
-	snprintf(path, sizeof(path), PS_STATE "/" UPGRADING "/cgroup-%" PRIu32,
-		 info->cgroup.attach_type);
-	return give_link(link, info, path);
-}
-
-static int give_netns_link(int link, const struct bpf_link_info *info, const char *pin, void *data)
-{
-	char path[PS_PATH];
-
-	(void)pin;
-	if (info->type != BPF_LINK_TYPE_NETNS)
-		return 0;
-	snprintf(path, sizeof(path), "%s/steer", (const char *)data);
-	return give_link(link, info, path);
-}
-
-static int give_set(const char *name, void *data)
-{
-	char folder[PS_PATH];
-
-	(void)data;
-	snprintf(folder, sizeof(folder), PS_STATE "/host/%.255s", name);
-	return ps_each_link(folder, give_cgroup_link, NULL);
-}
-
-static int give_instance(const char *name, void *data)
-{
-	char folder[PS_PATH];
-
-	(void)data;
-	if (strncmp(name, "ns-", 3))
-		return 0;
-	snprintf(folder, sizeof(folder), PS_STATE "/%.255s", name);
-	return ps_each_link(folder, give_netns_link, folder);
-}
-
-static int detach_listen(int link, const struct bpf_link_info *info, const char *pin, void *data)
-{
-	(void)link;
-	(void)data;
-	return is_of_listen(info) && unlink(pin) && errno != ENOENT ? -errno : 0;
-}
-
-/* The links to the new programs; then none of the old ones runs any more. */
-static int give_links(void)
-{
-	int ret = ps_bpffs_each(PS_STATE "/host", give_set, NULL);
-
-	if (!ret)
-		ret = ps_bpffs_each(PS_STATE, give_instance, NULL);
-	if (!ret)
-		ret = ps_each_link(PS_ASIDE "/host", detach_listen, NULL);
-	return ret ? ret : ps_wait_for_programs();
-}
-
-static int finish(void)
-{
-	int ret = give_links();
-
-	if (!ret && rename(PS_STATE "/" UPGRADING, PS_STATE "/" UPGRADED))
-		ret = -errno;
-	return ret;
-}
-
-int ps_upgrade_settle(struct ps_error *error)
-{
-	int ret = 0;
-
-	if (exists(PS_STATE "/" UPGRADING))
-		ret = finish();
-	if (!ret)
-		ret = ps_bpffs_remove(PS_ASIDE);
-	if (!ret)
-		ret = ps_bpffs_remove(PS_STATE "/" UPGRADED);
-	if (!ret)
-		ret = ps_bpffs_remove(PS_STATE "/" PS_REPLACING);
-	return ret ? ps_fail(error, PS_EXIT_FAILED, -ret,
-			     "cannot finish an interrupted upgrade: %s; the rules stay in force; "
-			     "run 'portsteer upgrade' again",
-			     strerror(-ret)) :
-		     0;
-}
-
-bool ps_upgrade_is_unfinished(void)
-{
-	return exists(PS_ASIDE);
-}
+/* --- the exchange */
 
 /* Lock the new state before anybody sees it. Returns the descriptor. */
 static int exchange(struct ps_error *error)
 {
-	int lock = open(PS_ASIDE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int lock = open(PS_ASIDE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) ||
-	    renameat2(AT_FDCWD, PS_ASIDE, AT_FDCWD, PS_STATE, RENAME_EXCHANGE)) {
-		int ret = ps_fail_kernel(error, errno, "exchange " PS_STATE " and " PS_ASIDE);
-
-		ps_close(&lock);
-		return ret;
-	}
-	return lock;
+	    renameat2(AT_FDCWD, PS_ASIDE, AT_FDCWD, PS_STATE, RENAME_EXCHANGE))
+		return ps_fail_kernel(error, errno, "exchange " PS_STATE " and " PS_ASIDE);
+	return ps_take_fd(&lock);
 }
 
 static int rebuild(const struct ps_build *from, const struct ps_loaded_list *list,

@@ -7,7 +7,7 @@
  * built in PS_ASIDE, complete, and exchanged for the old one by a rename, which is the commit
  * point. The folder "upgrading" in the new state, which holds its programs for the links, says
  * that the links have yet to be given to them; what does so may be killed and begun again, by
- * any command. Links go on: each is updated, and none is detached before another one does its
+ * any command (user/engine/settle.h). Links go on: each is updated, and none is detached before another one does its
  * work.
  */
 #ifndef PORTSTEER_UPGRADE_H
@@ -31,10 +31,5 @@ struct ps_upgraded {
 
 /* For all instances of the host. -ESRCH (PS_EXIT_NOT_LOADED) if there is none. */
 int ps_upgrade(struct ps_upgraded *upgraded, struct ps_error *error);
-
-/* Is there something that ps_upgrade_settle has to do? */
-bool ps_upgrade_is_unfinished(void);
-/* Finish what a killed upgrade has begun, or remove what it left. Needs the lock. */
-int ps_upgrade_settle(struct ps_error *error);
 
 #endif

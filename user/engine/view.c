@@ -10,7 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "engine/lifecycle.h"
-#include "engine/upgrade.h"
+#include "engine/settle.h"
 #include "kernel/anchor.h"
 #include "kernel/bpffs.h"
 #include "kernel/build.h"
@@ -240,19 +240,30 @@ static void read_detached(const struct ps_tables *t, struct ps_view *view)
 	view->bind_detached = ps_hooks_is_detached(&t->host->hooks, PS_SET_BIND);
 }
 
-static int read_view(struct ps_tables *tables, void *data)
+int ps_view_take(struct ps_tables *tables, struct ps_state *state, struct ps_view *view)
 {
-	struct ps_view *view = data;
-	int ret = read_state(tables, &view->state);
+	int ret;
 
-	if (!ret)
-		ret = read_stats(tables, view);
+	*view = (struct ps_view){ .state = *state };
+	*state = (struct ps_state){};
+	ret = read_stats(tables, view);
 	if (!ret)
 		ret = read_listeners(tables, view);
 	if (ret)
 		ps_view_clear(view);
 	else
 		read_detached(tables, view);
+	return ret;
+}
+
+static int read_view(struct ps_tables *tables, void *data)
+{
+	struct ps_state state = {};
+	int ret = read_state(tables, &state);
+
+	if (!ret)
+		ret = ps_view_take(tables, &state, data);
+	ps_state_clear(&state);
 	return ret;
 }
 
@@ -468,10 +479,11 @@ static int read_others(const struct ps_netns *netns, const struct ps_hooks *hook
 
 	if (!ret)
 		ret = ps_hooks_others(hooks, &info->others);
-	if (!ret)
-		ret = ps_anchors_others(&info->others);
-	info->others_blind = ret == -EPERM;
 	info->others_unseen = ret == -EXDEV;
+	if (!ret || ret == -EXDEV)
+		ret = ps_anchors_others(&info->others);
+	info->others_unseen |= ret == -EXDEV;
+	info->others_blind = ret == -EPERM;
 	return ret == -EPERM || ret == -EXDEV ? 0 : ret;
 }
 

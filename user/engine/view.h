@@ -7,6 +7,7 @@
 #include "engine/counters.h"
 #include "engine/strays.h"
 #include "kernel/others.h"
+#include "kernel/tables.h"
 #include "os/netns.h"
 
 /* An admitted listener, as found in the sockmap. */
@@ -32,7 +33,11 @@ bool ps_view_has(const struct ps_view *view, uint32_t target, uint64_t cookie);
 /* 0; -ESRCH (PS_EXIT_NOT_LOADED) without an instance. Takes no lock. */
 int ps_instance_view(const struct ps_netns *netns, struct ps_view *view, struct ps_error *error);
 
-/* The same, of the rules alone. */
+/* The same of an instance that is opened, whose rules in force are `state`: the view takes them
+ * over, on failure too. 0 or -errno. */
+int ps_view_take(struct ps_tables *tables, struct ps_state *state, struct ps_view *view);
+
+/* The rules alone. */
 int ps_instance_rules(const struct ps_netns *netns, struct ps_ruleset *rules,
 		      struct ps_error *error);
 

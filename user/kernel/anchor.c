@@ -24,7 +24,6 @@ void ps_anchors_clear(struct ps_anchors *anchors)
 	*anchors = (struct ps_anchors){};
 }
 
-/* Is `path` `top` itself or below it? The root is "". */
 static int append(struct ps_anchors *anchors, const char *path)
 {
 	char **grown = realloc(anchors->paths, (anchors->count + 1) * sizeof(*grown));
@@ -40,15 +39,32 @@ static int append(struct ps_anchors *anchors, const char *path)
 	return 0;
 }
 
+/* Is the cgroup, or one above it, in the set? */
+static bool has(const struct ps_anchors *anchors, const char *path)
+{
+	for (size_t i = 0; i < anchors->count; i++) {
+		if (ps_path_is_below(path, anchors->paths[i]))
+			return true;
+	}
+	return false;
+}
+
+bool ps_anchors_include(const struct ps_anchors *anchors, const struct ps_anchors *others)
+{
+	for (size_t i = 0; i < others->count; i++) {
+		if (!has(anchors, others->paths[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Put a cgroup into the set, unless one above it is there; take out those below. */
 static int include(struct ps_anchors *anchors, const char *path)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < anchors->count; i++) {
-		if (ps_path_is_below(path, anchors->paths[i]))
-			return 0;
-	}
+	if (has(anchors, path))
+		return 0;
 	for (size_t i = 0; i < anchors->count; i++) {
 		if (ps_path_is_below(anchors->paths[i], path))
 			free(anchors->paths[i]);
@@ -133,19 +149,15 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, str
 static int open_cgroup(const char *mount, const char *path, uint64_t *id)
 {
 	char whole[PS_CGROUP_PATH + 512];
+	_cleanup_close_ int fd = -1;
 	struct stat st;
-	int fd;
 
 	snprintf(whole, sizeof(whole), "%s%s", mount, path);
 	fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st))
 		return -errno;
-	if (fstat(fd, &st)) {
-		close(fd);
-		return -errno;
-	}
 	*id = st.st_ino;
-	return fd;
+	return ps_take_fd(&fd);
 }
 
 /* The id of the cgroup that a pinned link is attached to: 0 if the cgroup, or the

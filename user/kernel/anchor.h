@@ -10,6 +10,7 @@
 #ifndef PORTSTEER_ANCHOR_H
 #define PORTSTEER_ANCHOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "compile/state.h"
@@ -31,6 +32,9 @@ int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state,
 
 /* Add the root. 0 or -ENOMEM. */
 int ps_anchors_add_root(struct ps_anchors *anchors);
+
+/* Is each of `others` among them, or below one? */
+bool ps_anchors_include(const struct ps_anchors *anchors, const struct ps_anchors *others);
 
 /* Attach the program where it is not yet; detach nothing. On failure what this
  * call attached is detached again. */

@@ -99,14 +99,13 @@ static const struct ps_bound *find_mark(const struct marks *marks, uint64_t cook
 /* Sockets have cookies from the dump on. */
 void ps_sockets_find_bound(struct ps_sockets *sockets)
 {
-	struct marks marks;
-
+	struct marks marks = {};
 	/* Without the marks, sockets are shown as not bound through a rule. */
-	if (!sockets->count || read_marks(&marks))
-		return;
+	bool known = sockets->count && !read_marks(&marks);
+
 	for (size_t i = 0; i < sockets->count; i++) {
 		struct ps_socket *socket = &sockets->items[i];
-		const struct ps_bound *mark = find_mark(&marks, socket->cookie);
+		const struct ps_bound *mark = known ? find_mark(&marks, socket->cookie) : NULL;
 
 		/* A bind that failed leaves its mark, too: it is about its port only. */
 		socket->is_bound = mark && mark->front == socket->port;

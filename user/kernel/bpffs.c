@@ -46,35 +46,31 @@ static int check_root(int fd, struct ps_error *error)
 
 int ps_bpffs_open_root(struct ps_error *error)
 {
-	int fd = open(PS_BPFFS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), ret;
+	_cleanup_close_ int fd = open(PS_BPFFS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct statfs fs;
+	int ret;
 
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return ps_fail_kernel(error, errno, "open " PS_BPFFS);
 	if (fd < 0)
 		return -ENOENT;
 	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != BPF_FS_MAGIC)
-		ret = -ENOENT;
-	else
-		ret = check_root(fd, error);
-	if (!ret)
-		return fd;
-	close(fd);
-	return ret;
+		return -ENOENT;
+	ret = check_root(fd, error);
+	return ret ? ret : ps_take_fd(&fd);
 }
 
 /* Open a component of a path: no link, and nothing that is mounted there. */
 static int open_component(int folder, const char *name, int flags)
 {
 	struct stat above, st;
-	int fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (!fstat(folder, &above) && !fstat(fd, &st) && above.st_dev == st.st_dev)
-		return fd;
-	close(fd);
-	return -EXDEV;
+	if (fstat(folder, &above) || fstat(fd, &st) || above.st_dev != st.st_dev)
+		return -EXDEV;
+	return ps_take_fd(&fd);
 }
 
 /* Open what a path below the bpffs names. None of its components may be a link or a mount. One by
@@ -334,84 +330,72 @@ int ps_bpffs_open_any(const char *path)
 
 int ps_bpffs_open_map(const char *path)
 {
-	int fd = ps_bpffs_open_any(path), ret;
+	_cleanup_close_ int fd = ps_bpffs_open_any(path);
 	char kind[32];
+	int ret;
 
 	if (fd < 0)
 		return fd;
 	ret = read_kind(fd, kind);
-	if (!ret && !strcmp(kind, "anon_inode:bpf-map"))
-		return fd;
-	close(fd);
-	return ret ? ret : -EPROTO;
+	if (ret)
+		return ret;
+	return strcmp(kind, "anon_inode:bpf-map") ? -EPROTO : ps_take_fd(&fd);
 }
 
 int ps_bpffs_open_map_of(const char *path, enum bpf_map_type type, uint32_t key, uint32_t value)
 {
-	int fd = ps_bpffs_open_map(path), ret = 0;
+	_cleanup_close_ int fd = ps_bpffs_open_map(path);
 	struct bpf_map_info info = {};
 	__u32 size = sizeof(info);
 
 	if (fd < 0)
 		return fd;
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
-		ret = -errno;
-	else if (info.type != type || info.key_size != key || info.value_size != value)
-		ret = -EBADMSG;
-	if (!ret)
-		return fd;
-	close(fd);
-	return ret;
+		return -errno;
+	if (info.type != type || info.key_size != key || info.value_size != value)
+		return -EBADMSG;
+	return ps_take_fd(&fd);
 }
 
 int ps_bpffs_open_any_link(const char *path, struct bpf_link_info *info)
 {
-	int fd = ps_bpffs_open_any(path), ret;
+	_cleanup_close_ int fd = ps_bpffs_open_any(path);
 	__u32 size = sizeof(*info);
 	char kind[32];
+	int ret;
 
 	if (fd < 0)
 		return fd;
 	*info = (struct bpf_link_info){};
 	ret = read_kind(fd, kind);
+	if (ret)
+		return ret;
 	/* "bpf-link" or "bpf_link": it has been both. */
-	if (!ret && !strstr(kind, "link"))
-		ret = -EPROTO;
-	if (!ret && bpf_obj_get_info_by_fd(fd, info, &size))
-		ret = -errno;
-	if (!ret)
-		return fd;
-	close(fd);
-	return ret;
+	if (!strstr(kind, "link"))
+		return -EPROTO;
+	return bpf_obj_get_info_by_fd(fd, info, &size) ? -errno : ps_take_fd(&fd);
 }
 
 int ps_bpffs_open(const char *path)
 {
-	int fd = bpf_obj_get(path), ret;
+	_cleanup_close_ int fd = bpf_obj_get(path);
+	int ret;
 
 	if (fd < 0)
 		return -errno;
 	ret = check_name(fd);
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	return fd;
+	return ret ? ret : ps_take_fd(&fd);
 }
 
 int ps_bpffs_open_link(const char *path)
 {
 	struct bpf_link_info info = {};
+	_cleanup_close_ int fd = bpf_obj_get(path);
 	__u32 size = sizeof(info);
-	int fd = bpf_obj_get(path);
 
 	if (fd < 0)
 		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
-		close(fd);
-		return -EPROTO;
-	}
-	return fd;
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? -EPROTO : ps_take_fd(&fd);
 }
 
 int ps_bpffs_detach(const char *path)

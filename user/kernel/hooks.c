@@ -11,7 +11,6 @@
 #include <bpf/libbpf.h>
 
 #include "kernel/bpffs.h"
-#include "kernel/host.h"
 #include "kernel/link.h"
 #include "kernel/mark.h"
 #include "kernel/objects.h"
@@ -203,25 +202,26 @@ static bool is_called(const char *name, const char *map)
 }
 
 /* A map of this name that is loaded already, or -1. */
-static int loaded_map(const struct ps_host *host, enum ps_set set, const char *name)
+static int loaded_map(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		      const char *name)
 {
 	for (int i = 0; i < PS_HOOKS_FDS; i++) {
 		if (!objects[i].map || !shares(set, objects[i].set) ||
 		    !is_called(name, objects[i].map))
 			continue;
-		return taken_over(&host->hooks, i) >= 0 ? taken_over(&host->hooks, i) :
-							  host->hooks.fd[i];
+		return taken_over(hooks, i) >= 0 ? taken_over(hooks, i) : hooks->fd[i];
 	}
 	return ps_host_map(host, name);
 }
 
-static int reuse_maps(const struct ps_host *host, enum ps_set set, struct bpf_object *object)
+static int reuse_maps(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		      struct bpf_object *object)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, object)
 	{
-		int fd = loaded_map(host, set, bpf_map__name(map));
+		int fd = loaded_map(hooks, host, set, bpf_map__name(map));
 		int ret = fd < 0 ? 0 : bpf_map__reuse_fd(map, fd);
 
 		if (ret)
@@ -347,8 +347,8 @@ static int publish(const struct ps_hooks *hooks, const struct bpf_object *object
 }
 
 /* Load a set's object, its maps being those that are loaded already. */
-static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_object **loaded,
-		       struct ps_error *error)
+static int load_object(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		       struct bpf_object **loaded, struct ps_error *error)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = sets[set].object);
 	_cleanup_free_ void *elf = NULL;
@@ -363,11 +363,11 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 	}
 	if (ret)
 		return ps_fail_kernel(error, ret, "read the built-in programs");
-	ret = reuse_maps(host, set, object);
+	ret = reuse_maps(hooks, host, set, object);
 	if (!ret)
 		ret = ps_load_result(bpf_object__load(object));
 	if (!ret)
-		ret = ps_mark_bind_all(host->fd[PS_HOST_MARK], object);
+		ret = ps_mark_bind_all(host[PS_HOST_MARK], object);
 	if (!ret) {
 		*loaded = object;
 		return 0;
@@ -378,14 +378,15 @@ static int load_object(const struct ps_host *host, enum ps_set set, struct bpf_o
 	return ps_fail_load(error, ret, what);
 }
 
-static int load(const struct ps_host *host, enum ps_set set, int cgroup, struct ps_error *error)
+static int load(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		int cgroup, struct ps_error *error)
 {
 	struct bpf_object *object = NULL;
-	int ret = load_object(host, set, &object, error);
+	int ret = load_object(hooks, host, set, &object, error);
 
 	if (ret || !object)
 		return ret ? ret : -EINVAL;
-	ret = publish(&host->hooks, object, set, cgroup, error);
+	ret = publish(hooks, object, set, cgroup, error);
 	bpf_object__close(object);
 	return ret;
 }
@@ -401,13 +402,13 @@ static void pin_of(enum ps_set set, const char *program, char path[PS_PATH])
 	}
 }
 
-int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
-		  struct ps_error *error)
+int ps_hooks_swap(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		  struct ps_swap *swap, struct ps_error *error)
 {
 	struct bpf_object *object = NULL;
 	struct bpf_program *program;
 	char pin[PS_PATH], folder[PS_PATH];
-	int ret = load_object(host, set, &object, error);
+	int ret = load_object(hooks, host, set, &object, error);
 
 	if (ret || !object)
 		return ret ? ret : -EINVAL;
@@ -435,18 +436,19 @@ static int open_root_cgroup(struct ps_error *error)
 	return fd < 0 ? ps_fail_kernel(error, errno, "open the root cgroup") : fd;
 }
 
-int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error)
+int ps_hooks_load(struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		  struct ps_error *error)
 {
 	_cleanup_close_ int cgroup = -1;
 	int ret;
 
-	if (host->hooks.loaded[set])
+	if (hooks->loaded[set])
 		return 0;
 	cgroup = open_root_cgroup(error);
 	if (cgroup < 0)
 		return cgroup;
-	ret = load(host, set, cgroup, error);
-	return ret ? ret : open_set(&host->hooks, set, error);
+	ret = load(hooks, host, set, cgroup, error);
+	return ret ? ret : open_set(hooks, set, error);
 }
 
 static int revive_set(enum ps_set set, int cgroup, struct ps_error *error)
@@ -493,17 +495,45 @@ size_t ps_hooks_count_detached(const struct ps_hooks *hooks)
 	return count;
 }
 
+/* Add those of one set. `root`: the inode of what is the root from here; a link may be on another
+ * one, where the command is started in a cgroup namespace. */
+static int add_others(enum ps_set set, uint64_t root, struct ps_others *others)
+{
+	int unseen = 0;
+
+	for (size_t i = 0; i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i]; i++) {
+		struct bpf_link_info info = {};
+		_cleanup_close_ int link = -1;
+		char path[PS_PATH];
+		int ret;
+
+		ps_bpffs_path(path, "host/%s/%s", sets[set].name, sets[set].links[i]);
+		link = ps_bpffs_open_any_link(path, &info);
+		/* One that is detached was on the root. */
+		if (link >= 0 && info.cgroup.cgroup_id && info.cgroup.cgroup_id != root) {
+			unseen = -EXDEV;
+			continue;
+		}
+		ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+		if (ret)
+			return ret;
+	}
+	return unseen;
+}
+
 int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others)
 {
-	int ret = 0;
+	int unseen = 0, ret = 0;
+	char mount[256];
+	struct stat st;
+	uint64_t root;
 
-	for (int set = 0; set < PS_SETS; set++) {
-		for (size_t i = 0; hooks->loaded[set] && !ret &&
-				   i < PS_ARRAY_SIZE(sets[set].links) && sets[set].links[i];
-		     i++)
-			ret = ps_others_on_cgroup("/", sets[set].types[i], others);
+	root = ps_cgroup2_mount(mount, NULL) || stat(mount, &st) ? 0 : st.st_ino;
+	for (int set = 0; set < PS_SETS && (!ret || ret == -EXDEV); set++) {
+		ret = hooks->loaded[set] ? add_others((enum ps_set)set, root, others) : 0;
+		unseen = ret ? ret : unseen;
 	}
-	return ret;
+	return unseen;
 }
 
 int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error)

@@ -13,6 +13,7 @@
 
 #include <linux/bpf.h>
 
+#include "kernel/host_fd.h"
 #include "util/bpf_types.h"
 #include "util/error.h"
 
@@ -55,21 +56,18 @@ struct ps_hooks {
 		.fd = { -1, -1, -1, -1, -1 }                                                       \
 	}
 
-struct ps_host;
-
 /* Open what is loaded: 0, also if nothing is; -ENOENT or -EPROTO with a message. */
 int ps_hooks_open(struct ps_hooks *hooks, struct ps_error *error);
 void ps_hooks_close(struct ps_hooks *hooks);
 
-/* Load and attach a set, if it is not. Needs the lock. */
-int ps_hooks_load(struct ps_host *host, enum ps_set set, struct ps_error *error);
-
-/* Load a set's programs anew, with the maps of those that are loaded, and hand each to `fn`
- * with where its pin is, if it has one, and the folder of the links that it is to get: paths,
- * "" for none. A non-zero result ends it. */
-struct ps_swap;
-int ps_hooks_swap(struct ps_host *host, enum ps_set set, struct ps_swap *swap,
+/* Load and attach a set, if it is not; `host` has the shared maps. Needs the lock. */
+int ps_hooks_load(struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
 		  struct ps_error *error);
+
+/* Load a set's programs anew, with the maps of those that are loaded; they are added to `swap`. */
+struct ps_swap;
+int ps_hooks_swap(const struct ps_hooks *hooks, const int host[PS_HOST_FDS], enum ps_set set,
+		  struct ps_swap *swap, struct ps_error *error);
 
 /* Attach again what somebody has detached of the sets that are loaded: how many links, or -errno.
  * Needs the lock. */
@@ -78,7 +76,8 @@ int ps_hooks_revive(const struct ps_hooks *hooks, struct ps_error *error);
 bool ps_hooks_is_detached(const struct ps_hooks *hooks, enum ps_set set);
 size_t ps_hooks_count_detached(const struct ps_hooks *hooks);
 
-/* Add the programs of others on the hooks of the sets that are loaded (user/kernel/others.h). */
+/* Add the programs of others on the hooks of the sets that are loaded (user/kernel/others.h). 0,
+ * -ENOMEM, -EPERM without the right to look, -EXDEV if a link's cgroup cannot be seen from here. */
 struct ps_others;
 int ps_hooks_others(const struct ps_hooks *hooks, struct ps_others *others);
 

@@ -18,30 +18,6 @@
 #include "os/privilege.h"
 #include "util/util.h"
 
-const char *const ps_host_pin[PS_HOST_FDS] = {
-	[PS_HOST_INSTANCES] = "instances",
-	[PS_HOST_NETNS] = "netns",
-	[PS_HOST_ADMITS] = "admits",
-	[PS_HOST_OWNERS] = "owners",
-	[PS_HOST_SOCKETS] = "sockets",
-	[PS_HOST_TARGETS] = "targets",
-	[PS_HOST_EVENTS] = "events",
-	[PS_HOST_OVERFLOWS] = "overflows",
-	[PS_HOST_SCAN_ARGS] = "scan_args",
-	[PS_HOST_SEEN] = "seen",
-	[PS_HOST_MARK] = "mark",
-	[PS_HOST_LISTEN] = "listen",
-	[PS_HOST_SCAN] = "scan",
-	[PS_HOST_SCOPES] = "scopes",
-	[PS_HOST_HOPS] = "hops",
-	[PS_HOST_SCOPES_FOUND] = "scopes_found",
-	[PS_HOST_TRAILS] = "trails",
-	[PS_HOST_FLOWS] = "flows",
-	[PS_HOST_REFUSALS] = "refusals",
-	[PS_HOST_REFUSED] = "refused",
-	[PS_HOST_CLIENT_FILTER] = "filter",
-};
-
 enum { FILTER_SIZE = 65536 / 8 };
 
 static const size_t instances_size = PS_MAX_INSTANCES * sizeof(struct ps_instance);
@@ -231,17 +207,6 @@ const void *ps_host_elf(size_t *size)
 	return ps_host_bpf__elf_bytes(size);
 }
 
-int ps_host_map(const struct ps_host *host, const char *name)
-{
-	if (strncmp(name, PORTSTEER_PREFIX, strlen(PORTSTEER_PREFIX)))
-		return -1;
-	for (int i = 0; i < PS_HOST_FDS; i++) {
-		if (!strcmp(name + strlen(PORTSTEER_PREFIX), ps_host_pin[i]))
-			return host->fd[i];
-	}
-	return -1;
-}
-
 /* The map that the object is to use, or -1 for a new one. libbpf puts the object's name in
  * front of ".data". `host` and `takeover` may be NULL. */
 static int loaded_map(const struct ps_host *host, const struct ps_takeover *takeover,
@@ -249,7 +214,8 @@ static int loaded_map(const struct ps_host *host, const struct ps_takeover *take
 {
 	if (!host)
 		return takeover && !strcmp(name, PORTSTEER_PREFIX "trails") ? takeover->trails : -1;
-	return strstr(name, ".data") ? host->fd[PS_HOST_CLIENT_FILTER] : ps_host_map(host, name);
+	return strstr(name, ".data") ? host->fd[PS_HOST_CLIENT_FILTER] :
+				       ps_host_map(host->fd, name);
 }
 
 /* Load the object; `host`: with the maps that are loaded, or NULL for new ones, but for those

@@ -9,33 +9,9 @@
 #include <stdint.h>
 
 #include "kernel/hooks.h"
+#include "kernel/host_fd.h"
 #include "util/bpf_types.h"
 #include "util/error.h"
-
-enum ps_host_fd {
-	PS_HOST_INSTANCES,
-	PS_HOST_NETNS,
-	PS_HOST_ADMITS,
-	PS_HOST_OWNERS,
-	PS_HOST_SOCKETS,
-	PS_HOST_TARGETS,
-	PS_HOST_EVENTS,
-	PS_HOST_OVERFLOWS,
-	PS_HOST_SCAN_ARGS,
-	PS_HOST_SEEN,
-	PS_HOST_SCOPES, /* connect mode's, by instance */
-	PS_HOST_HOPS, /* the same */
-	PS_HOST_SCOPES_FOUND, /* the same */
-	PS_HOST_TRAILS, /* what clients' sockets carry */
-	PS_HOST_FLOWS, /* which targets clients' connections are for */
-	PS_HOST_REFUSALS, /* of which there are too many */
-	PS_HOST_REFUSED, /* and by which sockets */
-	PS_HOST_CLIENT_FILTER,
-	PS_HOST_MARK, /* see mark.h */
-	PS_HOST_LISTEN, /* the sock_ops program */
-	PS_HOST_SCAN, /* the iter/task_file program */
-	PS_HOST_FDS,
-};
 
 struct ps_host {
 	int fd[PS_HOST_FDS];
@@ -48,9 +24,6 @@ struct ps_host {
 		.fd = { [0 ... PS_HOST_FDS - 1] = -1 }, .hooks = PS_HOOKS_NONE                     \
 	}
 
-/* The pin's name of each, below host/. */
-extern const char *const ps_host_pin[PS_HOST_FDS];
-
 /* Open the shared objects: 0, -ESRCH (PS_EXIT_NOT_LOADED) if there are none,
  * -EPROTO (message says what to do) if they are another version's. */
 int ps_host_open(struct ps_host *host, struct ps_error *error);
@@ -58,9 +31,6 @@ int ps_host_open(struct ps_host *host, struct ps_error *error);
  * Needs the lock. */
 int ps_host_load(struct ps_host *host, struct ps_error *error);
 void ps_host_close(struct ps_host *host);
-
-/* The shared map that objects call by this name, or -1. */
-int ps_host_map(const struct ps_host *host, const char *name);
 
 /* Load the shared programs anew, with the maps of those that are loaded; they are added to
  * `swap`. */

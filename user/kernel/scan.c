@@ -2,13 +2,11 @@
 #include "kernel/scan.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
 
-#include "kernel/bpffs.h"
-#include "os/listeners.h"
+#include "os/facts.h"
 #include "util/patience.h"
 #include "util/util.h"
 
@@ -90,36 +88,19 @@ static uint32_t most_matches(const struct ps_state *state)
 	return most;
 }
 
-/* Does anybody listen on the port of a new target? Looking at every open file of the
- * host is the longer way to find out. True if it cannot be told. */
-static bool any_listener(const struct ps_netns *netns, const struct ps_state *state)
+bool ps_scan_is_wanted(const struct ps_state *state)
 {
-	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-	struct ps_sockets sockets = {};
-	bool any;
-
-	if (!ports)
-		return true;
-	for (size_t i = 0; i < state->target_count; i++) {
-		if (state->targets[i].fresh)
-			ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port,
-				     state->targets[i].port);
-	}
-	any = ps_sockets_read(netns, ports, &sockets, NULL) || sockets.count;
-	ps_sockets_clear(&sockets);
-	return any;
+	return most_matches(state);
 }
 
-int ps_scan(const struct ps_host *host, const struct ps_netns *netns, uint32_t index,
-	    const struct ps_state *state, struct ps_error *error)
+int ps_scan(const struct ps_host *host, uint32_t index, const struct ps_state *state,
+	    struct ps_error *error)
 {
 	struct ps_scan_args args = { .instance = index };
 	struct ps_patience patience = {};
 	uint32_t most = most_matches(state);
 	int ret = 0;
 
-	if (!most || (netns && !any_listener(netns, state)))
-		return 0;
 	for (; args.pass < most && !ret; args.pass += PS_SCAN_MATCHES)
 		ret = run_patiently(host, args, &patience);
 	return ret ? ps_fail_kernel(error, ret, "search for open listeners") : 0;

@@ -273,6 +273,38 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 	return 0;
 }
 
+int ps_look_read(struct ps_look *look, const struct ps_netns *netns, struct ps_error *error)
+{
+	int ret = look->read ? 0 : ps_sockets_read(netns, &look->ports, &look->sockets, error);
+
+	look->read = !ret;
+	return ret;
+}
+
+void ps_look_clear(struct ps_look *look)
+{
+	ps_sockets_clear(&look->sockets);
+	look->read = false;
+}
+
+void ps_look_add(struct ps_look *look, const struct ps_ports *ports)
+{
+	ps_look_clear(look);
+	for (size_t i = 0; i < PS_ARRAY_SIZE(ports->tcp); i++) {
+		look->ports.tcp[i] |= ports->tcp[i];
+		look->ports.udp[i] |= ports->udp[i];
+	}
+}
+
+bool ps_look_meets(const struct ps_look *look, const struct ps_ports *ports)
+{
+	for (size_t i = 0; i < look->sockets.count; i++) {
+		if (ps_ports_has(ports, look->sockets.items[i].proto, look->sockets.items[i].port))
+			return true;
+	}
+	return false;
+}
+
 size_t ps_sockets_from(const struct ps_sockets *sockets, uint8_t proto, uint32_t port)
 {
 	size_t low = 0, high = sockets->count;

@@ -20,6 +20,14 @@ static inline void ps_close(int *fd)
 	if (*fd >= 0)
 		close(*fd);
 }
+/* Hand a descriptor on: it is not closed at the end of this scope. */
+static inline int ps_take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
 static inline void ps_free(void *pointer)
 {
 	free(*(void **)pointer);
