@@ -108,7 +108,7 @@ became the owner's user.*; if it is the server, this owner fits: --cgroup unit:n
 		"^note: \[::\]:8080 root nginx\[$PID,.*\] gets nothing of rule 80:8080/tcp, either$"
 	refused http://127.0.0.1/
 	assert_match "$(portsteer list)" \
-		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's; would fit: --cgroup unit:nginx.service\)"
+		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's\)"$'\n'"    would fit: --cgroup unit:nginx.service"$'\n'
 	portsteer list --json | json 'all(s["fits"] == "--cgroup unit:nginx.service" and
 		s["unit"] == "nginx.service" and s["cgroup"] == "/system.slice/nginx.service" and
 		s["reason"] == "not the owner'"'"'s" and "before it became" in s["advice"]
@@ -273,7 +273,7 @@ passes connections on .* this owner fits: --user ps-web$"
 	assert_equal "$(grep -c 'gets nothing of' <<<"$out")" 4
 	assert_equal "$(grep -c '^note:' <<<"$out")" 5
 	assert_match "$out" "note: and 3 more that get nothing; 'portsteer list' names them$"
-	assert_equal "$(portsteer list | grep -c '127.* would fit: --user ps-db')" 14
+	assert_equal "$(portsteer list | grep -c '^    would fit: --user ps-db$')" 14
 }
 
 @test "the names of hostile programs and cgroups are escaped, and never for a shell" {
