@@ -330,6 +330,25 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	assert_match "$(portsteer list)" "80:8080/tcp .* \(standard input\):3"$'\n'
 }
 
+@test "a rule added by hand is in the way: a long message is not cut within a character" {
+	local before cgroup client
+	cgroup=$(printf '\\xff%.0s' $(seq 57))
+	for before in '' b; do
+		client=$(printf '\\xff%.0s' $(seq 20))$before$(printf 'ä%.0s' $(seq 20))
+		portsteer -q add 80:8080 --client-cgroup "/$(printf %b "$client")" \
+			--cgroup "/$(printf %b "$cgroup")"
+		config <<-END
+			[a]
+			ports = 80:8081
+			client-cgroup = "/$client"
+			cgroup = "/$cgroup"
+		END
+		fails 1 ".*overlaps rule 80:8081.*ä \(what was added by hand stays" -- apply -f "$RULES"
+		iconv -f UTF-8 -t UTF-16 "$PS_TEST_DIR/err" >/dev/null
+		portsteer -q flush
+	done
+}
+
 # bats test_tags=kernel
 @test "--keep-going: sections without a mistake count, what the others name is refused" {
 	config <<-END
@@ -366,7 +385,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	from b answers web http://127.0.0.1:92/
 	from a refused http://127.0.0.1:92/
 	assert_match "$(portsteer list)" \
-		"90/tcp +steer +- +none +refuse +$RULES:5"$'\n'"  refused until its section is corrected"
+		"90/tcp +steer +- +none +refuse[^/]*$RULES:5"$'\n'"  refused until its section is corrected"
 	assert_equal "$(portsteer list --json | jsonget 'rules|rule=90/tcp|blocked' \
 		'rules|rule=80:8080/tcp|blocked')" $'true\nfalse'
 	assert_match "$(portsteer save)" "# Refused because its section has a mistake: 90/tcp \($RULES:5\)"

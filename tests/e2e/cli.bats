@@ -135,7 +135,7 @@ for check in sys.argv[1:]:
 	below "^53:5353/udp +connect +/$CG/a +any user +-$" "^  fixed destination, owner not checked$"
 	below "^81:10.1.2.3:8082/tcp +connect +/$CG/a +any user +-$" "^  fixed destination"
 	serve -u $DB thief 127.0.0.1 8081
-	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's; "
+	assert_match "$(portsteer list)" "127.0.0.1:8081 ps-db .*\(not admitted: not the owner's\)"
 	portsteer stats >"$PS_TEST_DIR/stats"
 	assert_match "$(head -1 "$PS_TEST_DIR/stats")" "^RULE +MODE +CLIENT CGROUP +OWNER +ADMITTED +NOT OWNER +LAST HIT$"
 	grep -Eq "^80:8081/tcp +connect +/$CG/a +user ps-web +0 +1 +never$" \

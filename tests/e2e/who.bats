@@ -110,7 +110,7 @@ changed to the owner's user.*; if it is the server, use --cgroup unit:nginx.serv
 		"^note: \[::\]:8080 root nginx\[$PID,.*\] does not serve rule 80:8080/tcp either$"
 	refused http://127.0.0.1/
 	assert_match "$(portsteer list)" \
-		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's; matching owner: --cgroup unit:nginx.service\)"
+		"0.0.0.0:8080 root nginx\[$PID,.*\(not admitted: not the owner's\)"$'\n'"    matching owner: --cgroup unit:nginx.service"$'\n'
 	portsteer list --json | json 'all(s["fits"] == "--cgroup unit:nginx.service" and
 		s["unit"] == "nginx.service" and s["cgroup"] == "/system.slice/nginx.service" and
 		s["reason"] == "not the owner'"'"'s" and "before it changed" in s["advice"]
@@ -241,7 +241,7 @@ while True:
 	assert_equal "$(grep -c 'does not serve rule' <<<"$out")" 4
 	assert_equal "$(grep -c '^note:' <<<"$out")" 5
 	assert_match "$out" "note: and 3 more that do not serve their rule; 'portsteer list' shows them$"
-	assert_equal "$(portsteer list | grep -c '127.* matching owner: --user ps-db')" 14
+	assert_equal "$(portsteer list | grep -c '^    matching owner: --user ps-db$')" 14
 }
 
 @test "the names of hostile programs and cgroups are escaped, and never for a shell" {

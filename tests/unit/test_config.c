@@ -10,6 +10,7 @@
 #include "config/finish.h"
 #include "config/fronts.h"
 #include "config/parse.h"
+#include "util/text.h"
 
 /* --- What names mean here --- */
 
@@ -638,6 +639,46 @@ static void test_many_parts(void **state)
 	free(text);
 }
 
+static void check_utf8(const char *text)
+{
+	uint32_t code;
+
+	for (size_t length; *text; text += length) {
+		length = ps_utf8_read(text, &code);
+		CHECK_MSG(length, "no UTF-8: %.40s", text);
+	}
+}
+
+/* Rules of such long names that the message has no room for all of both: what is cut is cut
+ * between characters, and where the other one is follows. */
+static void test_long_clash(void **state)
+{
+	char text[1500], name[70] = "b", odd[256] = "";
+
+	(void)state;
+	for (int i = 0; i < 30; i++)
+		strcat(name, "\xc3\xa4");
+	for (int i = 0; i < 60; i++) {
+		struct ps_config config = { .list.resolver = &resolver };
+		struct ps_ruleset rules = {};
+
+		ROW("%d bytes that are no UTF-8", i);
+		/* A message has the later rule second. */
+		snprintf(text, sizeof(text),
+			 "[a]\nports = 80:8080\nclient-cgroup = \"/%s\"\ncgroup = \"/%s\"\n"
+			 "[b]\nports = 80:8081\nclient-cgroup = \"/%s\"\ncgroup = \"/%s\"\n",
+			 odd, odd, odd, name);
+		strcat(odd, "\\xff");
+		CHECK_EQ(parse(&config, "f", text, strlen(text)), 0);
+		CHECK_EQ(ps_config_finish(&config, &rules), -EINVAL);
+		CHECK_EQ(config.mistake_count, 1);
+		check_utf8(config.mistakes[0].error.message);
+		CHECK(strstr(config.mistakes[0].error.message, " (rule 80:8080/tcp is at f:2)"));
+		ps_ruleset_clear(&rules);
+		ps_config_clear(&config);
+	}
+}
+
 /* A text so many times, with a number for each @, and half an address for each ^. */
 static char *times(size_t count, const char *format, const char *end)
 {
@@ -1211,6 +1252,7 @@ int main(void)
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_odd_parts),
 		cmocka_unit_test(test_many_parts),
+		cmocka_unit_test(test_long_clash),
 		cmocka_unit_test(test_large_parts),
 		cmocka_unit_test(test_front_tree),
 		cmocka_unit_test(test_files),

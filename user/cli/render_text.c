@@ -135,27 +135,18 @@ struct shown {
 	size_t count;
 };
 
-/* A socket that does not serve the rule. What is to be copied has a line of its own, whole, if
- * there is not room for both in one. */
+/* A socket that does not serve the rule. What is to be copied has a line of its own. */
 static void add_stranger(const struct shown *shown, const struct ps_socket *socket)
 {
-	char text[PS_SOCKET_TEXT], line[PS_SOCKET_TEXT + 1024], fits[sizeof(line)] = "";
+	char text[PS_SOCKET_TEXT];
 	struct ps_who who;
-	bool both;
 
 	ps_socket_text(socket, text);
 	ps_maker_tell(shown->report, shown->rule, socket, &who);
-	snprintf(line, sizeof(line), "%s (%s%s", text,
-		 shown->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason);
+	ps_table_linef(shown->table, "%s (%s%s)", text,
+		       shown->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason);
 	if (*who.fits)
-		snprintf(fits, sizeof(fits), "matching owner: %s", who.fits);
-	both = ps_text_width(line) + strlen("  ; )") + ps_text_width(fits) <= PS_WIDTH;
-	if (*fits && both)
-		ps_table_linef(shown->table, "%s; %s)", line, fits);
-	else
-		ps_table_linef(shown->table, "%s)", line);
-	if (*fits && !both)
-		ps_table_linef(shown->table, "  %s", fits);
+		ps_table_linef(shown->table, "  matching owner: %s", who.fits);
 }
 
 static void add_socket(const struct ps_socket *socket, void *data)
