@@ -731,8 +731,10 @@ static void test_large_parts(void **state)
 	static const char many[] = "f: the file has more than 65536 words between commas that";
 	static const char list[] = "[s@]\nports = 10.0.^:80-:x\n" WWW;
 #define PARTS4 ",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x"
-	static const char commas[] = "[s@]\nports = 10.0.^:80-:x" PARTS4 PARTS4 PARTS4
-				     ",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x\n" WWW;
+	/* 32 parts */
+	static const char commas[] =
+		"[s@]\nports = 10.0.^:80-:x" PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4
+		",10.0.^:80-:x,10.0.^:80-:x,10.0.^:80-:x\n" WWW;
 
 	(void)state;
 	ROW("a log");
@@ -747,10 +749,10 @@ static void test_large_parts(void **state)
 	ROW("one more");
 	check_large(times(PS_CONFIG_UNKNOWN + 1, list, ""), much, 1);
 	ROW("parts of words, no more than are tried");
-	check_large(times(PS_CONFIG_GUESSES / 16, commas, ""), "f:2: bad",
-		    1 + PS_CONFIG_GUESSES / 16);
+	check_large(times(PS_CONFIG_GUESSES / 32, commas, ""), "f:2: bad",
+		    1 + PS_CONFIG_GUESSES / 32);
 	ROW("one more");
-	check_large(times(PS_CONFIG_GUESSES / 16, commas, "[last]\nports = 80:x,\n" WWW), much, 1);
+	check_large(times(PS_CONFIG_GUESSES / 32, commas, "[last]\nports = 80:x\n" WWW), much, 1);
 	ROW("words of very many parts");
 	check_large(times(PS_CONFIG_UNKNOWN / 4,
 			  "[s@]\nports = 1-:" PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4
