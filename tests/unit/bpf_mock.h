@@ -34,8 +34,8 @@ static struct bpf_sock *mock_place[MOCK_PLACES];
 static struct bpf_sock mock_old, mock_new;
 static struct ps_instance mock_instance;
 static struct ps_target_state mock_state;
-/* Where the listener goes once that place has been seen to be vacant; -1: it stays. */
-static int mock_moves_to;
+/* Where the listener goes once that place has been seen to be vacant so many times; -1: it stays. */
+static int mock_moves_to, mock_looks;
 
 static void mock_use(unsigned int place)
 {
@@ -47,7 +47,7 @@ static struct bpf_sock *mock_look(unsigned int place)
 {
 	struct bpf_sock *seen = place < MOCK_PLACES ? mock_place[place] : NULL;
 
-	if ((int)place != mock_moves_to || seen)
+	if ((int)place != mock_moves_to || seen || --mock_looks > 0)
 		return seen;
 	memset(mock_place, 0, sizeof(mock_place));
 	mock_place[place] = &mock_new;
@@ -65,6 +65,7 @@ static void mock_set(unsigned int from, int to)
 	mock_place[from] = &mock_old;
 	mock_use(from);
 	mock_moves_to = to;
+	mock_looks = 1;
 }
 
 /* What every program has maps of; NULL for other maps. */

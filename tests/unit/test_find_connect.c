@@ -33,6 +33,7 @@ static void replaced(void **state)
 		for (int to = 0; to < MOCK_PLACES; to++) {
 			ROW("from %d to %d", from, to);
 			mock_set((unsigned int)from, from == to ? -1 : to);
+			mock_use((unsigned int)to); /* a bit where nobody is */
 			CHECK_EQ(reach_any(0, MOCK_TARGET, 4) & PS_FOUND, PS_FOUND);
 		}
 	}

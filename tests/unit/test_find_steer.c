@@ -43,14 +43,24 @@ static enum ps_found find(__u32 flags, __u16 client)
 }
 
 /* With bits of these places, too, where nobody is; they lose them. */
-static void may_replace(unsigned int from, unsigned int to, __u64 stale, __u32 flags, __u16 client)
+static void may_replace_after(int looks, unsigned int from, unsigned int to, __u64 stale,
+			      __u32 flags, __u16 client)
 {
 	mock_set(from, (int)to);
+	mock_looks = looks;
 	mock_state.used[0][0] |= stale;
 	CHECK_EQ(find(flags, client) & PS_FOUND, PS_FOUND);
 	CHECK(assigned == &mock_old || assigned == &mock_new);
 	/* If it moved while it was found, it is found there, too. */
 	CHECK_EQ(find(flags, client) & PS_FOUND, PS_FOUND);
+}
+
+/* After the first look at the new place, or after the second, which follows when its bit has been
+ * cleared. */
+static void may_replace(unsigned int from, unsigned int to, __u64 stale, __u32 flags, __u16 client)
+{
+	for (int looks = 1; looks <= 3; looks++)
+		may_replace_after(looks, from, to, stale, flags, client);
 }
 
 /* From each place to each, for clients whose search begins anywhere. */
