@@ -242,7 +242,7 @@ alive()
 		portsteer $command >/dev/null 2>"$PS_TEST_DIR/stderr" || status=$?
 		assert_equal "$command: $status" "$command: 1"
 		assert_equal "$(wc -l <"$PS_TEST_DIR/stderr")" 1
-		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI [0-9]+;.*portsteer unload"
+		assert_match "$(<"$PS_TEST_DIR/stderr")" "version.*ABI [0-9]+\);.*portsteer unload"
 	done
 	[ -e $STATE/host/instances ]
 	portsteer unload
