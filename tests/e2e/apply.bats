@@ -240,7 +240,7 @@ fails()
 	for text in '' '# only\n; comments\n' '\n\n' '\xef\xbb\xbf' '  \n'; do
 		# shellcheck disable=SC2059 # a format
 		printf "$text" | config
-		fails 1 "$RULES: it has no section, .*'portsteer flush'.*--allow-empty" -- apply -f "$RULES"
+		fails 1 "$RULES: it has no section and .*'portsteer flush'.*--allow-empty" -- apply -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --only -f "$RULES"
 		fails 1 "$RULES: it has no section" "rules are in force and the configuration has mistakes" -- apply --keep-going -f "$RULES"
 		fails 1 "$RULES: it has no section" -- apply --dry-run -f "$RULES"

@@ -514,7 +514,7 @@ unprivileged()
 	serve dns 0.0.0.0 5300 --udp
 	run portsteer add 53:5300/udp
 	[ "$status" -eq 0 ]
-	assert_match "${lines[0]}" "^owner of 53:5300/udp: user ps-web \(uid $WEB\), who .*5300 now$"
+	assert_match "${lines[0]}" "^owner of 53:5300/udp: user ps-web \(uid $WEB\), which .*5300$"
 	stop $PID
 	becomes 53 0.0.0.0 5300 --udp
 	becomes 5300 -u $DB 0.0.0.0 5300 --udp

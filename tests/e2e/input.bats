@@ -496,7 +496,7 @@ in_cgroup_namespace()
 }
 
 @test "no owner and no listener" {
-	bad 2 "no owner for 90:9090/tcp.*port 9090 has no listener.*--user" add 90:9090
+	bad 2 "no owner for 90:9090/tcp.*no process that could be it has port 9090 open.*--user" add 90:9090
 	bad 2 "no owner" add 90:9090 --name x --if-down pass
 	serve -u $WEB one 127.0.0.1 9090 --reuseport
 	serve -u $DB two 127.0.0.2 9090 --reuseport
@@ -505,7 +505,7 @@ in_cgroup_namespace()
 
 @test "no owner, and part of the range has no listener" {
 	serve web 127.0.0.1 9090
-	bad 2 "no owner for 90-91:9090-9091/tcp: port 9091 has no listener" add 90-91:9090-9091
+	bad 2 "no owner for 90-91:9090-9091/tcp: no process that could be it has port 9091 open" add 90-91:9090-9091
 }
 
 @test "no owner and --quiet: nobody would be told who it is" {
@@ -544,7 +544,7 @@ in_cgroup_namespace()
 	bad 2 "'portsteer check' takes no 'rules.conf'; .*'portsteer check --file rules.conf'" check rules.conf
 	bad 2 "'portsteer apply --file x'" apply x
 	bad 2 "no command"
-	bad 2 "unknown command 'frobnicate'; see 'portsteer help'" help frobnicate
+	bad 2 "unknown command 'frobnicate'; 'portsteer help' lists all commands" help frobnicate
 }
 
 @test "a loop: a target that is itself a front port" {
@@ -599,7 +599,7 @@ in_cgroup_namespace()
 }
 
 @test "a translation without an owner" {
-	bad 2 "no owner for 53:5300/udp.*port 5300 now" add 53:5300/udp
+	bad 2 "no owner for 53:5300/udp.*has port 5300 open" add 53:5300/udp
 	bad 2 "no owner for 90:9090/tcp" add 90:9090 --mode bind
 	serve -u $WEB tcp 127.0.0.1 5300
 	bad 2 "no owner for 53:5300/udp" add 53:5300/udp # that is the other protocol's

@@ -91,7 +91,7 @@ breaks_forwarding_without_an_address()
 {
 	forwards
 	assert_match "$(portsteer add 80:8080 --user ps-web)" \
-		"note: rule 80:8080/tcp may also take connections to other hosts, .* give the rule an address"
+		"note: rule 80:8080/tcp may also take connections to other hosts: .* give the rule an address"
 	is_broken "http://$FAR4/"
 	is_broken "http://[$FAR6]/"
 	portsteer -q del 80

@@ -32,7 +32,7 @@ complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
 	local status=0
 	portsteer add 80:2049 --any-user 2>"$PS_TEST_DIR/err" || status=$?
 	assert_equal $status 1
-	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: port 2049 is the kernel's NFS server's"
+	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: port 2049 belongs to the kernel's NFS server "
 	! portsteer add 80:2000-2100 --any-user 2>/dev/null || false
 	portsteer add 81:2049 --user ps-web # none of the kernel's sockets is this user's
 	portsteer add 80:8080 --any-user

@@ -54,8 +54,8 @@ static int refuse_no_listener(const struct ps_rule *rule, uint32_t port, struct 
 
 	ps_rule_format(rule, text);
 	return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-		       "no owner for %s: port %u has no listener whose user could be it; give "
-		       "--user, --cgroup or --any-user, or start the server first",
+		       "no owner for %s: no process that could be it has port %u open; give --user, "
+		       "--cgroup or --any-user, or start the server first",
 		       text, port);
 }
 
