@@ -752,7 +752,7 @@ static void test_large_parts(void **state)
 	check_large(times(PS_CONFIG_GUESSES / 32, commas, ""), "f:2: bad",
 		    1 + PS_CONFIG_GUESSES / 32);
 	ROW("one more");
-	check_large(times(PS_CONFIG_GUESSES / 32, commas, "[last]\nports = 80:x\n" WWW), much, 1);
+	check_large(times(PS_CONFIG_GUESSES / 32, commas, "[last]\nports = 80:x\n" WWW), many, 1);
 	ROW("words of very many parts");
 	check_large(times(PS_CONFIG_UNKNOWN / 4,
 			  "[s@]\nports = 1-:" PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4 PARTS4
