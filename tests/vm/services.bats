@@ -60,6 +60,31 @@ complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
 	refused http://127.0.0.2/
 }
 
+@test "--keep-going: a rule for the kernel's NFS server is its section's mistake" {
+	modprobe nfsd
+	cat >"$PS_TEST_DIR/rules" <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+		[files]
+		ports = 81:2049 82:8080
+		any-user = yes
+	END
+	local status=0
+	portsteer apply --keep-going -f "$PS_TEST_DIR/rules" 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/err")" "rules:5: port 2049 is the kernel's NFS server's"
+	assert_match "$(<"$PS_TEST_DIR/err")" "1 rule is in force, .*\[files\], .*81/tcp 82/tcp"
+	serve web 0.0.0.0 8080
+	answers web http://127.0.0.1/
+	refused http://127.0.0.1:81/
+	refused http://127.0.0.1:82/
+	portsteer -q unload
+	# Without it nothing is changed.
+	! portsteer apply -f "$PS_TEST_DIR/rules" 2>/dev/null || false
+	[ ! -e $STATE ]
+}
+
 @test "a listener that the kernel made is not admitted, and stays what it is" {
 	local before
 	before=$(complaints)

@@ -16,6 +16,7 @@
 #include "engine/held.h"
 #include "engine/instance.h"
 #include "engine/notes.h"
+#include "os/services.h"
 #include "os/users.h"
 #include "util/text.h"
 #include "util/util.h"
@@ -396,6 +397,9 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 
 	cli->config.keep_going = cli->values.of[PS_OPT_KEEP_GOING] &&
 				 !cli->values.of[PS_OPT_DRY_RUN];
+	/* One rule for a port of the kernel's own must not keep the others from coming into force. */
+	if (cli->config.keep_going)
+		cli->config.find_refused = ps_services_find;
 	ret = read_config(cli, &a.rules, error);
 	if (ret && !cli->config.partial)
 		return ret;

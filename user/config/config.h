@@ -60,6 +60,10 @@ struct ps_config {
 	 * an owner even so. */
 	struct ps_rule_words defaults;
 	bool ownerless;
+	/* Set by the caller, or NULL: the first rule from `from` on that this host cannot have, and
+	 * why; or `count`. Its section has a mistake. */
+	size_t (*find_refused)(const struct ps_rule *rules, size_t count, size_t from,
+			       struct ps_error *error);
 	unsigned char *broken; /* for each section: it has a mistake */
 	size_t begun, broken_room; /* sections that have begun */
 	struct ps_config_front *fronts; /* what broken sections name; if it is to keep going */

@@ -129,6 +129,31 @@ static int find_clashes(struct ps_config *config)
 	return 0;
 }
 
+/* Rules that are good by themselves, and not on this host. */
+static int find_refused(struct ps_config *config)
+{
+	struct ps_rule_list *list = &config->list;
+	struct ps_error error;
+	size_t i = 0;
+
+	for (size_t refused = 0; config->find_refused; refused++) {
+		int ret;
+
+		i = config->find_refused(list->rules, list->count, i, &error);
+		if (i == list->count)
+			break;
+		config->hopeless |= refused == PS_CONFIG_MISTAKES;
+		if (config->hopeless)
+			break;
+		ret = ps_config_mistake(config, config->places[i], &error);
+		if (!ret)
+			ret = drop_rule(config, i);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 /* A rule is known by its place, also when it is in force. */
 static int set_origins(struct ps_config *config)
 {
@@ -149,6 +174,8 @@ int ps_config_finish(struct ps_config *config, struct ps_ruleset *rules)
 
 	if (!ret)
 		ret = find_clashes(config);
+	if (!ret)
+		ret = find_refused(config);
 	if (!ret)
 		ret = set_origins(config);
 	if (ret)

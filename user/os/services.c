@@ -81,29 +81,44 @@ static bool has_rule(const struct ps_ruleset *set, const struct ps_rule *rule)
 static int refuse(const struct service *service, uint32_t port, struct ps_error *error)
 {
 	return ps_fail(error, PS_EXIT_FAILED, EBUSY,
-		       "port %u belongs to %s (the module %s is loaded), whose sockets cannot be "
-		       "steered to; choose another target port, or name a user other than root as "
-		       "the owner",
+		       "port %u is %s's (the module %s is loaded), whose sockets must not be steered "
+		       "to; choose another target port, or name a user other than root as the owner",
 		       port, service->name, service->module);
+}
+
+size_t ps_services_find(const struct ps_rule *rules, size_t count, size_t from,
+			struct ps_error *error)
+{
+	bool loaded[PS_ARRAY_SIZE(services)];
+
+	for (size_t s = 0; s < PS_ARRAY_SIZE(services); s++)
+		loaded[s] = is_loaded(&services[s]);
+	for (size_t i = from; i < count; i++) {
+		for (size_t s = 0; s < PS_ARRAY_SIZE(services) && may_be_roots(&rules[i]); s++) {
+			uint32_t port = 0;
+
+			if (loaded[s] && leads_to(&rules[i], services[s].port))
+				port = services[s].port;
+			else if (loaded[s] && !s)
+				port = nfsd_port(&rules[i]);
+			if (port) {
+				refuse(&services[s], port, error);
+				return i;
+			}
+		}
+	}
+	return count;
 }
 
 int ps_services_refuse(const struct ps_ruleset *before, const struct ps_ruleset *rules,
 		       struct ps_error *error)
 {
-	for (size_t s = 0; s < PS_ARRAY_SIZE(services); s++) {
-		if (!is_loaded(&services[s]))
-			continue;
-		for (size_t i = 0; i < rules->count; i++) {
-			const struct ps_rule *rule = &rules->rules[i];
-			uint32_t port = leads_to(rule, services[s].port) ? services[s].port : 0;
+	size_t i = 0;
 
-			if (!may_be_roots(rule))
-				continue;
-			if (!port && !s)
-				port = nfsd_port(rule);
-			if (port && !has_rule(before, rule))
-				return refuse(&services[s], port, error);
-		}
+	while ((i = ps_services_find(rules->rules, rules->count, i, error)) < rules->count) {
+		if (!has_rule(before, &rules->rules[i]))
+			return -EBUSY;
+		i++;
 	}
 	return 0;
 }
