@@ -190,13 +190,13 @@ on .* this owner fits: --user ps-web$"
 	until_true 20 served client "http://$HERE4/"
 }
 
-# The program itself, which calls itself passt.avx2, or passt.
+# It runs the program that fits the processor: pasta.avx2, and in older versions passt.avx2.
 @test "a port that pasta publishes" {
 	ip route add default via $THERE4
 	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
 	until_true 10 is_open 8080
 	assert_match "$(portsteer add 80:8080 --user ps-db)" \
-		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network program passt, it \
-passes connections on .* this owner fits: --user ps-web$"
+		"ps-web pas(ta|st)[.a-z0-9]*\[[0-9]+\] .* if it is .* network program pas(ta|st), it passes \
+connections on .* this owner fits: --user ps-web$"
 	ip route del default
 }
