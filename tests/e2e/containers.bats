@@ -190,13 +190,13 @@ slirp4netns\[$pid\] .* if it is the container's network helper slirp4netns, it f
 	until_true 20 served client "http://$HERE4/"
 }
 
-# The program itself, which calls itself passt.avx2, or passt.
+# It runs the program that fits the processor: pasta.avx2, and in older versions passt.avx2.
 @test "a port that pasta publishes" {
 	ip route add default via $THERE4
 	start -u $WEB pasta -f --config-net -t 8080 -u none -T none -U none -- sleep 1000
 	until_true 10 is_open 8080
 	assert_match "$(portsteer add 80:8080 --user ps-db)" \
-		"ps-web passt[.a-z0-9]*\[[0-9]+\] .* if it is a container's .* network helper passt, it \
+		"ps-web pas(ta|st)[.a-z0-9]*\[[0-9]+\] .* if it is .* network helper pas(ta|st), it \
 forwards connections .* if it is the server, use --user ps-web$"
 	ip route del default
 }

@@ -143,7 +143,7 @@ keep()
 keep_again()
 {
 	[ ! -e "$PS_TEST_DIR/kept" ] || [ -d $STATE ] ||
-		portsteer -q --netns kept add -f "$PS_TEST_DIR/kept"
+		sections <"$PS_TEST_DIR/kept" | portsteer -q --netns kept add -f -
 }
 
 # keep_nothing: a test begins with nothing loaded.
