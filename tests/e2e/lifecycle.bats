@@ -629,3 +629,25 @@ reasons()
 	portsteer -q flush
 	[ ! -e "$link" ]
 }
+
+@test "what the rules of one namespace no longer need stays while those of another need it" {
+	local cookie
+	portsteer -q allow 443 --user ps-web
+	portsteer -q --netns client allow 443 --user ps-web
+	portsteer -q --netns client add 80:8080 --user ps-web
+	compgen -G "$STATE/host/listen-*" >/dev/null
+	portsteer -q --netns client flush
+	[ -e $STATE/host/bind ]
+	[ -z "$(compgen -G "$STATE/host/listen-*")" ]
+	portsteer -q flush
+	[ ! -e $STATE/host/bind ]
+	# what a namespace needed that has ended goes with any change
+	ip netns add mortal
+	portsteer -q --netns mortal allow 443 --user ps-web
+	[ -e $STATE/host/bind ]
+	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
+	ip netns del mortal
+	until_true 20 alive "$cookie" false
+	portsteer -q add 80:8080 --user ps-web
+	[ ! -e $STATE/host/bind ]
+}
