@@ -40,7 +40,7 @@ called()
 	[ -e "$DIR/$name" ] || install -m 0755 "$(command -v socat)" "$DIR/$name"
 	chmod 0755 "$DIR"
 	start "${args[@]}" "$DIR/$name" "tcp-listen:$2,bind=$1,fork,reuseaddr" \
-		"system:echo HTTP/1.0 200 OK; echo; echo $name"
+		"system:sed -n /^.$/q; echo HTTP/1.0 200 OK; echo; echo $name"
 	until_true 10 listens "$1" "$2"
 }
 
