@@ -334,14 +334,14 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 	local before cgroup client
 	cgroup=$(printf '\\xff%.0s' $(seq 57))
 	for before in '' b; do
-		client=$(printf '\\xff%.0s' $(seq 20))$before$(printf 'ä%.0s' $(seq 20))
+		client=$(printf '\\xff%.0s' $(seq 20))$(printf 'ä%.0s' $(seq 20))
 		portsteer -q add 80:8080 --client-cgroup "/$(printf %b "$client")" \
 			--cgroup "/$(printf %b "$cgroup")"
 		config <<-END
 			[a]
 			ports = 80:8081
 			client-cgroup = "/$client"
-			cgroup = "/$cgroup"
+			cgroup = "/$before$cgroup"
 		END
 		fails 1 ".*overlaps rule 80:8081.*ä \(what was added by hand stays" -- apply -f "$RULES"
 		iconv -f UTF-8 -t UTF-16 "$PS_TEST_DIR/err" >/dev/null

@@ -196,22 +196,15 @@ serve_with()
 
 # --- what Kubernetes calls a container ---------------------------------------------
 
-# container N POD HEX: the cgroup of a container of Kubernetes', in $POD_N.
-container()
-{
-	local slice=kubepods.slice/kubepods-burstable.slice path
-	path=$CG/$slice/kubepods-burstable-pod$2.slice/cri-containerd-$3.scope
-	mkdir -p "$PS_TEST_CGROUP2/$path"
-	printf -v "POD_$1" %s "$path"
-}
-
-# two_containers: in POD_a and POD_b, in one pod.
+# two_containers: the cgroups of two in one pod, in POD_a and POD_b.
 two_containers()
 {
-	local pod=0f5f5b2e_9d5c_4b57_8f0a_6a3f1c2d4e5f hex
-	hex=$(printf '%064d' 0)
-	container a "$pod" "${hex:0:63}a"
-	container b "$pod" "${hex:0:63}b"
+	local pod=$CG/kubepods.slice/kubepods-burstable.slice hex
+	pod+=/kubepods-burstable-pod0f5f5b2e_9d5c_4b57_8f0a_6a3f1c2d4e5f.slice
+	hex=$(printf '%063d' 0)
+	POD_a=$pod/cri-containerd-${hex}a.scope
+	POD_b=$pod/cri-containerd-${hex}b.scope
+	mkdir -p "$PS_TEST_CGROUP2/$POD_a" "$PS_TEST_CGROUP2/$POD_b"
 }
 
 # readable NAME: no line of the test's file is longer than a terminal that is not narrow, and all
