@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Programs of others on the root of all cgroups, which is the whole host's: tests/e2e/run has no
-# other environment of the tests there meanwhile. Keep it short.
+# What is the whole host's: programs of others on the root of all cgroups, and what is allowed where
+# no portsteer is loaded. tests/e2e/run has no other environment of the tests there meanwhile. Keep
+# it short.
 
 load lib
 load others_lib
@@ -83,7 +84,25 @@ detach $PS_TEST_CGROUP2 $1 id [0-9]+'"
 		"early sk_lookup before"$'\n'"soon bind4 before"
 	"$OTHER" lookup late pass -- "$PORTSTEER" status >"$PS_TEST_DIR/status"
 	assert_match "$(<"$PS_TEST_DIR/status")" \
-		"others: +program late \(id [0-9]+\) on sk_lookup of this network namespace, runs after ours"
+		"others: +program late \(id [0-9]+\) on sk_lookup of this network namespace, runs after portsteer"
 	id=$("$OTHER" lookup late pass -- bash -c 'others program')
 	[ "$id" -gt 0 ]
+}
+
+# --- privileges --------------------------------------------------------------------
+
+# bats test_tags=kernel
+@test "what nothing is loaded for needs no more than three capabilities that are narrower" {
+	local narrow=bpf,net_admin,perfmon has
+	limited $narrow "$PORTSTEER" load
+	limited none "$PORTSTEER" status
+	limited "$(least)" "$PORTSTEER" unload
+	[ ! -e $STATE ]
+	# It is not the kernel that lacks something.
+	for has in none bpf bpf,net_admin bpf,perfmon net_admin,perfmon; do
+		run limited $has "$PORTSTEER" load
+		assert_equal "$status $has" "4 $has"
+		assert_match "$output" "^portsteer: .*run portsteer as root with CAP_SYS_ADMIN"
+		[ ! -e $STATE ]
+	done
 }

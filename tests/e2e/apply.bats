@@ -343,7 +343,7 @@ note: 1 rule added by hand stays: 82:8082/tcp; $hint"
 			client-cgroup = "/$client"
 			cgroup = "/$before$cgroup"
 		END
-		fails 1 ".*overlaps rule 80:8081.*ä \(what was added by hand stays" -- apply -f "$RULES"
+		fails 1 ".*overlaps rule 80:8081.*ä \(rules added by hand stay" -- apply -f "$RULES"
 		iconv -f UTF-8 -t UTF-16 "$PS_TEST_DIR/err" >/dev/null
 		portsteer -q flush
 	done

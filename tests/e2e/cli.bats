@@ -586,7 +586,7 @@ new_id()
 	local status=0
 	portsteer add -f "$PS_TEST_DIR/rules" 2>"$PS_TEST_DIR/stderr" || status=$?
 	assert_equal $status 2
-	assert_match "$(<"$PS_TEST_DIR/stderr")" "no owner for 83:8083/tcp: nobody listens"
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "no owner for 83:8083/tcp: no process that could be it"
 }
 
 @test "del: with and without the target, as list shows it" {

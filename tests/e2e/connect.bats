@@ -1196,7 +1196,7 @@ has_steered()
 	from b answers there client http://127.0.0.1/
 	counters 80:8080/tcp "steered=1 no_listener=0 admitted=1"
 	assert_equal "$(portsteer --netns client stats --json | jsonget \
-		rules.0.counters.steered rules.0.counters.missed)" $'2\n0'
+		rules.0.counters.steered rules.0.counters.no_listener)" $'2\n0'
 	portsteer -q unload
 	from a answers front http://127.0.0.1/
 	from b answers there client http://127.0.0.1/

@@ -49,14 +49,12 @@ add_rules()
 # The files that they read.
 write_files()
 {
-	awk '/^# \/etc\/portsteer.rules/ { on = 1 } /^\.Ed/ { on = 0 } on' \
-		"$REPO/man/portsteer.8" >"$ETC/portsteer.rules"
-	cp "$ETC/portsteer.rules" "$ETC/rules.txt"
+	awk '/^# web.conf/ { on = 1 } /^\.Ed/ { on = 0 } on' "$REPO/man/portsteer.8" >"$ETC/web.conf"
 	mkdir -p "$ETC/portsteer"
 	awk '/^# \/etc\/portsteer\/portsteer.conf/ { on = 1 } /^```$/ { on = 0 } on' \
 		"$REPO/README.md" >"$ETC/portsteer/portsteer.conf"
 	cp "$ETC/portsteer/portsteer.conf" "$ETC/rules.conf"
-	[ -s "$ETC/rules.txt" ]
+	[ -s "$ETC/web.conf" ]
 	[ -s "$ETC/rules.conf" ]
 }
 

@@ -739,7 +739,7 @@ in_cgroup_namespace()
 		printf "${good}frob = 1\n" >"$file"
 		bad 1 "$file:4: unknown key 'frob'" add -f "$file"
 		printf "${good}[a]\nports = 91:9091\nuser = ps-web\n" >"$file"
-		bad 1 "$file:4: section \[a\] is there already, at $file:1" add -f "$file"
+		bad 1 "$file:4: section \[a\] already exists at $file:1" add -f "$file"
 		printf "${good}[b]\nports = 80:9090\nuser = ps-web\n" >"$file"
 		bad 1 "80:9090.*80:8080" add -f "$file"
 		printf "${good}[b]\nports = 91:9\00091\nuser = ps-web\n" >"$file"

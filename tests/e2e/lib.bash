@@ -43,6 +43,16 @@ limited()
 	setpriv --bounding-set="$caps" --inh-caps=-all -- "${@:2}"
 }
 
+# What is enough on this kernel.
+least()
+{
+	if [ "$(printf '%s\n' 6.5 "$(uname -r)" | sort -V | head -n 1)" = 6.5 ]; then
+		echo sys_admin
+	else
+		echo $ADMIN
+	fi
+}
+
 # without CAPABILITY COMMAND...: a root that has all others.
 without()
 {

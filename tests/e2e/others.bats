@@ -50,7 +50,7 @@ teardown() { teardown_test; }
 			"mount -t tmpfs none '$PS_TEST_CGROUP2' && '$PORTSTEER' status $*"
 	}
 	assert_match "$(portsteer status --json | jsonget others)" "^\[\]$"
-	assert_match "$(blinded)" "others: +not known"
+	assert_match "$(blinded)" "others: +unknown: the cgroup of "
 	assert_equal "$(blinded --json | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["others"])')" None
 }
 

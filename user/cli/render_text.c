@@ -401,7 +401,7 @@ static void print_others(const struct ps_host_info *info)
 	if (info->others_blind)
 		puts("others:         unknown without CAP_SYS_ADMIN and CAP_NET_ADMIN");
 	if (info->others_unseen)
-		puts("others:         unknown: the cgroup of the listen hook is not visible here");
+		puts("others:         unknown: the cgroup of a hook is not visible here");
 	for (size_t i = 0; i < info->others.count; i++) {
 		const struct ps_other *other = &info->others.items[i];
 		const char *order = ps_order_word(other->order);

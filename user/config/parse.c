@@ -100,11 +100,11 @@ static void begin_key(struct ps_parser *p, const char *name)
 		/* Of two cgroups it may be for the clients of either. Otherwise the beginning of
 		 * another section may be missing between the two lines. */
 		*(key == PS_KEY_CLIENT_CGROUP ? &s->torn : &s->mixed) = true;
-		ps_parser_mistake(p, p->line, "%s is already set on line %u; %s", name,
-				  s->of[key].line,
-				  ps_key_is_list((enum ps_key)key) ?
-					  "put all values into one key, on further lines that begin with a space" :
-					  "give it once");
+		ps_parser_mistake(
+			p, p->line, "%s is already set on line %u; %s", name, s->of[key].line,
+			ps_key_is_list((enum ps_key)key) ?
+				"put all values into one key, on further lines that begin with a space" :
+				"give it once");
 	} else {
 		p->key = (enum ps_key)key;
 		p->bad_key = false;
@@ -202,7 +202,8 @@ static bool has_nul(struct ps_parser *p)
 		return false;
 	for (const char *c = p->text; (c = memchr(c, '\n', (size_t)(nul - c))); c++)
 		line++;
-	ps_parser_mistake(p, line, "the file contains a NUL byte, so it is not a text file; remove the byte");
+	ps_parser_mistake(p, line,
+			  "the file contains a NUL byte, so it is not a text file; remove the byte");
 	p->no_text = true;
 	return true;
 }

@@ -63,13 +63,11 @@ static void check_section(struct ps_parser *p)
 		ps_parser_mistake(p, s->line, "section [%s] has no rules; add ports or allow",
 				  s->name);
 	if (s->of[PS_KEY_PORTS].line && !given[PS_WORD_RULE])
-		ps_parser_mistake(
-			p, s->of[PS_KEY_PORTS].line,
-			"ports has no value; give rules as in 80:8080, or remove the key");
+		ps_parser_mistake(p, s->of[PS_KEY_PORTS].line,
+				  "ports has no value; give rules as in 80:8080, or remove the key");
 	if (s->of[PS_KEY_ALLOW].line && !given[PS_WORD_GRANT])
-		ps_parser_mistake(
-			p, s->of[PS_KEY_ALLOW].line,
-			"allow has no value; give ports as in 443/tcp, or remove the key");
+		ps_parser_mistake(p, s->of[PS_KEY_ALLOW].line,
+				  "allow has no value; give ports as in 443/tcp, or remove the key");
 	if (!s->garbled && !p->config->ownerless && !has_owner(s))
 		ps_parser_mistake(p, s->line,
 				  "section [%s] has no owner; add user, cgroup or any-user = yes",

@@ -175,6 +175,13 @@ static bool has_fewer(const uint32_t *before, const uint32_t *now)
 	return false;
 }
 
+/* Is sock_ops needed above cgroups that it may be on for other namespaces? */
+static bool makes_narrower_idle(const struct needs *before, const struct needs *now)
+{
+	return !ps_anchors_include(&before->anchors, &now->anchors) &&
+	       ps_anchors_attached() > now->anchors.count;
+}
+
 /* Did one need something that the other does not? */
 static bool lessens(const struct needs *before, const struct needs *now)
 {
@@ -185,7 +192,7 @@ static bool lessens(const struct needs *before, const struct needs *now)
 	return has_fewer(before->bind_ports, now->bind_ports) ||
 	       has_fewer(before->connect_ports, now->connect_ports) ||
 	       has_fewer(before->client_ports, now->client_ports) ||
-	       !ps_anchors_include(&now->anchors, &before->anchors);
+	       !ps_anchors_include(&now->anchors, &before->anchors) || makes_narrower_idle(before, now);
 }
 
 static int count_other(uint64_t cookie, uint32_t index, void *data)

@@ -347,6 +347,21 @@ int ps_anchors_lost(void)
 	return ps_bpffs_each(host, is_lost, NULL);
 }
 
+static int count_pin(const char *name, void *data)
+{
+	*(size_t *)data += !strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX));
+	return 0;
+}
+
+size_t ps_anchors_attached(void)
+{
+	char host[PS_PATH];
+	size_t count = 0;
+
+	ps_bpffs_path(host, "host");
+	return ps_bpffs_each(host, count_pin, &count) ? SIZE_MAX : count;
+}
+
 /* Which of the cgroups that it can be attached to has this id? NULL if none has, or if that is not
  * to be seen. This needs no right. */
 static const char *path_of(uint64_t id)

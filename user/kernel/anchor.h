@@ -54,6 +54,9 @@ int ps_listen_is_lost(const struct ps_state *state);
 /* Is there a link of it that somebody has detached, or whose cgroup is gone: 1, 0 or -errno. */
 int ps_anchors_lost(void);
 
+/* On how many cgroups it is, or was until somebody detached it; SIZE_MAX if that is not known. */
+size_t ps_anchors_attached(void);
+
 /* Where it is attached now, "(detached)" for a link that is not, "(id 77)" for a cgroup that cannot
  * be seen from here. */
 int ps_anchors_read(struct ps_anchors *anchors);
