@@ -192,7 +192,8 @@ static bool lessens(const struct needs *before, const struct needs *now)
 	return has_fewer(before->bind_ports, now->bind_ports) ||
 	       has_fewer(before->connect_ports, now->connect_ports) ||
 	       has_fewer(before->client_ports, now->client_ports) ||
-	       !ps_anchors_include(&now->anchors, &before->anchors) || makes_narrower_idle(before, now);
+	       !ps_anchors_include(&now->anchors, &before->anchors) ||
+	       makes_narrower_idle(before, now);
 }
 
 static int count_other(uint64_t cookie, uint32_t index, void *data)
