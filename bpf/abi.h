@@ -39,7 +39,7 @@
 /* The number of this layout. A build that was made with PS_OTHER_LAYOUT (make VARIANT=layout)
  * has another one, for the tests of upgrade: fields are elsewhere, and maps have other sizes. */
 #ifndef PS_OTHER_LAYOUT
-#define PORTSTEER_ABI 7
+#define PORTSTEER_ABI 8
 #define PS_SPARE(count)
 #else
 #define PORTSTEER_ABI 9999
@@ -471,17 +471,21 @@ struct ps_trail {
 
 /*
  * Which scope of an instance a cgroup (by id, which is never used again) is in, as found for a
- * generation.
+ * generation. The kernel gives the least used entry to another cgroup, also while it is read: so
+ * the entry says whose it is. What is mixed of two entries does not agree with the check: with
+ * that of one cgroup only the same answer does, as the product with an odd number is never that of
+ * another answer.
  *
  * Examples:
- * 7, 5: scope 5, under the ruleset of generation 7
- * 7, 0: none
+ * answer 7 << 32 | 5: scope 5, under the ruleset of generation 7
+ * answer 7 << 32 | 0: none
  */
 enum { PS_SCOPES_FOUND = 2048 };
 struct ps_scope_found {
-	__u32 generation;
-	__u32 scope; /* 0: none */
+	__u64 answer; /* generation << 32 | scope; scope 0: none */
+	__u64 check; /* PS_SCOPE_CHECK(id of the cgroup, answer) */
 };
+#define PS_SCOPE_CHECK(cgroup, answer) ((cgroup) ^ (answer) * 0x9e3779b97f4a7c15ull)
 
 /*
  * An owner: which sockets are a rule's. Indices are interleaved by half (index * 2 + half). The

@@ -91,15 +91,16 @@ PS_GLOBAL int ps_scope_learn(__u64 where, __u32 generation)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct cgroup *cgrp = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	struct ps_scope_found found = { .generation = generation };
+	struct ps_scope_found found;
 	__u32 inst = (__u32)where;
 	void *known = bpf_map_lookup_elem(&ps_scopes_found, &inst);
 	__u64 id = BPF_CORE_READ(cgrp, kn, id);
 
-	found.scope = ps_scope_resolve(where, (__u64)cgrp);
+	found.answer = (__u64)generation << 32 | (__u32)ps_scope_resolve(where, (__u64)cgrp);
+	found.check = PS_SCOPE_CHECK(id, found.answer);
 	if (known)
 		bpf_map_update_elem(known, &id, &found, BPF_ANY);
-	return found.scope;
+	return (int)found.answer;
 }
 
 /* The scope of the calling process under the ruleset `word`, 0 for none. What is learned
@@ -109,11 +110,15 @@ static __always_inline __u32 scope_of(__u32 inst, __u64 word)
 {
 	void *known = bpf_map_lookup_elem(&ps_scopes_found, &inst);
 	struct ps_scope_found *found;
-	__u64 id = current_cgroup();
+	__u64 id = current_cgroup(), answer;
 
 	found = known ? bpf_map_lookup_elem(known, &id) : NULL;
-	if (found && found->generation == PS_WORD_GEN(word))
-		return found->scope;
+	if (found) {
+		answer = READ_ONCE(found->answer);
+		if (answer >> 32 == PS_WORD_GEN(word) &&
+		    READ_ONCE(found->check) == PS_SCOPE_CHECK(id, answer))
+			return (__u32)answer;
+	}
 	return ps_scope_learn((__u64)PS_WORD_HALF(word) << 32 | inst, PS_WORD_GEN(word));
 }
 

@@ -1444,6 +1444,40 @@ all_by()
 	from a refused http://127.0.0.1/
 }
 
+# inner_maps PIN: the ids of the maps in this one.
+inner_maps()
+{
+	bpftool -j map dump pinned "$1" | "$PYTHON" -c '
+import json, sys
+for entry in json.load(sys.stdin):
+    bytes_ = entry.get("value", [])
+    if isinstance(bytes_, list) and any(int(b, 0) for b in bytes_):
+        print(int.from_bytes([int(b, 0) for b in bytes_], sys.byteorder))'
+}
+
+# The kernel gives an entry of this map to another cgroup while it is read: such a mixture is none.
+@test "what is remembered of another cgroup is not believed" {
+	local map entry changed=
+	serve -g a web 127.0.0.1 8080
+	portsteer -q add 80:8080 --client-cgroup "$CG/a" --user ps-web
+	from a answers web http://127.0.0.1/
+	# The answer "no rule is for this cgroup", with the check of the one that is there.
+	for map in $(inner_maps $STATE/host/scopes_found); do
+		bpftool -j map dump id "$map" | "$PYTHON" -c '
+import json, sys
+for entry in json.load(sys.stdin):
+    value = entry["value"]
+    if value[0] != "0x00":
+        print("key", *entry["key"], "value", *["0x00"] * 4, *value[4:])' >"$PS_TEST_DIR/entries"
+		while read -r -a entry; do
+			bpftool map update id "$map" "${entry[@]}"
+			changed=1
+		done <"$PS_TEST_DIR/entries"
+	done
+	[ -n "$changed" ]
+	from a answers web http://127.0.0.1/
+}
+
 @test "add -f: sections with client-cgroup, and the command's own for those without" {
 	cat >"$PS_TEST_DIR/rules" <<-END
 		# of the command line

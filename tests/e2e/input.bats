@@ -743,7 +743,7 @@ in_cgroup_namespace()
 		printf "${good}[b]\nports = 80:9090\nuser = ps-web\n" >"$file"
 		bad 1 "80:9090.*80:8080" add -f "$file"
 		printf "${good}[b]\nports = 91:9\00091\nuser = ps-web\n" >"$file"
-		bad 1 "$file:5: there is a NUL byte" add -f "$file"
+		bad 1 "$file:5: the file contains a NUL byte" add -f "$file"
 	}
 	# as commands were written once
 	printf '90:9090 --user ps-web\n' >"$file"
