@@ -485,7 +485,7 @@ struct ps_scope_found {
 	__u64 answer; /* generation << 32 | scope; scope 0: none */
 	__u64 check; /* PS_SCOPE_CHECK(id of the cgroup, answer) */
 };
-#define PS_SCOPE_CHECK(cgroup, answer) ((cgroup) ^ (answer) * 0x9e3779b97f4a7c15ull)
+#define PS_SCOPE_CHECK(cgroup, answer) ((cgroup) ^ (answer)*0x9e3779b97f4a7c15ull)
 
 /*
  * An owner: which sockets are a rule's. Indices are interleaved by half (index * 2 + half). The
