@@ -371,8 +371,7 @@ void ps_stray_explain(const struct ps_stray *stray, char *text, size_t size)
 			 "container's, or the host's); run portsteer there");
 }
 
-/* Others' states are theirs, unless they are for our namespace. */
-static bool is_ours_to_tell(const struct ps_stray *stray)
+bool ps_stray_concerns_us(const struct ps_stray *stray)
 {
 	return stray->here || stray->where != PS_STRAY_ELSEWHERE;
 }
@@ -384,7 +383,7 @@ static int fail_on(const struct ps_strays *strays, struct ps_error *error)
 	size_t count = 0;
 
 	for (size_t i = 0; i < strays->count; i++) {
-		if (!is_ours_to_tell(&strays->items[i]))
+		if (!ps_stray_concerns_us(&strays->items[i]))
 			continue;
 		if (!first)
 			first = &strays->items[i];

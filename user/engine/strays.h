@@ -37,6 +37,9 @@ struct ps_strays {
 };
 void ps_strays_clear(struct ps_strays *strays);
 
+/* Others' states are theirs, unless they are for the namespace asked about. */
+bool ps_stray_concerns_us(const struct ps_stray *stray);
+
 /* Find those on the namespace and on the root cgroup; `all`: on the whole host, which is always
  * done where there is no state. -EPERM, with a message, without the right to look. */
 int ps_strays_read(const struct ps_netns *netns, bool all, struct ps_strays *strays,
