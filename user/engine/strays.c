@@ -377,6 +377,15 @@ static bool is_ours_to_tell(const struct ps_stray *stray)
 	return stray->here || stray->where != PS_STRAY_ELSEWHERE;
 }
 
+bool ps_strays_concern_us(const struct ps_strays *strays)
+{
+	for (size_t i = 0; i < strays->count; i++) {
+		if (is_ours_to_tell(&strays->items[i]))
+			return true;
+	}
+	return false;
+}
+
 static int fail_on(const struct ps_strays *strays, struct ps_error *error)
 {
 	const struct ps_stray *first = NULL;

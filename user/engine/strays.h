@@ -46,6 +46,9 @@ int ps_strays_read(const struct ps_netns *netns, bool all, struct ps_strays *str
  * to do, if there are strays here, or any that no state elsewhere accounts for. */
 int ps_strays_check(const struct ps_netns *netns, struct ps_error *error);
 
+/* Is one of them here, or of no state elsewhere? */
+bool ps_strays_concern_us(const struct ps_strays *strays);
+
 /* Detach those of the whole host that no state elsewhere accounts for. */
 int ps_strays_remove(const struct ps_netns *netns, bool *changed, struct ps_error *error);
 

@@ -496,7 +496,7 @@ int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 		info->cgroup2[0] = '\0';
 	ret = ps_bpffs_check(error);
 	/* Not ours: what is loaded is elsewhere, and to be shown. */
-	if (ret && info->strays.count)
+	if (ret && ps_strays_concern_us(&info->strays))
 		return 0;
 	if (!ret)
 		ret = ps_host_open(&host, error);
