@@ -25,16 +25,6 @@ setup()
 }
 teardown() { teardown_test; }
 
-# What is enough on this kernel.
-least()
-{
-	if [ "$(printf '%s\n' 6.5 "$(uname -r)" | sort -V | head -n 1)" = 6.5 ]; then
-		echo sys_admin
-	else
-		echo $ADMIN
-	fi
-}
-
 # bats test_tags=kernel
 @test "all commands, with the two that the man page names; the second only before Linux 6.5" {
 	local words least
@@ -74,22 +64,6 @@ least()
 	limited $ADMIN "$PORTSTEER" save | limited $ADMIN "$PORTSTEER" apply -f - --dry-run
 	limited $ADMIN "$PORTSTEER" stats
 	limited $ADMIN "$PORTSTEER" status
-}
-
-# bats test_tags=kernel
-@test "what nothing is loaded for needs no more than three that are narrower" {
-	local narrow=bpf,net_admin,perfmon has
-	limited $narrow "$PORTSTEER" load
-	limited none "$PORTSTEER" status
-	limited "$(least)" "$PORTSTEER" unload
-	[ ! -e $STATE ]
-	# It is not the kernel that lacks something.
-	for has in none bpf bpf,net_admin bpf,perfmon net_admin,perfmon; do
-		run limited $has "$PORTSTEER" load
-		assert_equal "$status $has" "4 $has"
-		assert_match "$output" "^portsteer: .*run portsteer as root with CAP_SYS_ADMIN"
-		[ ! -e $STATE ]
-	done
 }
 
 # Not in all kernels: that of 6.1 takes long over the programs, where it is emulated.
