@@ -1166,7 +1166,7 @@ for r in json.load(sys.stdin)["rules"]:
 	counters 80:8080/tcp "steered=1 admitted=1 translated=0 granted=0"
 	counters 53:5353/udp "steered=0 admitted=0 translated=1 granted=0"
 	counters 443/tcp "steered=0 admitted=0 translated=0 granted=1"
-	assert_equal "$(portsteer status --json | jsonget 'instances|name=current|rules')" 3
+	assert_equal "$(portsteer status --json | jsonget "instances|name=current|rules")" 3
 	assert_equal "$(portsteer flush --json | jsonget removed)" 3
 	assert_equal "$(rules)" ""
 }

@@ -43,7 +43,7 @@ limited()
 	setpriv --bounding-set="$caps" --inh-caps=-all -- "${@:2}"
 }
 
-# What is enough on this kernel.
+# least: the capabilities that are enough on this kernel.
 least()
 {
 	if [ "$(printf '%s\n' 6.5 "$(uname -r)" | sort -V | head -n 1)" = 6.5 ]; then
@@ -371,6 +371,25 @@ becomes()
 		echo "bind of $* became: $got; should be: $wanted" >&2
 		return 1
 	fi
+}
+
+# another_portsteer: somebody's in namespaces of his own, with programs on the root cgroup's hooks,
+# until the test ends.
+another_portsteer()
+{
+	local up=$PS_TEST_DIR/another.$BATS_TEST_NUMBER
+	mkfifo "$up"
+	(
+		exec 3>&- 4>&-
+		in_cgroup another
+		# shellcheck disable=SC2016 # for the inner shell
+		exec unshare --mount --pid --net --fork --kill-child --mount-proc --propagation private -- \
+			bash -c 'mount -t bpf -o mode=0700 bpf /sys/fs/bpf &&
+				"$0" -q add 80:8080 53:5353/udp --any-user && echo up >"$1" && sleep infinity' \
+			"$PORTSTEER" "$up"
+	) >/dev/null 2>&1 </dev/null &
+	disown $!
+	read -rt 60 <"$up"
 }
 
 # stop PID: end a process at once and wait until it is gone.

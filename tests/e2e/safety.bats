@@ -55,6 +55,13 @@ fails()
 	assert_equal "$(rules)" 80:8080/tcp
 }
 
+@test "a bpffs that others may write to is refused by status, too, beside another portsteer" {
+	another_portsteer
+	chmod 1777 /sys/fs/bpf
+	fails 1 "mode 1777.*chmod 0700 /sys/fs/bpf" portsteer status
+	fails 1 "mode 1777.*chmod 0700 /sys/fs/bpf" portsteer status --json
+}
+
 @test "a bpffs that is somebody else's is refused" {
 	chown $WEB /sys/fs/bpf
 	fails 1 "belongs to user $WEB.*chown 0:0 /sys/fs/bpf" portsteer load

@@ -371,9 +371,19 @@ void ps_stray_explain(const struct ps_stray *stray, char *text, size_t size)
 			 "container's, or the host's); run portsteer there");
 }
 
-bool ps_stray_concerns_us(const struct ps_stray *stray)
+/* Others' states are theirs, unless they are for our namespace. */
+static bool is_ours_to_tell(const struct ps_stray *stray)
 {
 	return stray->here || stray->where != PS_STRAY_ELSEWHERE;
+}
+
+bool ps_strays_concern_us(const struct ps_strays *strays)
+{
+	for (size_t i = 0; i < strays->count; i++) {
+		if (is_ours_to_tell(&strays->items[i]))
+			return true;
+	}
+	return false;
 }
 
 static int fail_on(const struct ps_strays *strays, struct ps_error *error)
@@ -383,7 +393,7 @@ static int fail_on(const struct ps_strays *strays, struct ps_error *error)
 	size_t count = 0;
 
 	for (size_t i = 0; i < strays->count; i++) {
-		if (!ps_stray_concerns_us(&strays->items[i]))
+		if (!is_ours_to_tell(&strays->items[i]))
 			continue;
 		if (!first)
 			first = &strays->items[i];

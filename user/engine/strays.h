@@ -37,9 +37,6 @@ struct ps_strays {
 };
 void ps_strays_clear(struct ps_strays *strays);
 
-/* Others' states are theirs, unless they are for the namespace asked about. */
-bool ps_stray_concerns_us(const struct ps_stray *stray);
-
 /* Find those on the namespace and on the root cgroup; `all`: on the whole host, which is always
  * done where there is no state. -EPERM, with a message, without the right to look. */
 int ps_strays_read(const struct ps_netns *netns, bool all, struct ps_strays *strays,
@@ -48,6 +45,9 @@ int ps_strays_read(const struct ps_netns *netns, bool all, struct ps_strays *str
 /* What a command has to know before it says what is loaded, or changes it: an error, with what
  * to do, if there are strays here, or any that no state elsewhere accounts for. */
 int ps_strays_check(const struct ps_netns *netns, struct ps_error *error);
+
+/* Is one of them here, or of no state elsewhere? */
+bool ps_strays_concern_us(const struct ps_strays *strays);
 
 /* Detach those of the whole host that no state elsewhere accounts for. */
 int ps_strays_remove(const struct ps_netns *netns, bool *changed, struct ps_error *error);

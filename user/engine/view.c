@@ -497,15 +497,6 @@ static int read_strays(const struct ps_netns *netns, struct ps_host_info *info,
 	return info->blind ? 0 : ret;
 }
 
-static bool any_concerns_us(const struct ps_strays *strays)
-{
-	for (size_t i = 0; i < strays->count; i++) {
-		if (ps_stray_concerns_us(&strays->items[i]))
-			return true;
-	}
-	return false;
-}
-
 int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 		      struct ps_error *error)
 {
@@ -523,7 +514,7 @@ int ps_host_info_read(const struct ps_netns *netns, struct ps_host_info *info,
 		info->cgroup2[0] = '\0';
 	ret = ps_bpffs_check(error);
 	/* Not ours: what is loaded is elsewhere, and to be shown. */
-	if (ret && any_concerns_us(&info->strays))
+	if (ret && ps_strays_concern_us(&info->strays))
 		return 0;
 	if (!ret)
 		ret = ps_host_open(&host, error);
