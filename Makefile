@@ -68,7 +68,7 @@ PACKED := $(PACKED_OBJECTS:%=$(B)/%.bpf.gz)
 # The core does no I/O (but for config_files, which reads files, and patience, which waits) and is
 # tested alone, also under the sanitisers.
 USER := $(patsubst user/%.c,%,$(wildcard user/*/*.c))
-CORE := $(filter util/% rule/% compile/% config/%,$(USER)) os/unit_name os/why engine/who
+CORE := $(filter util/% rule/% compile/% config/%,$(USER)) os/unit_name os/refusal engine/misfit
 LIBRARY := $(filter-out cli/%,$(USER))
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))

@@ -13,7 +13,7 @@
 #include "connect_maps.h"
 #include "filter.h"
 #include "flow.h"
-#include "rules.h"
+#include "connect_rules.h"
 #include "sock_addr.h"
 #include "trail.h"
 

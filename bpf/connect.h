@@ -13,7 +13,7 @@
 #include "filter.h"
 #include "flow.h"
 #include "reach.h"
-#include "rules.h"
+#include "connect_rules.h"
 #include "sock_addr.h"
 #include "trail.h"
 

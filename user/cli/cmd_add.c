@@ -7,7 +7,7 @@
 
 #include "cli/render_json.h"
 #include "cli/render_text.h"
-#include "cli/rules_file.h"
+#include "cli/rule_words.h"
 #include "engine/change.h"
 #include "engine/report.h"
 #include "os/users.h"

@@ -8,7 +8,7 @@
 
 #include "cli/render_json.h"
 #include "cli/render_text.h"
-#include "cli/rules_file.h"
+#include "cli/rule_words.h"
 #include "config/config_files.h"
 #include "config/config_write.h"
 #include "config/finish.h"
@@ -16,7 +16,7 @@
 #include "engine/held.h"
 #include "engine/instance.h"
 #include "engine/notes.h"
-#include "os/services.h"
+#include "os/kernel_services.h"
 #include "os/users.h"
 #include "util/text.h"
 #include "util/util.h"
@@ -29,7 +29,7 @@ static int refuse_empty(struct ps_config *config)
 	ps_fail(&error, PS_EXIT_FAILED, ENODATA,
 		"it has no section and would delete all rules that 'portsteer apply' made; use "
 		"'portsteer flush' to delete all rules, or give --allow-empty");
-	return ps_config_mistake(config, (struct ps_place){}, &error);
+	return ps_config_mistake(config, (struct ps_source){}, &error);
 }
 
 /* The file of all rules is called so that it is found from anywhere. */

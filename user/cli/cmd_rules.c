@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "cli/render_json.h"
-#include "cli/rules_file.h"
+#include "cli/rule_words.h"
 #include "engine/change.h"
 #include "engine/held.h"
 #include "engine/instance.h"

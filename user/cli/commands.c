@@ -7,7 +7,7 @@
 #include "cli/cmd_rules.h"
 #include "cli/cmd_show.h"
 #include "cli/help.h"
-#include "cli/rules_file.h"
+#include "cli/rule_words.h"
 #include "util/util.h"
 
 static const char add_details[] =

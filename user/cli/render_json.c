@@ -9,7 +9,7 @@
 
 #include <json-c/json.h>
 
-#include "engine/maker.h"
+#include "engine/misfit_facts.h"
 #include "os/users.h"
 #include "util/util.h"
 
@@ -156,9 +156,9 @@ static void put_who(struct json_object *object, const struct ps_report *report,
 		    const struct ps_rule *rule, const struct ps_socket *socket)
 {
 	struct ps_socket_facts facts = ps_maker_facts(report, rule, socket);
-	struct ps_who who;
+	struct ps_misfit who;
 
-	ps_who_tell(rule, &facts, &who);
+	ps_misfit_tell(rule, &facts, &who);
 	put_text(object, "reason", who.reason);
 	put_text(object, "cgroup", facts.cgroup);
 	put_text(object, "unit", facts.unit);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/table.h"
-#include "engine/maker.h"
+#include "engine/misfit_facts.h"
 #include "os/users.h"
 #include "util/util.h"
 
@@ -139,10 +139,10 @@ struct shown {
 static void add_stranger(const struct shown *shown, const struct ps_socket *socket)
 {
 	char text[PS_SOCKET_TEXT];
-	struct ps_who who;
+	struct ps_misfit who;
 
 	ps_socket_text(socket, text);
-	ps_maker_tell(shown->report, shown->rule, socket, &who);
+	ps_misfit_find(shown->report, shown->rule, socket, &who);
 	ps_table_linef(shown->table, "%s (%s%s)", text,
 		       shown->rule->mode != PS_MODE_BIND ? "not admitted: " : "", who.reason);
 	if (*who.fits)

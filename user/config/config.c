@@ -64,7 +64,8 @@ static void name_keys(char *message)
 	*to = '\0';
 }
 
-int ps_config_mistake(struct ps_config *config, struct ps_place place, const struct ps_error *error)
+int ps_config_mistake(struct ps_config *config, struct ps_source place,
+		      const struct ps_error *error)
 {
 	struct ps_mistake *grown;
 
@@ -83,7 +84,7 @@ int ps_config_mistake(struct ps_config *config, struct ps_place place, const str
 	return 0;
 }
 
-int ps_place_compare(const struct ps_place *a, const struct ps_place *b)
+int ps_source_compare(const struct ps_source *a, const struct ps_source *b)
 {
 	if (a->file != b->file)
 		return a->file < b->file ? -1 : 1;
@@ -91,22 +92,23 @@ int ps_place_compare(const struct ps_place *a, const struct ps_place *b)
 }
 
 /* "FILE:LINE", cut. */
-void ps_place_text(const struct ps_config *config, struct ps_place place, char text[PS_PLACE_TEXT])
+void ps_source_text(const struct ps_config *config, struct ps_source place,
+		    char text[PS_SOURCE_TEXT])
 {
 	char name[300];
 
 	ps_printable(config->files[place.file], name, sizeof(name));
 	if (place.line)
-		snprintf(text, PS_PLACE_TEXT, "%s:%u", name, place.line);
+		snprintf(text, PS_SOURCE_TEXT, "%s:%u", name, place.line);
 	else
-		snprintf(text, PS_PLACE_TEXT, "%s", name);
+		snprintf(text, PS_SOURCE_TEXT, "%s", name);
 }
 
 void ps_mistake_text(const struct ps_config *config, const struct ps_mistake *mistake, char *text,
 		     size_t size)
 {
-	char place[PS_PLACE_TEXT];
+	char place[PS_SOURCE_TEXT];
 
-	ps_place_text(config, mistake->place, place);
+	ps_source_text(config, mistake->place, place);
 	snprintf(text, size, "%s: %s", place, mistake->error.message);
 }

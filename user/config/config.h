@@ -16,26 +16,26 @@
 enum { PS_CONFIG_LINE = 64 << 10, PS_CONFIG_NAME = 64, PS_CONFIG_SIZE = 64 << 20 };
 
 /* Where something is written. */
-struct ps_place {
+struct ps_source {
 	uint32_t file; /* index in files */
 	uint32_t line; /* from 1; 0: the file as a whole */
 	uint32_t section; /* of all that have begun, from 1; 0: in none */
 };
 
 struct ps_mistake {
-	struct ps_place place;
+	struct ps_source place;
 	struct ps_error error; /* without the place */
 };
 
 struct ps_config_section {
 	char *name;
-	struct ps_place place;
+	struct ps_source place;
 };
 
 /* A front side that a section with a mistake names. */
 struct ps_config_front {
 	struct ps_rule rule; /* a block, as it would refuse connections */
-	struct ps_place place;
+	struct ps_source place;
 	bool vague; /* it is not known for which clients: the rule has the cgroup of all */
 };
 
@@ -46,7 +46,7 @@ enum { PS_CONFIG_MISTAKES = 100, PS_CONFIG_UNKNOWN = 4096, PS_CONFIG_GUESSES = 6
 
 struct ps_config {
 	struct ps_rule_list list; /* .resolver is set by the caller */
-	struct ps_place *places; /* one for each of the list's rules */
+	struct ps_source *places; /* one for each of the list's rules */
 	size_t place_room;
 	char **files; /* names, for messages */
 	size_t file_count;
@@ -77,15 +77,16 @@ void ps_config_clear(struct ps_config *config);
 int ps_config_file(struct ps_config *config, const char *name);
 
 /* Note a mistake: 0 or -ENOMEM. */
-int ps_config_mistake(struct ps_config *config, struct ps_place place,
+int ps_config_mistake(struct ps_config *config, struct ps_source place,
 		      const struct ps_error *error);
 
 /* Is it written earlier? */
-int ps_place_compare(const struct ps_place *a, const struct ps_place *b);
+int ps_source_compare(const struct ps_source *a, const struct ps_source *b);
 
 /* "/etc/portsteer/portsteer.conf:3", cut where it is too long. */
-enum { PS_PLACE_TEXT = 320 };
-void ps_place_text(const struct ps_config *config, struct ps_place place, char text[PS_PLACE_TEXT]);
+enum { PS_SOURCE_TEXT = 320 };
+void ps_source_text(const struct ps_config *config, struct ps_source place,
+		    char text[PS_SOURCE_TEXT]);
 
 /* "/etc/portsteer/portsteer.conf:3: unknown key ...": the mistake on one line. Text that
  * is too long is cut. */

@@ -47,7 +47,7 @@ static void refuse_path(struct reading *r, const char *path, const struct ps_err
 	int file = ps_config_file(r->config, path);
 
 	if (file < 0 ||
-	    ps_config_mistake(r->config, (struct ps_place){ .file = (uint32_t)file }, error))
+	    ps_config_mistake(r->config, (struct ps_source){ .file = (uint32_t)file }, error))
 		r->ret = -ENOMEM;
 }
 

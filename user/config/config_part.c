@@ -64,7 +64,7 @@ static int compare_fronts(const void *left, const void *right)
 		return a->rule.front_last > b->rule.front_last ? -1 : 1;
 	if (a->vague != b->vague)
 		return a->vague ? -1 : 1;
-	return ps_place_compare(&a->place, &b->place);
+	return ps_source_compare(&a->place, &b->place);
 }
 
 /* Sort the fronts; of those that say the same, the earliest stays. */
@@ -142,7 +142,7 @@ static int compare_places(const void *left, const void *right)
 	const struct ps_config_front *a = *(const struct ps_config_front *const *)left;
 	const struct ps_config_front *b = *(const struct ps_config_front *const *)right;
 
-	return ps_place_compare(&a->place, &b->place);
+	return ps_source_compare(&a->place, &b->place);
 }
 
 /* For each rule: the front side beside which it cannot be, and why. */
@@ -179,7 +179,7 @@ static int find_overlaps(const struct ps_config *config, struct fault *faults)
 				next = skip[next];
 			}
 			if (!skip[at] &&
-			    ps_place_compare(&early[i]->place, &config->places[rule]) < 0)
+			    ps_source_compare(&early[i]->place, &config->places[rule]) < 0)
 				faults[rule] = (struct fault){ early[i], "overlaps" };
 			skip[at] = next;
 		}

@@ -16,7 +16,7 @@ static int compare_sections(const void *left, const void *right)
 	const struct ps_config_section *a = left, *b = right;
 	int order = strcmp(a->name, b->name);
 
-	return order ? order : ps_place_compare(&a->place, &b->place);
+	return order ? order : ps_source_compare(&a->place, &b->place);
 }
 
 /* Those of one line stay in the order in which they were found. There are not many. */
@@ -26,7 +26,7 @@ static void sort_mistakes(struct ps_mistake *mistakes, size_t count)
 		struct ps_mistake one = mistakes[i];
 		size_t at = i;
 
-		while (at && ps_place_compare(&mistakes[at - 1].place, &one.place) > 0)
+		while (at && ps_source_compare(&mistakes[at - 1].place, &one.place) > 0)
 			at--;
 		memmove(&mistakes[at + 1], &mistakes[at], (i - at) * sizeof(one));
 		mistakes[at] = one;
@@ -37,7 +37,7 @@ int ps_config_twins(struct ps_config *config)
 {
 	struct ps_config_section *s = config->sections;
 	struct ps_error error;
-	char place[PS_PLACE_TEXT];
+	char place[PS_SOURCE_TEXT];
 	int ret = 0;
 
 	if (config->section_count)
@@ -45,7 +45,7 @@ int ps_config_twins(struct ps_config *config)
 	for (size_t i = 1; i < config->section_count && !ret; i++) {
 		if (strcmp(s[i].name, s[i - 1].name))
 			continue;
-		ps_place_text(config, s[i - 1].place, place);
+		ps_source_text(config, s[i - 1].place, place);
 		ps_fail(&error, PS_EXIT_FAILED, EEXIST,
 			"section [%s] already exists at %s; use another name", s[i].name, place);
 		ret = ps_config_mistake(config, s[i].place, &error);
@@ -73,18 +73,18 @@ static int note_clash(struct ps_config *config, struct ps_clash clash, const str
 {
 	const struct ps_rule *rules = config->list.rules;
 	struct ps_error full = *error;
-	char text[PS_RULE_TEXT], other[PS_PLACE_TEXT];
+	char text[PS_RULE_TEXT], other[PS_SOURCE_TEXT];
 	size_t later = clash.one, first = clash.other;
 
 	if (first != SIZE_MAX &&
-	    ps_place_compare(&config->places[later], &config->places[first]) < 0) {
+	    ps_source_compare(&config->places[later], &config->places[first]) < 0) {
 		later = clash.other;
 		first = clash.one;
 	}
 	if (first == SIZE_MAX)
 		return ps_config_mistake(config, config->places[later], error);
 	ps_rule_format(&rules[first], text);
-	ps_place_text(config, config->places[first], other);
+	ps_source_text(config, config->places[first], other);
 	if (ps_rule_equal(&rules[first], &rules[later]))
 		ps_fail(&full, PS_EXIT_FAILED, EEXIST,
 			"rule %s already exists at %s; delete one of them", text, other);
@@ -113,13 +113,13 @@ static int find_clashes(struct ps_config *config)
 		if (clash.one == SIZE_MAX) {
 			/* They are too many, whichever it is. */
 			config->hopeless = true;
-			return ps_config_mistake(config, (struct ps_place){ 0 }, &error);
+			return ps_config_mistake(config, (struct ps_source){ 0 }, &error);
 		}
 		ret = note_clash(config, clash, &error);
 		if (ret)
 			return ret;
 		if (clash.other != SIZE_MAX &&
-		    ps_place_compare(&config->places[clash.one], &config->places[clash.other]) < 0)
+		    ps_source_compare(&config->places[clash.one], &config->places[clash.other]) < 0)
 			clash.one = clash.other;
 		ret = drop_rule(config, clash.one);
 		if (ret)

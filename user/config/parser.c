@@ -5,9 +5,9 @@
 
 #include "config/sides.h"
 
-struct ps_place ps_parser_place(const struct ps_parser *p, uint32_t line)
+struct ps_source ps_parser_place(const struct ps_parser *p, uint32_t line)
 {
-	return (struct ps_place){ p->file, line, p->section.open ? p->section.number : 0 };
+	return (struct ps_source){ p->file, line, p->section.open ? p->section.number : 0 };
 }
 
 bool ps_parser_is_over(const struct ps_parser *p)

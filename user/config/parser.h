@@ -55,7 +55,7 @@ struct ps_parser {
 	int ret; /* -ENOMEM: it is over */
 };
 
-struct ps_place ps_parser_place(const struct ps_parser *p, uint32_t line);
+struct ps_source ps_parser_place(const struct ps_parser *p, uint32_t line);
 
 /* After a hundred mistakes the reading ends, but not if it is to keep going. */
 bool ps_parser_is_over(const struct ps_parser *p);

@@ -10,7 +10,7 @@
 #include "util/bpf_types.h"
 #include "util/util.h"
 
-int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_place place,
+int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct ps_source place,
 		    bool vague)
 {
 	struct ps_config_front *front;
@@ -41,7 +41,7 @@ int ps_config_front(struct ps_config *config, const struct ps_rule *rule, struct
 }
 
 /* The same side, for all who may be meant. */
-static int add_meant(struct ps_config *config, struct ps_rule *side, struct ps_place place,
+static int add_meant(struct ps_config *config, struct ps_rule *side, struct ps_source place,
 		     const struct ps_config_meant *meant)
 {
 	static char all[] = "/";
@@ -60,7 +60,7 @@ static int add_meant(struct ps_config *config, struct ps_rule *side, struct ps_p
 }
 
 /* If the side has no protocol it may be any. */
-static int add_side(struct ps_config *config, const struct ps_rule *side, struct ps_place place,
+static int add_side(struct ps_config *config, const struct ps_rule *side, struct ps_source place,
 		    const struct ps_config_meant *meant)
 {
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
@@ -79,7 +79,7 @@ static int add_side(struct ps_config *config, const struct ps_rule *side, struct
 /* What becomes of the front sides of a word. */
 struct word {
 	struct ps_config *config;
-	struct ps_place place;
+	struct ps_source place;
 	const struct ps_config_meant *meant;
 };
 
@@ -90,7 +90,7 @@ static int add_guess(const struct ps_rule *side, void *data)
 	return add_side(word->config, side, word->place, word->meant);
 }
 
-int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_place place,
+int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_source place,
 			 const struct ps_config_meant *meant)
 {
 	const char *slash = strrchr(word, '/');
@@ -104,7 +104,7 @@ int ps_config_whole_word(struct ps_config *config, const char *word, struct ps_p
 
 const char ps_config_separators[] = ",;\"'";
 
-int ps_config_word(struct ps_config *config, const char *word, struct ps_place place,
+int ps_config_word(struct ps_config *config, const char *word, struct ps_source place,
 		   const struct ps_config_meant *meant)
 {
 	_cleanup_free_ char *parts = strdup(word);

@@ -6,7 +6,7 @@
 
 #include "engine/lifecycle.h"
 #include "os/netns.h"
-#include "os/places.h"
+#include "os/netns_names.h"
 #include "util/util.h"
 
 /* The state of one reading. */

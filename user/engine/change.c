@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include "engine/lifecycle.h"
-#include "kernel/anchor.h"
+#include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/others.h"
-#include "os/facts.h"
-#include "os/services.h"
+#include "os/refusal_facts.h"
+#include "os/kernel_services.h"
 #include "util/util.h"
 
 /* In the state folder, while listeners that a lost hook has missed are looked for. */
@@ -76,7 +76,7 @@ static int revive(struct ps_host *host, const struct ps_netns *netns, const stru
 		*revived |= ret > 0;
 	}
 	/* The hook of other instances may be lost where this one has had no need of it. */
-	ret = ps_anchors_lost();
+	ret = ps_attach_points_lost();
 	if (ret < 0)
 		return ps_fail_kernel(error, ret, "inspect the listen hook");
 	ps_bpffs_path(mark, RENEWING);

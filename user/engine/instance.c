@@ -7,7 +7,7 @@
 #include "engine/lifecycle.h"
 #include "engine/needs.h"
 #include "kernel/bpffs.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 #define _cleanup_writer_ __attribute__((cleanup(ps_writer_end)))

@@ -12,7 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "instance.skel.h"
-#include "kernel/anchor.h"
+#include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
 #include "kernel/link.h"
@@ -20,7 +20,7 @@
 #include "kernel/saved.h"
 #include "kernel/swap.h"
 #include "kernel/tables.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "os/netns.h"
 #include "os/privilege.h"
 #include "util/util.h"

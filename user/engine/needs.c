@@ -10,15 +10,15 @@
 
 #include "compile/plan_bind.h"
 #include "compile/plan_connect.h"
-#include "kernel/anchor.h"
+#include "kernel/attach_points.h"
 #include "kernel/saved.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/bpf_types.h"
 #include "util/util.h"
 
 /* What rules need, of one instance or of several. */
 struct needs {
-	struct ps_anchors anchors;
+	struct ps_attach_points anchors;
 	bool sets[PS_SETS]; /* which programs on the root cgroup */
 	uint32_t bind_ports[PS_PORT_WORDS], connect_ports[PS_PORT_WORDS];
 	uint32_t client_ports[PS_PORT_WORDS];
@@ -27,7 +27,7 @@ struct needs {
 static void clear_needs(struct needs **n)
 {
 	if (*n)
-		ps_anchors_clear(&(*n)->anchors);
+		ps_attach_points_clear(&(*n)->anchors);
 	free(*n);
 }
 #define _cleanup_needs_ __attribute__((cleanup(clear_needs)))
@@ -62,7 +62,7 @@ static int add_needs(struct needs *n, const struct ps_state *state)
 		ps_connect_ports(rule, n->connect_ports);
 		ps_flow_ports(rule, n->client_ports);
 	}
-	return ps_anchors_add(&n->anchors, state, NULL);
+	return ps_attach_points_add(&n->anchors, state, NULL);
 }
 
 /* Reading what instances need, but for one. */
@@ -104,19 +104,19 @@ int ps_attach_needed(const struct ps_host *host, struct ps_error *error)
 		return ps_fail_kernel(error, ENOMEM, "read the rules in force");
 	ret = collect_others(host, 0, n);
 	return ret ? ps_fail_kernel(error, ret, "read the rules in force") :
-		     ps_anchors_attach(host, &n->anchors, error);
+		     ps_attach_points_attach(host, &n->anchors, error);
 }
 
 /* Let sock_ops sit no higher than it is needed. One that was lost stays lost: whoever attaches
  * it again has to look for the listeners that it missed. */
-static int move_anchors(const struct ps_host *host, const struct ps_anchors *anchors)
+static int move_anchors(const struct ps_host *host, const struct ps_attach_points *anchors)
 {
-	int ret = ps_anchors_cover(anchors);
+	int ret = ps_attach_points_cover(anchors);
 
 	if (ret <= 0)
 		return ret;
-	ret = ps_anchors_attach(host, anchors, NULL);
-	return ret ? ret : ps_anchors_detach_others(anchors);
+	ret = ps_attach_points_attach(host, anchors, NULL);
+	return ret ? ret : ps_attach_points_detach_others(anchors);
 }
 
 bool ps_client_flows(const struct ps_host *host, uint64_t cookie, uint32_t ports[PS_PORT_WORDS])
@@ -178,8 +178,8 @@ static bool has_fewer(const uint32_t *before, const uint32_t *now)
 /* Is sock_ops needed above cgroups that it may be on for other namespaces? */
 static bool makes_narrower_idle(const struct needs *before, const struct needs *now)
 {
-	return !ps_anchors_include(&before->anchors, &now->anchors) &&
-	       ps_anchors_attached() > now->anchors.count;
+	return !ps_attach_points_include(&before->anchors, &now->anchors) &&
+	       ps_attach_points_attached() > now->anchors.count;
 }
 
 /* Did one need something that the other does not? */
@@ -192,7 +192,7 @@ static bool lessens(const struct needs *before, const struct needs *now)
 	return has_fewer(before->bind_ports, now->bind_ports) ||
 	       has_fewer(before->connect_ports, now->connect_ports) ||
 	       has_fewer(before->client_ports, now->client_ports) ||
-	       !ps_anchors_include(&now->anchors, &before->anchors) ||
+	       !ps_attach_points_include(&now->anchors, &before->anchors) ||
 	       makes_narrower_idle(before, now);
 }
 
@@ -206,10 +206,10 @@ static int count_other(uint64_t cookie, uint32_t index, void *data)
  * ended since their rules went? */
 static bool watches_root(const struct needs *now)
 {
-	__attribute__((cleanup(ps_anchors_clear))) struct ps_anchors root = {};
+	__attribute__((cleanup(ps_attach_points_clear))) struct ps_attach_points root = {};
 
-	return ps_anchors_add_root(&root) ||
-	       (!ps_anchors_include(&now->anchors, &root) && ps_anchors_cover(&root));
+	return ps_attach_points_add_root(&root) ||
+	       (!ps_attach_points_include(&now->anchors, &root) && ps_attach_points_cover(&root));
 }
 
 /* Can there be anything that is to be detached? */
@@ -232,7 +232,7 @@ static int may_release(const struct ps_host *host, uint64_t cookie, const struct
 static int reduce_to(struct ps_host *host, struct needs *n)
 {
 	/* It sees clients' sockets close. */
-	int ret = ps_client_flows(host, 0, NULL) ? ps_anchors_add_root(&n->anchors) : 0;
+	int ret = ps_client_flows(host, 0, NULL) ? ps_attach_points_add_root(&n->anchors) : 0;
 
 	if (!ret)
 		ret = move_anchors(host, &n->anchors);

@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "engine/maker.h"
+#include "engine/misfit_facts.h"
 #include "os/socket_match.h"
 #include "util/util.h"
 
@@ -280,7 +280,7 @@ static bool is_same_again(const struct noting *n, const struct ps_socket *socket
 /* "0.0.0.0:8080 root nginx[77] in unit nginx.service gets nothing of rule 80:8080/tcp: not the
  * owner's; ..." */
 static char *stranger_line(const struct noting *n, const struct ps_socket *socket,
-			   const struct ps_who *who)
+			   const struct ps_misfit *who)
 {
 	char text[PS_SOCKET_TEXT], rule[PS_RULE_TEXT];
 	char *line = NULL;
@@ -302,7 +302,7 @@ static char *stranger_line(const struct noting *n, const struct ps_socket *socke
 
 /* One that has the target and is not the owner's: each is named once, and only a few are. */
 static void note_stranger(struct noting *n, const struct ps_socket *socket,
-			  const struct ps_who *who)
+			  const struct ps_misfit *who)
 {
 	size_t index = (size_t)(socket - n->report->sockets.items);
 
@@ -323,11 +323,11 @@ static void note_stranger(struct noting *n, const struct ps_socket *socket,
 static void note_other(const struct ps_socket *socket, void *data)
 {
 	struct noting *n = data;
-	struct ps_who who;
+	struct ps_misfit who;
 
 	if (n->only_ask && n->any)
 		return;
-	ps_maker_tell(n->report, n->rule, socket, &who);
+	ps_misfit_find(n->report, n->rule, socket, &who);
 	switch (who.why) {
 	case PS_WHY_EARLY:
 		add(n, NOTE_EARLY, socket);
@@ -457,8 +457,8 @@ int ps_notes_inferred(struct ps_report *report, const struct ps_rule *rule, stru
 		return 0;
 	ps_sockets_find_processes(&report->sockets, PROCESSES);
 	facts = ps_maker_facts(report, rule, socket);
-	ps_who_fits(rule, &facts, fits, sizeof(fits));
-	ps_who_program(facts.program, advice, sizeof(advice));
+	ps_misfit_fits(rule, &facts, fits, sizeof(fits));
+	ps_misfit_program(facts.program, advice, sizeof(advice));
 	ps_rule_format(rule, text);
 	ret = asprintf(&line, "the owner of rule %s is every process of root%s%s%s%s", text,
 		       *fits ? "; a narrower owner is " : "", fits, *advice ? "; " : "", advice);

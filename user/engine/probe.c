@@ -18,7 +18,7 @@
 #include "kernel/host.h"
 #include "kernel/objects.h"
 #include "os/cgroup.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "os/netns.h"
 #include "os/privilege.h"
 #include "util/util.h"

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "os/why.h"
+#include "os/refusal.h"
 #include "util/error.h"
 
 enum ps_support {

@@ -11,13 +11,13 @@
 #include "compile/plan.h"
 #include "engine/lifecycle.h"
 #include "engine/needs.h"
-#include "kernel/anchor.h"
+#include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
 #include "kernel/others.h"
 #include "kernel/saved.h"
 #include "kernel/scan.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 int ps_opened_read(struct ps_opened *o, struct ps_error *error)
@@ -115,16 +115,16 @@ static bool any_listener(const struct ps_opened *o, const struct ps_state *state
 static int prepare(struct ps_opened *o, const struct ps_plan *plan, struct ps_look *look,
 		   struct ps_error *error)
 {
-	__attribute__((cleanup(ps_anchors_clear))) struct ps_anchors anchors = {};
+	__attribute__((cleanup(ps_attach_points_clear))) struct ps_attach_points anchors = {};
 	struct ps_tables *t = &o->tables;
-	int ret = ps_anchors_add(&anchors, &plan->state, error);
+	int ret = ps_attach_points_add(&anchors, &plan->state, error);
 
 	if (ret)
 		return ret;
 	ret = store_plan(o->host, t, plan, &o->state, error);
 	if (ret)
 		return ret;
-	ret = ps_anchors_attach(o->host, &anchors, error);
+	ret = ps_attach_points_attach(o->host, &anchors, error);
 	if (ret)
 		return ret;
 	if (o->netns && ps_ruleset_has_targets(&plan->state.rules)) {

@@ -47,7 +47,7 @@ struct ps_range ps_report_targets(const struct ps_report *report, const struct p
 enum ps_relation {
 	PS_UNRELATED, /* another address, or bound through another rule */
 	PS_SERVES, /* admitted, or bound through the rule */
-	PS_OTHER, /* not; ps_maker_tell says why */
+	PS_OTHER, /* not; ps_misfit_tell says why */
 };
 enum ps_relation ps_report_relation(const struct ps_report *report, const struct ps_rule *rule,
 				    const struct ps_socket *socket);

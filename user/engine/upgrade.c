@@ -15,7 +15,7 @@
 #include "engine/lifecycle.h"
 #include "engine/needs.h"
 #include "engine/publish.h"
-#include "engine/settle.h"
+#include "engine/upgrade_finish.h"
 #include "kernel/bpffs.h"
 #include "kernel/hooks.h"
 #include "kernel/kmap.h"
@@ -28,7 +28,7 @@
 #include "os/cgroup.h"
 #include "os/listeners.h"
 #include "os/netns.h"
-#include "os/places.h"
+#include "os/netns_names.h"
 #include "util/util.h"
 
 static bool exists(const char *path)

@@ -7,7 +7,7 @@
  * built in PS_ASIDE, complete, and exchanged for the old one by a rename, which is the commit
  * point. The folder "upgrading" in the new state, which holds its programs for the links, says
  * that the links have yet to be given to them; what does so may be killed and begun again, by
- * any command (user/engine/settle.h). Links go on: each is updated, and none is detached before another one does its
+ * any command (user/engine/upgrade_finish.h). Links go on: each is updated, and none is detached before another one does its
  * work.
  */
 #ifndef PORTSTEER_UPGRADE_H

@@ -10,8 +10,8 @@
 #include <bpf/libbpf.h>
 
 #include "engine/lifecycle.h"
-#include "engine/settle.h"
-#include "kernel/anchor.h"
+#include "engine/upgrade_finish.h"
+#include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/build.h"
 #include "kernel/kmap.h"
@@ -455,10 +455,10 @@ static bool is_outdated(void)
 
 static int read_loaded(const struct ps_host *host, struct ps_host_info *info)
 {
-	struct ps_anchors anchors = {};
+	struct ps_attach_points anchors = {};
 	int ret = read_instances(host, info);
 
-	if (!ret && ps_anchors_read(&anchors) == 0) {
+	if (!ret && ps_attach_points_read(&anchors) == 0) {
 		info->anchors = anchors.paths;
 		info->anchor_count = anchors.count;
 	}
@@ -481,7 +481,7 @@ static int read_others(const struct ps_netns *netns, const struct ps_hooks *hook
 		ret = ps_hooks_others(hooks, &info->others);
 	info->others_unseen = ret == -EXDEV;
 	if (!ret || ret == -EXDEV)
-		ret = ps_anchors_others(&info->others);
+		ret = ps_attach_points_others(&info->others);
 	info->others_unseen |= ret == -EXDEV;
 	info->others_blind = ret == -EPERM;
 	return ret == -EPERM || ret == -EXDEV ? 0 : ret;

@@ -2,9 +2,9 @@
 #include "engine/writer.h"
 
 #include "engine/lifecycle.h"
-#include "engine/settle.h"
+#include "engine/upgrade_finish.h"
 #include "kernel/bpffs.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 
 void ps_writer_unlock(struct ps_writer *w)
 {

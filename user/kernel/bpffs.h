@@ -12,7 +12,7 @@
 #include <linux/bpf.h>
 
 #include "kernel/world.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/error.h"
 
 #define PS_STATE PS_BPFFS "/portsteer"

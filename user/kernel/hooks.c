@@ -17,7 +17,7 @@
 #include "kernel/others.h"
 #include "kernel/swap.h"
 #include "os/cgroup.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "os/privilege.h"
 #include "util/util.h"
 

@@ -14,7 +14,7 @@
 #include "kernel/build.h"
 #include "kernel/mark.h"
 #include "kernel/swap.h"
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "os/privilege.h"
 #include "util/util.h"
 

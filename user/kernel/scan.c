@@ -6,7 +6,7 @@
 
 #include <bpf/bpf.h>
 
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/patience.h"
 #include "util/util.h"
 

@@ -14,7 +14,7 @@
 
 #include <linux/magic.h>
 
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 /* Of linux/mount.h, which some C libraries' sys/mount.h lacks and others clash with. */

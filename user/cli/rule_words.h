@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* From the words of `portsteer add` and `allow` to rules. */
-#ifndef PORTSTEER_RULES_FILE_H
-#define PORTSTEER_RULES_FILE_H
+#ifndef PORTSTEER_RULE_WORDS_H
+#define PORTSTEER_RULE_WORDS_H
 
 #include "cli/options.h"
 #include "config/config.h"

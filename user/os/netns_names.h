@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Network namespaces of which only the inode is known: where on this host they can be
  * opened, and how to call them. */
-#ifndef PORTSTEER_PLACES_H
-#define PORTSTEER_PLACES_H
+#ifndef PORTSTEER_NETNS_NAMES_H
+#define PORTSTEER_NETNS_NAMES_H
 
 #include <stddef.h>
 #include <stdint.h>

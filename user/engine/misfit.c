@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "engine/who.h"
+#include "engine/misfit.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -15,8 +15,8 @@ static bool has_front(const struct ps_rule *rule, uint16_t port)
 }
 
 /* Whose it is, by what the programs look at: see bpf/owner.h. */
-static enum ps_who_why why_not_owners(const struct ps_rule *rule,
-				      const struct ps_socket_facts *facts)
+static enum ps_misfit_why why_not_owners(const struct ps_rule *rule,
+					 const struct ps_socket_facts *facts)
 {
 	const struct ps_owner_spec *owner = &rule->owner;
 
@@ -29,10 +29,10 @@ static enum ps_who_why why_not_owners(const struct ps_rule *rule,
 	return ps_path_is_below(facts->cgroup, owner->cgroup) ? PS_WHY_UNSEEN : PS_WHY_CGROUP;
 }
 
-static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socket_facts *facts)
+static enum ps_misfit_why why_not(const struct ps_rule *rule, const struct ps_socket_facts *facts)
 {
 	bool bind = rule->mode == PS_MODE_BIND;
-	enum ps_who_why why;
+	enum ps_misfit_why why;
 
 	if (ps_rule_is_block(rule))
 		return PS_WHY_BLOCK;
@@ -59,7 +59,7 @@ static enum ps_who_why why_not(const struct ps_rule *rule, const struct ps_socke
 #define DETACHED(hook)                                                                             \
 	"the " hook " is no longer attached, so the socket was missed; run 'portsteer load'"
 
-static const char *reason_of(enum ps_who_why why, const struct ps_rule *rule)
+static const char *reason_of(enum ps_misfit_why why, const struct ps_rule *rule)
 {
 	switch (why) {
 	case PS_WHY_BLOCK:
@@ -149,7 +149,7 @@ static void advise_program(const struct program *program, char *to, size_t size)
 			 program->whose, program->begins);
 }
 
-void ps_who_program(const char *name, char *to, size_t size)
+void ps_misfit_program(const char *name, char *to, size_t size)
 {
 	advise_program(program_of(name), to, size);
 }
@@ -223,8 +223,8 @@ static bool fits_user(const struct ps_socket_facts *facts, char *to, size_t size
 	       put_option(to, size, "--user ", number);
 }
 
-void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
-		 size_t size)
+void ps_misfit_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
+		    size_t size)
 {
 	bool by_user = facts->uid && !(rule->owner.flags & PS_OWNER_CGROUP);
 	const struct program *program = program_of(facts->program);
@@ -280,7 +280,7 @@ static void advise_root(const struct ps_socket_facts *facts, char *to, size_t si
 }
 
 static void advise_owner(const struct ps_rule *rule, const struct ps_socket_facts *facts,
-			 struct ps_who *who)
+			 struct ps_misfit *who)
 {
 	const struct program *program = program_of(facts->program);
 
@@ -296,19 +296,19 @@ static void advise_owner(const struct ps_rule *rule, const struct ps_socket_fact
 			 "socket keeps the user that created it");
 }
 
-void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
-		 struct ps_who *who)
+void ps_misfit_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+		    struct ps_misfit *who)
 {
-	*who = (struct ps_who){ .why = why_not(rule, facts) };
+	*who = (struct ps_misfit){ .why = why_not(rule, facts) };
 	who->reason = reason_of(who->why, rule);
 	name_place(facts, who->place, sizeof(who->place));
 	if (who->why != PS_WHY_USER && who->why != PS_WHY_CGROUP)
 		return;
-	ps_who_fits(rule, facts, who->fits, sizeof(who->fits));
+	ps_misfit_fits(rule, facts, who->fits, sizeof(who->fits));
 	advise_owner(rule, facts, who);
 }
 
-bool ps_who_unit(const char *cgroup, char *unit, size_t size)
+bool ps_misfit_unit(const char *cgroup, char *unit, size_t size)
 {
 	const char *part = cgroup;
 	size_t length;

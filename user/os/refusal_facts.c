@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "os/facts.h"
+#include "os/refusal_facts.h"
 
 #include <errno.h>
 #include <string.h>

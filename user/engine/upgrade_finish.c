@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "engine/settle.h"
+#include "engine/upgrade_finish.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The end of an upgrade, which may be another command's: the links are given to the new state's
  * programs (see upgrade.h). */
-#ifndef PORTSTEER_SETTLE_H
-#define PORTSTEER_SETTLE_H
+#ifndef PORTSTEER_UPGRADE_FINISH_H
+#define PORTSTEER_UPGRADE_FINISH_H
 
 #include <stdbool.h>
 

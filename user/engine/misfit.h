@@ -4,8 +4,8 @@
  * would fit. Pure: from facts to words. What a program calls itself chooses words, and nothing
  * else.
  */
-#ifndef PORTSTEER_WHO_H
-#define PORTSTEER_WHO_H
+#ifndef PORTSTEER_MISFIT_H
+#define PORTSTEER_MISFIT_H
 
 #include "rule/rule.h"
 #include "util/bpf_types.h"
@@ -27,7 +27,7 @@ struct ps_socket_facts {
 	bool unheld; /* no process that can be seen has it open */
 };
 
-enum ps_who_why {
+enum ps_misfit_why {
 	PS_WHY_UNSEEN, /* it was not seen to begin to listen */
 	PS_WHY_UNHELD, /* nor could it be found, among the files of processes */
 	PS_WHY_BLOCK, /* the rule's section has a mistake */
@@ -43,8 +43,8 @@ enum ps_who_why {
 	PS_WHY_REFUSED, /* by the kernel, as it seems */
 };
 
-struct ps_who {
-	enum ps_who_why why;
+struct ps_misfit {
+	enum ps_misfit_why why;
 	const char *reason; /* "not the owner's" */
 	char place[4 * PS_CGROUP_PATH + 16]; /* "unit nginx.service", "cgroup /a"; or "" */
 	char fits[PS_CGROUP_PATH + 32]; /* "--cgroup unit:nginx.service", for a shell; or "" */
@@ -52,22 +52,22 @@ struct ps_who {
 };
 
 /* Say it of a socket that stands to the rule as PS_OTHER. */
-void ps_who_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
-		 struct ps_who *who);
+void ps_misfit_tell(const struct ps_rule *rule, const struct ps_socket_facts *facts,
+		    struct ps_misfit *who);
 
 /* What to know of a program that listens for others, by what it calls itself: a container's
  * port is not the container's. "" for all other programs. */
-void ps_who_program(const char *name, char *to, size_t size);
+void ps_misfit_program(const char *name, char *to, size_t size);
 
 /* "--cgroup unit:NAME", or another owner that has this socket and as few others as can be. "" if
  * only all of root's would do, if no shell should be given the name, if `add` would refuse the
  * cgroup, or if the program never answers. */
-void ps_who_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
-		 size_t size);
+void ps_misfit_fits(const struct ps_rule *rule, const struct ps_socket_facts *facts, char *to,
+		    size_t size);
 
 /* The unit of the system that has the cgroup, or one above it: "/system.slice/a.service/b" has
  * "a.service", and so would a cgroup that somebody else made there: see where systemd puts it.
  * Only services and sockets, and init.scope: what else there is has a name for once. */
-bool ps_who_unit(const char *cgroup, char *unit, size_t size);
+bool ps_misfit_unit(const char *cgroup, char *unit, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "engine/maker.h"
+#include "engine/misfit_facts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static char *unit_of(const char *cgroup)
 	char unit[PS_UNIT_NAME], text[PS_UNIT_NAME + 8];
 	size_t length;
 
-	if (!ps_who_unit(cgroup, unit, sizeof(unit)))
+	if (!ps_misfit_unit(cgroup, unit, sizeof(unit)))
 		return NULL;
 	snprintf(text, sizeof(text), "unit:%s", unit);
 	if (ps_cgroup_resolve(text, &path, &note, NULL))
@@ -118,10 +118,10 @@ struct ps_socket_facts ps_maker_facts(const struct ps_report *report, const stru
 	return facts;
 }
 
-void ps_maker_tell(const struct ps_report *report, const struct ps_rule *rule,
-		   const struct ps_socket *socket, struct ps_who *who)
+void ps_misfit_find(const struct ps_report *report, const struct ps_rule *rule,
+		    const struct ps_socket *socket, struct ps_misfit *who)
 {
 	struct ps_socket_facts facts = ps_maker_facts(report, rule, socket);
 
-	ps_who_tell(rule, &facts, who);
+	ps_misfit_tell(rule, &facts, who);
 }

@@ -2,8 +2,8 @@
 /*
  * Connect mode: what the rules say of where a client wants to go, by its cgroup.
  */
-#ifndef PORTSTEER_RULES_H
-#define PORTSTEER_RULES_H
+#ifndef PORTSTEER_CONNECT_RULES_H
+#define PORTSTEER_CONNECT_RULES_H
 
 #include "address.h"
 #include "answer.h"

@@ -2,10 +2,10 @@
 /*
  * Why the kernel refuses what portsteer asks of bpf(2): the error number says little, as the
  * verifier, a lack of rights and a security module give the same ones. What is known of the
- * process and the host says more. Pure; user/os/facts.c finds the facts.
+ * process and the host says more. Pure; user/os/refusal_facts.c finds the facts.
  */
-#ifndef PORTSTEER_WHY_H
-#define PORTSTEER_WHY_H
+#ifndef PORTSTEER_REFUSAL_H
+#define PORTSTEER_REFUSAL_H
 
 #include <stdbool.h>
 

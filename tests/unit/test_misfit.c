@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who does not serve a rule, why, and what would fit: user/engine/who.c. */
+/* Who does not serve a rule, why, and what would fit: user/engine/misfit.c. */
 #include "unit.h"
 
-#include "engine/who.h"
+#include "engine/misfit.h"
 
 enum { ROOT = 0, WWW = 33, ALICE = 1000 };
 #define STEER                                                                                      \
@@ -87,16 +87,16 @@ static void test_fits(void **state)
 						 .cgroup = rows[i].cgroup,
 						 .unit = rows[i].unit,
 						 .port = 8080 };
-		struct ps_who who;
+		struct ps_misfit who;
 
 		ROW("%zu %s", i, rows[i].cgroup ? rows[i].cgroup : "-");
-		ps_who_tell(&rule, &facts, &who);
+		ps_misfit_tell(&rule, &facts, &who);
 		CHECK_MSG(!strcmp(who.fits, rows[i].fits), "%s", who.fits);
 		CHECK_EQ(who.why, rows[i].flags == PS_OWNER_USER ? PS_WHY_USER : PS_WHY_CGROUP);
 	}
 }
 
-static void test_why(void **state)
+static void test_refusal(void **state)
 {
 	static char web[] = "/system.slice/web.service";
 	static const struct {
@@ -104,7 +104,7 @@ static void test_why(void **state)
 		const char *cgroup;
 		uint8_t rule_family, family;
 		bool mptcp;
-		enum ps_who_why why;
+		enum ps_misfit_why why;
 	} rows[] = {
 		{ PS_OWNER_USER, WWW, "/a", 0, 0, false, PS_WHY_UNSEEN },
 		{ PS_OWNER_USER, WWW, "/a", 0, 0, true, PS_WHY_MPTCP },
@@ -135,17 +135,17 @@ static void test_why(void **state)
 						 .port = 8080,
 						 .family = rows[i].family,
 						 .mptcp = rows[i].mptcp };
-		struct ps_who who;
+		struct ps_misfit who;
 
 		ROW("%zu", i);
 		rule.prefix.family = rows[i].rule_family;
-		ps_who_tell(&rule, &facts, &who);
+		ps_misfit_tell(&rule, &facts, &who);
 		CHECK_EQ(who.why, rows[i].why);
 		CHECK(who.why == PS_WHY_USER || who.why == PS_WHY_CGROUP || !*who.fits);
 	}
 }
 
-static void test_why_bind(void **state)
+static void test_refusal_bind(void **state)
 {
 	static char web[] = "/web";
 	static const struct {
@@ -153,7 +153,7 @@ static void test_why_bind(void **state)
 		const char *cgroup;
 		uint16_t port;
 		bool in_prefix;
-		enum ps_who_why why;
+		enum ps_misfit_why why;
 	} rows[] = {
 		{ PS_OWNER_USER, WWW, "/a", 8080, true, PS_WHY_EARLY },
 		{ PS_OWNER_USER, WWW, "/a", 8080, false, PS_WHY_ADDRESS },
@@ -172,11 +172,11 @@ static void test_why_bind(void **state)
 						 .cgroup = rows[i].cgroup,
 						 .port = rows[i].port,
 						 .in_prefix = rows[i].in_prefix };
-		struct ps_who who;
+		struct ps_misfit who;
 
 		ROW("%zu", i);
 		rule.mode = PS_MODE_BIND;
-		ps_who_tell(&rule, &facts, &who);
+		ps_misfit_tell(&rule, &facts, &who);
 		CHECK_EQ(who.why, rows[i].why);
 	}
 }
@@ -209,17 +209,17 @@ static void test_programs(void **state)
 		struct ps_socket_facts facts = {
 			.uid = ALICE, .user = "alice", .program = rows[i].name, .port = 8080
 		};
-		struct ps_who who;
+		struct ps_misfit who;
 
 		ROW("%s", rows[i].name ? rows[i].name : "-");
-		ps_who_tell(&rule, &facts, &who);
+		ps_misfit_tell(&rule, &facts, &who);
 		CHECK_EQ(who.why, PS_WHY_USER);
 		CHECK_EQ(!*who.advice, !rows[i].says);
 		CHECK(!rows[i].says || strstr(who.advice, rows[i].says));
 		CHECK_EQ(!*who.fits, rows[i].says && strstr(who.advice, "only reserves"));
 		/* The owner's own. */
 		facts.uid = WWW;
-		ps_who_tell(&rule, &facts, &who);
+		ps_misfit_tell(&rule, &facts, &who);
 		CHECK_EQ(who.why, PS_WHY_UNSEEN);
 		CHECK(!*who.advice && !*who.fits);
 	}
@@ -234,37 +234,37 @@ static void test_advice(void **state)
 					 .became = true,
 					 .cgroup = "/system.slice/a\nb.service",
 					 .unit = NULL };
-	struct ps_who who;
+	struct ps_misfit who;
 
 	(void)state;
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(!strcmp(who.place, "cgroup /system.slice/a\\x0ab.service"), "%s", who.place);
 	CHECK_MSG(strstr(who.advice, "special characters"), "%s", who.advice);
 	/* As it is, where all of it is text: it may be copied from there. */
 	facts.cgroup = "/system.slice/a\\x2db c";
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(!strcmp(who.place, "cgroup /system.slice/a\\x2db c"), "%s", who.place);
 	facts.cgroup = "/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h";
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(strstr(who.advice, "more than 16 levels deep"), "%s", who.advice);
 	facts.cgroup = "/user.slice/user-0.slice";
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(strstr(who.advice, "root created it, outside any service's cgroup"), "%s",
 		  who.advice);
 	facts.cgroup = NULL;
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(strstr(who.advice, "cannot be read"), "%s", who.advice);
 	CHECK(!*who.place && !*who.fits);
 	facts.cgroup = "/system.slice/nginx.service";
 	facts.unit = "nginx.service";
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(!strcmp(who.place, "unit nginx.service"), "%s", who.place);
 	CHECK_MSG(strstr(who.advice, "before it changed to the owner's user"), "%s", who.advice);
 	facts.became = false;
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(!*who.advice, "%s", who.advice);
 	facts.unit = "init.scope";
-	ps_who_tell(&rule, &facts, &who);
+	ps_misfit_tell(&rule, &facts, &who);
 	CHECK_MSG(strstr(who.advice, "systemd created it"), "%s", who.advice);
 }
 
@@ -295,21 +295,21 @@ static void test_unit(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_SIZE(rows); i++) {
-		bool found = ps_who_unit(rows[i].cgroup, unit, sizeof(unit));
+		bool found = ps_misfit_unit(rows[i].cgroup, unit, sizeof(unit));
 
 		ROW("%s", rows[i].cgroup);
 		CHECK_EQ(found, !!rows[i].unit);
 		CHECK(!found || !strcmp(unit, rows[i].unit));
 	}
-	CHECK(!ps_who_unit("/system.slice/nginx.service", small, sizeof(small)));
+	CHECK(!ps_misfit_unit("/system.slice/nginx.service", small, sizeof(small)));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fits),	 cmocka_unit_test(test_why),
-		cmocka_unit_test(test_why_bind), cmocka_unit_test(test_programs),
-		cmocka_unit_test(test_advice),	 cmocka_unit_test(test_unit),
+		cmocka_unit_test(test_fits),	     cmocka_unit_test(test_refusal),
+		cmocka_unit_test(test_refusal_bind), cmocka_unit_test(test_programs),
+		cmocka_unit_test(test_advice),	     cmocka_unit_test(test_unit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

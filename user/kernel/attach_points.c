@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "kernel/anchor.h"
+#include "kernel/attach_points.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +16,15 @@
 
 #define LINK_PREFIX "listen-"
 
-void ps_anchors_clear(struct ps_anchors *anchors)
+void ps_attach_points_clear(struct ps_attach_points *anchors)
 {
 	for (size_t i = 0; i < anchors->count; i++)
 		free(anchors->paths[i]);
 	free(anchors->paths);
-	*anchors = (struct ps_anchors){};
+	*anchors = (struct ps_attach_points){};
 }
 
-static int append(struct ps_anchors *anchors, const char *path)
+static int append(struct ps_attach_points *anchors, const char *path)
 {
 	char **grown = realloc(anchors->paths, (anchors->count + 1) * sizeof(*grown));
 	char *copy;
@@ -40,7 +40,7 @@ static int append(struct ps_anchors *anchors, const char *path)
 }
 
 /* Is the cgroup, or one above it, in the set? */
-static bool has(const struct ps_anchors *anchors, const char *path)
+static bool has(const struct ps_attach_points *anchors, const char *path)
 {
 	for (size_t i = 0; i < anchors->count; i++) {
 		if (ps_path_is_below(path, anchors->paths[i]))
@@ -49,7 +49,8 @@ static bool has(const struct ps_anchors *anchors, const char *path)
 	return false;
 }
 
-bool ps_anchors_include(const struct ps_anchors *anchors, const struct ps_anchors *others)
+bool ps_attach_points_include(const struct ps_attach_points *anchors,
+			      const struct ps_attach_points *others)
 {
 	for (size_t i = 0; i < others->count; i++) {
 		if (!has(anchors, others->paths[i]))
@@ -59,7 +60,7 @@ bool ps_anchors_include(const struct ps_anchors *anchors, const struct ps_anchor
 }
 
 /* Put a cgroup into the set, unless one above it is there; take out those below. */
-static int include(struct ps_anchors *anchors, const char *path)
+static int include(struct ps_attach_points *anchors, const char *path)
 {
 	size_t kept = 0;
 
@@ -108,12 +109,13 @@ static bool has_flows(const struct ps_ruleset *rules)
 	return false;
 }
 
-int ps_anchors_add_root(struct ps_anchors *anchors)
+int ps_attach_points_add_root(struct ps_attach_points *anchors)
 {
 	return include(anchors, "");
 }
 
-int ps_anchors_add(struct ps_anchors *anchors, const struct ps_state *state, struct ps_error *error)
+int ps_attach_points_add(struct ps_attach_points *anchors, const struct ps_state *state,
+			 struct ps_error *error)
 {
 	const char *last = NULL;
 	char mount[256];
@@ -200,8 +202,8 @@ static int attach_one(const struct ps_host *host, const char *mount, const char 
 	return ret ? ret : 1;
 }
 
-int ps_anchors_attach(const struct ps_host *host, const struct ps_anchors *anchors,
-		      struct ps_error *error)
+int ps_attach_points_attach(const struct ps_host *host, const struct ps_attach_points *anchors,
+			    struct ps_error *error)
 {
 	char mount[256];
 	int ret;
@@ -255,7 +257,7 @@ static int detach_unwanted(const char *name, void *data)
 	return unlink(pin) && errno != ENOENT ? -errno : 0;
 }
 
-int ps_anchors_detach_others(const struct ps_anchors *anchors)
+int ps_attach_points_detach_others(const struct ps_attach_points *anchors)
 {
 	_cleanup_free_ uint64_t *ids = calloc(anchors->count + 1, sizeof(*ids));
 	struct wanted wanted = { .ids = ids };
@@ -306,7 +308,7 @@ static int is_covered(const char *mount, const char *path)
 	}
 }
 
-int ps_anchors_cover(const struct ps_anchors *anchors)
+int ps_attach_points_cover(const struct ps_attach_points *anchors)
 {
 	char mount[256];
 	int ret = 1;
@@ -320,12 +322,12 @@ int ps_anchors_cover(const struct ps_anchors *anchors)
 
 int ps_listen_is_lost(const struct ps_state *state)
 {
-	struct ps_anchors anchors = {};
-	int ret = ps_anchors_add(&anchors, state, NULL);
+	struct ps_attach_points anchors = {};
+	int ret = ps_attach_points_add(&anchors, state, NULL);
 
 	if (!ret)
-		ret = ps_anchors_cover(&anchors);
-	ps_anchors_clear(&anchors);
+		ret = ps_attach_points_cover(&anchors);
+	ps_attach_points_clear(&anchors);
 	return ret < 0 ? ret : !ret;
 }
 
@@ -339,7 +341,7 @@ static int is_lost(const char *name, void *data)
 	return ret <= 0 ? ret : !id;
 }
 
-int ps_anchors_lost(void)
+int ps_attach_points_lost(void)
 {
 	char host[PS_PATH];
 
@@ -353,7 +355,7 @@ static int count_pin(const char *name, void *data)
 	return 0;
 }
 
-size_t ps_anchors_attached(void)
+size_t ps_attach_points_attached(void)
 {
 	char host[PS_PATH];
 	size_t count = 0;
@@ -380,7 +382,7 @@ static const char *path_of(uint64_t id)
 
 static int read_one(const char *name, void *data)
 {
-	struct ps_anchors *anchors = data;
+	struct ps_attach_points *anchors = data;
 	char pin[PS_PATH], text[32];
 	const char *path;
 	uint64_t id;
@@ -414,7 +416,7 @@ static int add_others(const char *name, void *data)
 	return ret || (!linked && !ps_cgroup2_mount((char[256]){}, NULL)) ? ret : -EXDEV;
 }
 
-int ps_anchors_others(struct ps_others *others)
+int ps_attach_points_others(struct ps_others *others)
 {
 	char host[PS_PATH];
 
@@ -422,7 +424,7 @@ int ps_anchors_others(struct ps_others *others)
 	return ps_bpffs_each(host, add_others, others);
 }
 
-int ps_anchors_read(struct ps_anchors *anchors)
+int ps_attach_points_read(struct ps_attach_points *anchors)
 {
 	char host[PS_PATH];
 

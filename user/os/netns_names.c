@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "os/places.h"
+#include "os/netns_names.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "cli/rules_file.h"
+#include "cli/rule_words.h"
 
 #include <errno.h>
 #include <stdio.h>

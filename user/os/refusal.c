@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "os/why.h"
+#include "os/refusal.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Ports that services of the kernel itself listen on, whose sockets no rule may lead to. */
-#ifndef PORTSTEER_SERVICES_H
-#define PORTSTEER_SERVICES_H
+#ifndef PORTSTEER_KERNEL_SERVICES_H
+#define PORTSTEER_KERNEL_SERVICES_H
 
 #include "rule/ruleset.h"
 

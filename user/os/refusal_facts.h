@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is known of this process and this host when bpf(2) fails (user/os/why.h). */
-#ifndef PORTSTEER_FACTS_H
-#define PORTSTEER_FACTS_H
+/* What is known of this process and this host when bpf(2) fails (user/os/refusal.h). */
+#ifndef PORTSTEER_REFUSAL_FACTS_H
+#define PORTSTEER_REFUSAL_FACTS_H
 
-#include "os/why.h"
+#include "os/refusal.h"
 
 void ps_facts_read(struct ps_facts *facts);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Why bpf(2) was refused, in words: user/os/why.c. */
+/* Why bpf(2) was refused, in words: user/os/refusal.c. */
 #include "unit.h"
 
-#include "os/why.h"
+#include "os/refusal.h"
 
 #define USUAL .root = true, .sysfs = true, .btf = true, .release = "6.18.0-1-amd64"
 

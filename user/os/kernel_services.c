@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "os/services.h"
+#include "os/kernel_services.h"
 
 #include <errno.h>
 #include <netinet/in.h>
