@@ -221,6 +221,41 @@ fails()
 	assert_equal "$n lines" "${#patterns[@]} lines"
 }
 
+# with_nvmet ARGS...: portsteer where the kernel's NVMe target seems to be loaded.
+with_nvmet()
+{
+	unshare --mount bash -c 'mount -t tmpfs none /sys/module && mkdir /sys/module/nvmet_tcp &&
+		exec "$0" "$@"' "$PORTSTEER" "$@"
+}
+
+# The real ones: tests/vm/services.bats.
+@test "--keep-going: a port of the kernel's own is its section's mistake, unless its rule is in force" {
+	local status=0
+	config <<-END
+		[web]
+		ports = 80:8080
+		user = ps-web
+		[files]
+		ports = 81:4420 82:8080
+		any-user = yes
+	END
+	with_nvmet apply --keep-going -f "$RULES" 2>"$PS_TEST_DIR/err" || status=$?
+	assert_equal $status 1
+	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: $RULES:5: port 4420 is the kernel's NVMe target's"
+	assert_match "$(<"$PS_TEST_DIR/err")" "1 rule is in force, .*\[files\], .*81/tcp 82/tcp"
+	serve web 0.0.0.0 8080
+	answers web http://127.0.0.1/
+	refused http://127.0.0.1:82/
+	portsteer -q flush
+	! with_nvmet apply -f "$RULES" 2>/dev/null || false
+	assert_equal "$(rules)" ""
+	# The module was loaded later.
+	portsteer -q apply -f "$RULES"
+	with_nvmet -q apply --keep-going -f "$RULES"
+	with_nvmet -q apply -f "$RULES"
+	answers web http://127.0.0.1:82/
+}
+
 @test "what is missing is named by what can be read of it" {
 	printf '[web\nports = 80:8080\nuser = ps-web\n[x]\nports = 81:8081\nuser = ps-web\n' >"$RULES"
 	fails 1 "$RULES:1: " \

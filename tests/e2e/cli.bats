@@ -560,6 +560,23 @@ new_id()
 		"$(jsonget rules <"$PS_TEST_DIR/one")"
 }
 
+@test "add -f: a grant has an owner of its own, whoever has the port; no means no" {
+	local file=$PS_TEST_DIR/rules
+	start -u root "$PYTHON" -m http.server 443 --bind 127.0.0.1
+	wait_port 443
+	printf '[a]\nallow = 443/tcp\n' >"$file"
+	! portsteer add -f "$file" 2>"$PS_TEST_DIR/stderr" || false
+	assert_match "$(<"$PS_TEST_DIR/stderr")" "^portsteer: 'allow' needs an owner; give --user"
+	[ ! -e $STATE ]
+	# What is for ports only is for the sections that have them.
+	printf '[a]\nallow = 22/tcp\n[b]\nports = 80:8080\n' >"$file"
+	portsteer -q add -f "$file" --user ps-web --if-down pass
+	assert_equal "$(portsteer list --json | jsonget 'rules|rule=80:8080/tcp|if_down')" pass
+	printf '[a]\nports = 81:8081\nany-user = no\n' >"$file"
+	! portsteer -q add -f "$file" --any-user 2>"$PS_TEST_DIR/stderr" || false
+	assert_equal "$(rules | xargs)" "22/tcp 80:8080/tcp"
+}
+
 @test "add -f: what a section does not say is the command's to say, also who the owner is" {
 	local out
 	cat >"$PS_TEST_DIR/rules" <<-END

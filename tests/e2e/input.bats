@@ -747,16 +747,16 @@ in_cgroup_namespace()
 	}
 	# as commands were written once
 	printf '90:9090 --user ps-web\n' >"$file"
-	bad 1 "$file:1: .*no key and no section" add -f "$file"
+	bad 1 "$file:1: .*neither a key nor a section" add -f "$file"
 	printf '[a]\nports = 90:9090\n' >"$file"
 	bad 2 "unknown --mode 'no'" add -f "$file" --user ps-web --mode no
 	chmod o+w "$file"
-	bad 1 "$file: others than its owner may write to it" add -f "$file" --user ps-web
+	bad 1 "$file: users other than its owner may write to it" add -f "$file" --user ps-web
 	rm "$file"
 	bad 1 "/nowhere/rules" add -f /nowhere/rules
 	printf '# no rule\n\n' >"$file"
 	bad 2 "$file contains no rule, so nothing was added" add -f "$file" --user ps-web
-	bad 2 "\(standard input\) has no rule in it" add -f - --user ps-web # nothing to read
+	bad 2 "\(standard input\) contains no rule" add -f - --user ps-web # nothing to read
 	bad 1 "$PS_TEST_DIR" add -f "$PS_TEST_DIR" # a folder
 }
 

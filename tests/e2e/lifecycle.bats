@@ -648,6 +648,16 @@ reasons()
 	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
 	ip netns del mortal
 	until_true 20 alive "$cookie" false
+	# ... also with one that fails, and with others there that need none of it.
+	portsteer -q --netns client add 80:8080 --user ps-web
 	portsteer -q add 80:8080 --user ps-web
+	[ ! -e $STATE/host/bind ]
+	ip netns add mortal
+	portsteer -q --netns mortal allow 443 --user ps-web
+	cookie=$(portsteer --netns mortal list --json | jsonget netns.cookie)
+	ip netns del mortal
+	until_true 20 alive "$cookie" false
+	[ -e $STATE/host/bind ]
+	! portsteer -q add 80:8081 --user ps-web 2>/dev/null || false
 	[ ! -e $STATE/host/bind ]
 }

@@ -122,12 +122,12 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 	bool any = false;
 	int ret;
 
-	/* A granted port is not yet open to whom it is granted. */
-	for (size_t i = 0; a->grants && i < a->list->count; i++) {
-		if (!a->list->rules[i].owner.flags)
+	/* A granted port is not yet open to whom it is granted: whoever has it is somebody else. */
+	for (size_t i = 0; i < a->list->count; i++) {
+		if (ps_rule_is_grant(&a->list->rules[i]) && !a->list->rules[i].owner.flags)
 			return ps_fail(error, PS_EXIT_USAGE, EINVAL,
-				       "'portsteer allow' needs an owner; give --user, --cgroup or "
-				       "--any-user");
+				       "'%s' needs an owner; give --user, --cgroup or --any-user",
+				       a->grants ? "portsteer allow" : "allow");
 	}
 	a->inferred = calloc(a->list->count + 1, 1);
 	if (!a->inferred)

@@ -389,6 +389,16 @@ static int apply(struct applying *a, const struct ps_ruleset *part, struct ps_er
 	return !ret && cli->config.partial ? fail_part(a, part, error) : ret;
 }
 
+/* Rules that are in force are not refused for a module that was loaded since. */
+static bool has_rules(const struct ps_cli *cli)
+{
+	struct ps_ruleset present = {};
+	bool has = !ps_instance_rules(&cli->netns, &present, NULL) && present.count;
+
+	ps_ruleset_clear(&present);
+	return has;
+}
+
 int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 {
 	__attribute__((cleanup(clear))) struct applying a = { .cli = cli };
@@ -398,7 +408,7 @@ int ps_cmd_apply(struct ps_cli *cli, struct ps_error *error)
 	cli->config.keep_going = cli->values.of[PS_OPT_KEEP_GOING] &&
 				 !cli->values.of[PS_OPT_DRY_RUN];
 	/* One rule for a port of the kernel's own must not keep the others from coming into force. */
-	if (cli->config.keep_going)
+	if (cli->config.keep_going && !has_rules(cli))
 		cli->config.find_refused = ps_services_find;
 	ret = read_config(cli, &a.rules, error);
 	if (ret && !cli->config.partial)

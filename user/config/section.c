@@ -37,15 +37,17 @@ static struct ps_rule_words words_of(const struct ps_section *s,
 {
 	static const struct ps_rule_words nothing = {};
 	const struct ps_rule_words *owner = has_owner(s) ? &nothing : otherwise;
+	/* Of a section with grants these are no business. */
+	const struct ps_rule_words *ports = s->of[PS_KEY_ALLOW].line ? &nothing : otherwise;
 
 	return (struct ps_rule_words){
 		.user = or_else(&s->of[PS_KEY_USER], owner->user),
 		.cgroup = or_else(&s->of[PS_KEY_CGROUP], owner->cgroup),
-		.client_cgroup = or_else(&s->of[PS_KEY_CLIENT_CGROUP], otherwise->client_cgroup),
-		.mode = or_else(&s->of[PS_KEY_MODE], otherwise->mode),
-		.if_down = or_else(&s->of[PS_KEY_IF_DOWN], otherwise->if_down),
+		.client_cgroup = or_else(&s->of[PS_KEY_CLIENT_CGROUP], ports->client_cgroup),
+		.mode = or_else(&s->of[PS_KEY_MODE], ports->mode),
+		.if_down = or_else(&s->of[PS_KEY_IF_DOWN], ports->if_down),
 		.name = or_else(&s->of[PS_KEY_NAME], otherwise->name),
-		.any_user = s->any_user || owner->any_user,
+		.any_user = s->of[PS_KEY_ANY_USER].line ? s->any_user : owner->any_user,
 	};
 }
 

@@ -132,7 +132,6 @@ int ps_change_begin(struct ps_change *c, const struct ps_netns *netns, bool load
 		return ret;
 	c->opened.host = host;
 	c->opened.netns = netns;
-	c->opened.leftovers = c->writer.cleaned;
 	ret = find_or_make(c, load, error);
 	if (ret)
 		return ret;

@@ -61,8 +61,6 @@ int ps_instance_unload(const struct ps_netns *netns, bool *changed, struct ps_er
 		return 0;
 	}
 	ret = index < 0 ? index : ps_destroy(&w.host, netns->cookie, (uint32_t)index);
-	if (!ret && w.host.instances)
-		ret = ps_release(&w.host, netns->cookie, NULL, NULL);
 	if (ret)
 		return ps_fail_kernel(error, ret, "unload");
 	*changed = true;

@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "instance.skel.h"
+#include "engine/needs.h"
 #include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
@@ -136,33 +137,46 @@ static void clear_words(const struct ps_host *host, uint32_t index)
 enum { CLEAN_AT_ONCE = 8 };
 
 struct cleaning {
-	const struct ps_host *host;
-	int done;
+	struct ps_host *host;
+	size_t count; /* instances without a word, which are to be removed */
 };
 
-static int clean_one(uint64_t cookie, uint32_t index, void *data)
+static int clear_dead(uint64_t cookie, uint32_t index, void *data)
 {
 	struct cleaning *cleaning = data;
-	const struct ps_host *host = cleaning->host;
 	int dead = 1;
 	uint32_t inode;
 
-	if (ps_fetch(&host->instances[index].active))
+	if (ps_fetch(&cleaning->host->instances[index].active))
 		dead = ps_is_dead(cookie, &inode);
-	if (dead <= 0 || cleaning->done >= CLEAN_AT_ONCE)
+	if (dead <= 0 || cleaning->count >= CLEAN_AT_ONCE)
 		return dead < 0 ? dead : 0;
-	cleaning->done++;
-	clear_words(host, index);
-	return remove_rest(host, cookie, index);
+	cleaning->count++;
+	clear_words(cleaning->host, index);
+	return 0;
 }
 
-int ps_clean(const struct ps_host *host, bool *cleaned)
+static int remove_cleared(uint64_t cookie, uint32_t index, void *data)
+{
+	struct cleaning *cleaning = data;
+
+	if (ps_fetch(&cleaning->host->instances[index].active) || !cleaning->count)
+		return 0;
+	cleaning->count--;
+	return remove_rest(cleaning->host, cookie, index);
+}
+
+/* Until an instance's entry is removed, the next command finds that something is to be cleaned up.
+ * So what only it needed is detached before. Where that fails, the rest is removed all the same. */
+int ps_clean(struct ps_host *host)
 {
 	struct cleaning cleaning = { .host = host };
-	int ret = ps_host_each(host, clean_one, &cleaning);
+	int ret = ps_host_each(host, clear_dead, &cleaning);
 
-	*cleaned = cleaning.done;
-	return ret;
+	if (ret || !cleaning.count)
+		return ret;
+	ps_release(host, 0, NULL, NULL);
+	return ps_host_each(host, remove_cleared, &cleaning);
 }
 
 static int count_one(uint64_t cookie, uint32_t index, void *data)
@@ -186,11 +200,14 @@ int ps_drop_host_if_unused(struct ps_host *host)
 
 int ps_destroy(struct ps_host *host, uint64_t cookie, uint32_t index)
 {
-	int ret;
+	int ret, released;
 
 	clear_words(host, index);
+	released = ps_release(host, cookie, NULL, NULL);
 	ret = remove_rest(host, cookie, index);
-	return ret ? ret : ps_drop_host_if_unused(host);
+	if (!ret)
+		ret = ps_drop_host_if_unused(host);
+	return ret ? ret : released;
 }
 
 static void maps_of(const struct ps_instance_bpf *skel, int fds[PS_INST_FDS])

@@ -14,8 +14,8 @@
 #include "kernel/host.h"
 #include "os/netns.h"
 
-/* Remove what interrupted commands and ended namespaces left; was there anything? */
-int ps_clean(const struct ps_host *host, bool *cleaned);
+/* Remove what interrupted commands and ended namespaces left, and detach what only they needed. */
+int ps_clean(struct ps_host *host);
 
 /* The word in force; of an instance that is being made, that of the empty ruleset which it
  * has saved. */

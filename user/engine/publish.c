@@ -281,7 +281,7 @@ int ps_publish(struct ps_opened *o, const struct ps_ruleset *rules, struct ps_lo
 	bool prefixes = has_prefixes(&before->rules) || has_prefixes(rules);
 	bool interrupted = is_interrupted(t);
 	/* A new instance looks as if it were; the others do not. */
-	bool all = o->leftovers || ps_any_interrupted(o->host);
+	bool all = ps_any_interrupted(o->host);
 	int ret;
 
 	/* A generation that a killed command has used is not used again: by its number, what that
@@ -313,7 +313,7 @@ void ps_publish_nothing(struct ps_opened *o)
 	uint64_t word = ps_present_word(t->instance);
 	bool pending = is_interrupted(t);
 
-	if (!pending && !o->leftovers && !ps_has_idle(o->host, &o->state.rules))
+	if (!pending && !ps_has_idle(o->host, &o->state.rules))
 		return;
 	if (pending && give_up_pending(t, word))
 		return;

@@ -17,7 +17,6 @@ struct ps_opened {
 		*netns; /* NULL: it is not to be entered; all listeners are looked for */
 	struct ps_tables tables;
 	struct ps_state state; /* the rules in force */
-	bool leftovers; /* something was cleaned up, whose needs may be left */
 };
 #define PS_OPENED_NONE                                                                             \
 	{                                                                                          \

@@ -31,8 +31,8 @@ int ps_writer_begin(struct ps_writer *w, bool load, struct ps_error *error)
 	ret = load ? ps_host_load(&w->host, error) : ps_host_open(&w->host, error);
 	if (ret)
 		return ret;
-	ret = ps_clean(&w->host, &w->cleaned);
+	ret = ps_hooks_clean();
 	if (!ret)
-		ret = ps_hooks_clean();
+		ret = ps_clean(&w->host);
 	return ret ? ps_fail_kernel(error, ret, "clean up after an interrupted command") : 0;
 }

@@ -8,7 +8,6 @@
 struct ps_writer {
 	int lock; /* -1: not held */
 	struct ps_host host;
-	bool cleaned; /* something of an interrupted command, or of an ended namespace, was removed */
 };
 #define PS_WRITER_NONE                                                                             \
 	{                                                                                          \
