@@ -241,7 +241,7 @@ with_nvmet()
 	END
 	with_nvmet apply --keep-going -f "$RULES" 2>"$PS_TEST_DIR/err" || status=$?
 	assert_equal $status 1
-	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: $RULES:5: port 4420 is the kernel's NVMe target's"
+	assert_match "$(<"$PS_TEST_DIR/err")" "^portsteer: $RULES:5: port 4420 belongs to the kernel's NVMe target "
 	assert_match "$(<"$PS_TEST_DIR/err")" "1 rule is in force, .*\[files\], .*81/tcp 82/tcp"
 	serve web 0.0.0.0 8080
 	answers web http://127.0.0.1/

@@ -73,7 +73,7 @@ complaints() { dmesg | grep -cE 'WARNING|BUG:|sock_map|Oops' || true; }
 	local status=0
 	portsteer apply --keep-going -f "$PS_TEST_DIR/rules" 2>"$PS_TEST_DIR/err" || status=$?
 	assert_equal $status 1
-	assert_match "$(<"$PS_TEST_DIR/err")" "rules:5: port 2049 is the kernel's NFS server's"
+	assert_match "$(<"$PS_TEST_DIR/err")" "rules:5: port 2049 belongs to the kernel's NFS server "
 	assert_match "$(<"$PS_TEST_DIR/err")" "1 rule is in force, .*\[files\], .*81/tcp 82/tcp"
 	serve web 0.0.0.0 8080
 	answers web http://127.0.0.1/

@@ -81,8 +81,9 @@ static bool has_rule(const struct ps_ruleset *set, const struct ps_rule *rule)
 static int refuse(const struct service *service, uint32_t port, struct ps_error *error)
 {
 	return ps_fail(error, PS_EXIT_FAILED, EBUSY,
-		       "port %u is %s's (the module %s is loaded), whose sockets must not be steered "
-		       "to; choose another target port, or name a user other than root as the owner",
+		       "port %u belongs to %s (the module %s is loaded), whose sockets cannot be "
+		       "steered to; choose another target port, or name a user other than root as "
+		       "the owner",
 		       port, service->name, service->module);
 }
 
