@@ -59,7 +59,7 @@ for check in sys.argv[1:]:
 	assert_match "$(portsteer version)" "^portsteer [0-9]+\.[0-9]+"
 	assert_equal "$(portsteer --version)" "$(portsteer version)"
 	assert_equal "$(portsteer -V)" "$(portsteer version)"
-	portsteer version --json | json 'd["version"]' 'd["abi"] == 7'
+	portsteer version --json | json 'd["version"]' 'd["abi"] == 8'
 }
 
 # --- list --------------------------------------------------------------------------
@@ -320,7 +320,7 @@ readable()
 	assert_match "$(portsteer status)" "loaded: +yes"
 	portsteer status --json | json \
 		'list(d) == ["loaded", "abi", "version", "outdated", "bpffs", "cgroup2", "sock_ops", "bind_hooks", "connect_hooks", "memory", "detached", "leftovers", "strays", "others", "instances"]' \
-		'd["loaded"] is True and d["abi"] == 7 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
+		'd["loaded"] is True and d["abi"] == 8 and d["bind_hooks"] is False and d["connect_hooks"] is False and d["leftovers"] == 0' \
 		'd["sock_ops"] == ["/"] and d["memory"] > 4096' 'len(d["instances"]) == 1' \
 		'list(d["instances"][0]) == ["cookie", "name", "generation", "rules", "netns_inode", "alive"]' \
 		'd["instances"][0]["rules"] == 1 and d["instances"][0]["alive"] is True' \
