@@ -328,7 +328,8 @@ void ps_section_begin(struct ps_parser *p, const char *line, size_t length)
 	else if (!size || size > PS_CONFIG_NAME)
 		ps_parser_mistake(p, p->line, "a section name has 1 to %d bytes, not %zu; %s it",
 				  PS_CONFIG_NAME, size, size ? "shorten" : "write");
-	if (p->section.faulty) {
+	/* What has a mistake has no name to be kept; least of all one that is too long. */
+	if (p->section.faulty || size > PS_CONFIG_NAME) {
 		rest = end ? end + 1 : line + strcspn(line, " \t");
 		ps_words_stray(p, PS_WORD_OTHER, rest, strlen(rest));
 		size = 0;
