@@ -65,6 +65,7 @@ without()
 setup_env()
 {
 	install -m 0755 "$REPO"/tests/e2e/*.py "$PS_TEST_DIR"
+	keep_ended
 	make_pair client veth-c 198.51.100 2001:db8:1:
 	local a
 	for a in 10.1.2.3 10.1.9.9 10.200.0.1; do
@@ -88,6 +89,14 @@ make_pair()
 	ip -n "$1" addr add "$4:2/64" dev eth0 nodad
 	ip -n "$1" link set eth0 up
 	ip -n "$1" link set lo up
+	nsenter --net="/run/netns/$1" bash -c "$(declare -f keep_ended); keep_ended"
+}
+
+# Connections that have ended are remembered, all of them: the last packet of one that is not would
+# be looked up as a new one's. On a small machine there is room for 8,192.
+keep_ended()
+{
+	echo 262144 >/proc/sys/net/ipv4/tcp_max_tw_buckets
 }
 
 # private_folder FOLDER...: what is made in these from now on is seen by the test alone; what
