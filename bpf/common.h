@@ -33,6 +33,13 @@
 /* User space keeps chains of records to half of this. */
 #define PS_CHAIN 128
 
+/* A filter of ports: may say yes for a port that has just lost its rule, never no for one that has
+ * one (order.h, 6). */
+static __always_inline bool has_port(const __u32 *filter, __u32 port)
+{
+	return READ_ONCE(filter[(port >> 5) & (65536 / 32 - 1)]) >> (port & 31) & 1;
+}
+
 /*
  * A global function: the verifier looks at it once, with any arguments, and not again at each
  * call. Loop bodies and what is seldom needed are such functions; with everything inlined it

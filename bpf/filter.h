@@ -9,11 +9,10 @@
  * object's programs. User space writes it through mmap (the map "*.data"). */
 __u32 filter[65536 / 32] SEC(".data");
 
-/* Does any rule of any instance name the port? May say yes for one that has just lost
- * its rule, never no for one that has one (order.h, 6). */
+/* Does any rule of any instance name the port? */
 static __always_inline bool is_named(__u32 port)
 {
-	return READ_ONCE(filter[(port >> 5) & (65536 / 32 - 1)]) >> (port & 31) & 1;
+	return has_port(filter, port);
 }
 
 #endif

@@ -3,7 +3,7 @@
  * Steering: which socket gets a connection that arrives in this network namespace. The kernel
  * asks whenever it looks for a listener. In the order of this file:
  *
- *   1. the port     no rule is about it: that is the end of most lookups
+ *   1. the port     no rule is about it: that is the end of most lookups (steer, at the end)
  *   2. the flow     has a client of connect mode noted where this connection goes (client.h)?
  *   3. the rule     of this port and address: the target, and what to do without a listener
  *   4. a listener   that was admitted to the target gets the connection (listener.h)
@@ -24,15 +24,6 @@
 #include "listener.h"
 #include "maps.h"
 #include "steer_maps.h"
-
-/* --- 1. the port --- */
-
-/* One of the filters: may say yes for a port that has just lost its rule, never no for one that
- * has one (order.h, 6). */
-static __always_inline bool has_port(const __u32 *filter, __u32 port)
-{
-	return READ_ONCE(filter[(port >> 5) & (65536 / 32 - 1)]) >> (port & 31) & 1;
-}
 
 /* --- 2. the flow --- */
 

@@ -221,11 +221,7 @@ start_nginx()
 		}
 		http {
 			access_log off;
-			client_body_temp_path $DIR/body;
-			proxy_temp_path $DIR/proxy;
-			fastcgi_temp_path $DIR/fastcgi;
-			uwsgi_temp_path $DIR/uwsgi;
-			scgi_temp_path $DIR/scgi;
+			$(nginx_paths "$DIR")
 			server {
 				listen 8443;
 				listen [::]:8443;

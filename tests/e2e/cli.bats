@@ -606,6 +606,23 @@ new_id()
 	assert_match "$(<"$PS_TEST_DIR/stderr")" "no owner for 83:8083/tcp: no process that could be it"
 }
 
+@test "add: a listener that begins while it waits for another command is in what it says" {
+	local adding
+	portsteer -q load
+	serve web 127.0.0.1 8081
+	printf '[a]\nports = 81:8081\n[b]\nports = 80:8080\nuser = ps-web\n' >"$PS_TEST_DIR/rules"
+	mkfifo "$PS_TEST_DIR/unlock"
+	timeout 60 flock $STATE cat "$PS_TEST_DIR/unlock" &
+	until_true 10 grep -q FLOCK /proc/locks
+	timeout 60 "$PORTSTEER" add -f "$PS_TEST_DIR/rules" >"$PS_TEST_DIR/out" &
+	adding=$!
+	until_true 10 grep -q -e "-> FLOCK" /proc/locks
+	serve web 127.0.0.1 8080
+	: >"$PS_TEST_DIR/unlock"
+	wait $adding
+	grep -qx "added 80:8080/tcp for user ps-web: 1 listener" "$PS_TEST_DIR/out"
+}
+
 @test "del: with and without the target, as list shows it" {
 	portsteer -q add 80:8080 81:8081 10.0.0.0/8:80:8082 '[2001:db8::1]:80:8083' 90-99:9090-9099 \
 		--user ps-web

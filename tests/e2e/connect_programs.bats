@@ -27,11 +27,7 @@ start_nginx()
 		events { worker_connections 256; }
 		http {
 			access_log $DIR/$1/access.log;
-			client_body_temp_path $DIR/$1/body;
-			proxy_temp_path $DIR/$1/proxy;
-			fastcgi_temp_path $DIR/$1/fastcgi;
-			uwsgi_temp_path $DIR/$1/uwsgi;
-			scgi_temp_path $DIR/$1/scgi;
+			$(nginx_paths "$DIR/$1")
 			server {
 				listen 127.0.0.1:$2;
 				listen [::1]:$2;

@@ -555,6 +555,13 @@ client_connections()
 	client "$PYTHON" "$PS_TEST_DIR/connect.py" "$@"
 }
 
+# nginx_paths FOLDER: lines of nginx's http block, by which it writes nowhere else.
+nginx_paths()
+{
+	printf '%s_temp_path %s;\n' client_body "$1/body" proxy "$1/proxy" fastcgi "$1/fastcgi" \
+		uwsgi "$1/uwsgi" scgi "$1/scgi"
+}
+
 # --- what portsteer says -----------------------------------------------------------
 
 jsonget()

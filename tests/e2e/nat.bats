@@ -33,11 +33,7 @@ start_nginx()
 		events { worker_connections 256; }
 		http {
 			access_log off;
-			client_body_temp_path $DIR/body;
-			proxy_temp_path $DIR/proxy;
-			fastcgi_temp_path $DIR/fastcgi;
-			uwsgi_temp_path $DIR/uwsgi;
-			scgi_temp_path $DIR/scgi;
+			$(nginx_paths "$DIR")
 			keepalive_timeout 600s;
 			server {
 				listen 0.0.0.0:8080 backlog=4096;

@@ -25,11 +25,7 @@ start_nginx()
 		events { worker_connections 256; }
 		http {
 			access_log $DIR/access.log;
-			client_body_temp_path $DIR/body;
-			proxy_temp_path $DIR/proxy;
-			fastcgi_temp_path $DIR/fastcgi;
-			uwsgi_temp_path $DIR/uwsgi;
-			scgi_temp_path $DIR/scgi;
+			$(nginx_paths "$DIR")
 			server {
 				listen 127.0.0.1:8080 reuseport backlog=4096;
 				listen [::1]:8080 reuseport backlog=4096;

@@ -99,26 +99,11 @@ static int infer_owner(const struct ps_sockets *sockets, struct ps_rule *rule,
 	return 0;
 }
 
-/* Those on all ports of the rules, which are needed later. What cannot be listed of them may not be
- * needed now: those on the targets of rules without an owner. */
-static int read_sockets(struct adding *a, struct ps_error *error)
-{
-	if (!ps_look_read(&a->look, &a->cli->netns, NULL))
-		return 0;
-	a->look.ports = (struct ps_ports){};
-	for (size_t i = 0; i < a->list->count; i++) {
-		const struct ps_rule *rule = &a->list->rules[i];
-
-		if (a->inferred[i])
-			ps_ports_add(&a->look.ports, rule->proto, rule->target,
-				     ps_rule_target_last(rule));
-	}
-	return ps_look_read(&a->look, &a->cli->netns, error);
-}
-
 /* Give an owner to the rules that have none. */
 static int infer_owners(struct adding *a, struct ps_error *error)
 {
+	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
+	__attribute__((cleanup(ps_sockets_clear))) struct ps_sockets sockets = {};
 	bool any = false;
 	int ret;
 
@@ -130,15 +115,16 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 				       a->grants ? "portsteer allow" : "allow");
 	}
 	a->inferred = calloc(a->list->count + 1, 1);
-	if (!a->inferred)
+	if (!a->inferred || !ports)
 		return ps_fail(error, PS_EXIT_FAILED, ENOMEM, "out of memory; free some");
 	for (size_t i = 0; i < a->list->count; i++) {
 		const struct ps_rule *rule = &a->list->rules[i];
 
 		a->inferred[i] = !rule->owner.flags && !ps_rule_is_fixed(rule);
 		any = any || a->inferred[i];
+		if (a->inferred[i])
+			ps_ports_add(ports, rule->proto, rule->target, ps_rule_target_last(rule));
 	}
-	ps_report_ports(a->list->rules, a->list->count, &a->look.ports);
 	if (!any)
 		return 0;
 	/* The owner is to be told to someone who can object. */
@@ -146,10 +132,10 @@ static int infer_owners(struct adding *a, struct ps_error *error)
 		return ps_fail(error, PS_EXIT_USAGE, EINVAL,
 			       "--quiet would hide who becomes the owner; give --user, --cgroup or "
 			       "--any-user");
-	ret = read_sockets(a, error);
+	ret = ps_sockets_read(&a->cli->netns, ports, &sockets, error);
 	for (size_t i = 0; i < a->list->count && !ret; i++) {
 		if (a->inferred[i])
-			ret = infer_owner(&a->look.sockets, &a->list->rules[i], error);
+			ret = infer_owner(&sockets, &a->list->rules[i], error);
 	}
 	return ret;
 }
@@ -298,6 +284,7 @@ static int add(struct ps_cli *cli, bool grants, struct ps_error *error)
 	ret = ps_ruleset_add(&change.rules, a.list->rules, a.list->count, error);
 	if (ret)
 		return ret;
+	ps_report_ports(a.list->rules, a.list->count, &a.look.ports);
 	ret = ps_change_commit(&change, &a.look, error);
 	if (ret)
 		return ret;

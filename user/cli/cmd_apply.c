@@ -112,7 +112,7 @@ struct applying {
 	struct ps_diff diff;
 	struct ps_rule fresh[NOTED_CHANGES]; /* rules that are new or changed */
 	size_t fresh_count;
-	struct ps_look look; /* the sockets on all ports of those, and of bind rules that go */
+	struct ps_look look; /* the sockets on all ports of those */
 	struct ps_sockets held;
 	struct ps_notes notes;
 };
@@ -208,7 +208,7 @@ static int exchange(struct applying *a, struct ps_change *change, struct ps_erro
 		ps_ruleset_compare(present, &a->rules, keep_fresh, a);
 		ps_report_ports(a->fresh, a->fresh_count, &a->look.ports);
 		if (a->diff.removed || a->diff.changed)
-			ps_held_read(&a->look, &a->cli->netns, present, &a->rules, &a->held);
+			ps_held_read(&a->cli->netns, present, &a->rules, &a->held);
 	}
 	ps_ruleset_clear(&change->rules);
 	change->rules = a->rules;

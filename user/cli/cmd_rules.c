@@ -35,7 +35,6 @@ static int delete_rules(struct ps_cli *cli, const struct ps_rule *keys, size_t c
 {
 	__attribute__((cleanup(ps_change_end))) struct ps_change change = PS_CHANGE_NONE;
 	__attribute__((cleanup(ps_sockets_clear))) struct ps_sockets held = {};
-	__attribute__((cleanup(ps_look_clear))) struct ps_look look = {};
 	size_t removed;
 	int ret = ps_change_begin(&change, &cli->netns, false, error);
 
@@ -49,8 +48,8 @@ static int delete_rules(struct ps_cli *cli, const struct ps_rule *keys, size_t c
 	if (ret)
 		return ret;
 	removed -= change.rules.count;
-	ps_held_read(&look, &cli->netns, &change.opened.state.rules, &change.rules, &held);
-	ret = ps_change_commit(&change, &look, error);
+	ps_held_read(&cli->netns, &change.opened.state.rules, &change.rules, &held);
+	ret = ps_change_commit(&change, NULL, error);
 	return ret ? ret : tell(cli, removed, &held, error);
 }
 

@@ -7,23 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/array.h"
 #include "util/text.h"
 
 /* Room for one more item; false if there is no memory. */
 static bool grow(struct ps_table *table, void **items, size_t count, size_t *room, size_t size)
 {
-	size_t more = *room ? 2 * *room : 64;
-	void *grown;
+	int ret = ps_grow(items, room, count, size);
 
-	if (count < *room)
-		return true;
-	grown = reallocarray(*items, more, size);
-	table->failed |= !grown;
-	if (!grown)
-		return false;
-	*items = grown;
-	*room = more;
-	return true;
+	table->failed |= ret != 0;
+	return !ret;
 }
 
 static char *copy(struct ps_table *table, const char *text)

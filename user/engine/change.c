@@ -9,8 +9,8 @@
 #include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/others.h"
-#include "os/refusal_facts.h"
 #include "os/kernel_services.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 /* In the state folder, while listeners that a lost hook has missed are looked for. */

@@ -29,12 +29,11 @@ static bool is_held(const struct ps_socket *socket, const struct ps_ruleset *bef
 }
 
 /* They are marked as bound through a rule only as long as that is in force. */
-void ps_held_read(struct ps_look *look, const struct ps_netns *netns,
-		  const struct ps_ruleset *before, const struct ps_ruleset *after,
-		  struct ps_sockets *held)
+void ps_held_read(const struct ps_netns *netns, const struct ps_ruleset *before,
+		  const struct ps_ruleset *after, struct ps_sockets *held)
 {
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-	const struct ps_sockets *sockets = &look->sockets;
+	size_t kept = 0;
 
 	*held = (struct ps_sockets){};
 	if (!ports || !ps_ruleset_has_mode(before, PS_MODE_BIND))
@@ -45,14 +44,13 @@ void ps_held_read(struct ps_look *look, const struct ps_netns *netns,
 		if (rule->mode == PS_MODE_BIND)
 			ps_ports_add(ports, rule->proto, rule->front, rule->front_last);
 	}
-	ps_look_add(look, ports);
-	if (ps_look_read(look, netns, NULL) || !sockets->count)
+	if (ps_sockets_read(netns, ports, held, NULL))
 		return;
-	ps_sockets_find_bound(&look->sockets);
-	held->items = calloc(sockets->count, sizeof(*held->items));
-	for (size_t i = 0; held->items && i < sockets->count; i++) {
-		if (is_held(&sockets->items[i], before, after))
-			held->items[held->count++] = sockets->items[i];
+	ps_sockets_find_bound(held);
+	for (size_t i = 0; i < held->count; i++) {
+		if (is_held(&held->items[i], before, after))
+			held->items[kept++] = held->items[i];
 	}
+	held->count = kept;
 	ps_sockets_find_processes(held, PROCESSES);
 }

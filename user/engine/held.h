@@ -7,10 +7,9 @@
 #include "rule/ruleset.h"
 
 /* The sockets that rules of `before` which are not in `after`, unchanged, have bound, with
- * some of their processes. To be asked while `before` is in force; the ports are added to `look`,
- * by which they are read. What cannot be read is not told: *held is then empty. */
-void ps_held_read(struct ps_look *look, const struct ps_netns *netns,
-		  const struct ps_ruleset *before, const struct ps_ruleset *after,
-		  struct ps_sockets *held);
+ * some of their processes. To be asked while `before` is in force. What cannot be read is not
+ * told: *held is then empty. */
+void ps_held_read(const struct ps_netns *netns, const struct ps_ruleset *before,
+		  const struct ps_ruleset *after, struct ps_sockets *held);
 
 #endif

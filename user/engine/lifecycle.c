@@ -11,8 +11,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "instance.skel.h"
 #include "engine/needs.h"
+#include "instance.skel.h"
 #include "kernel/attach_points.h"
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
@@ -21,9 +21,9 @@
 #include "kernel/saved.h"
 #include "kernel/swap.h"
 #include "kernel/tables.h"
-#include "os/refusal_facts.h"
 #include "os/netns.h"
 #include "os/privilege.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 #define FOLDER "ns-%" PRIu64

@@ -3,8 +3,8 @@
 #ifndef PORTSTEER_MISFIT_FACTS_H
 #define PORTSTEER_MISFIT_FACTS_H
 
-#include "engine/report.h"
 #include "engine/misfit.h"
+#include "engine/report.h"
 #include "os/listeners.h"
 
 /* The facts about a socket, as far as they can be told; its processes must have been looked for.

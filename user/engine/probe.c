@@ -18,9 +18,9 @@
 #include "kernel/host.h"
 #include "kernel/objects.h"
 #include "os/cgroup.h"
-#include "os/refusal_facts.h"
 #include "os/netns.h"
 #include "os/privilege.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 #ifndef IPPROTO_MPTCP

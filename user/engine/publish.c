@@ -83,31 +83,24 @@ static void widen_filters(const struct ps_host *host, const struct ps_tables *t,
 }
 
 /* Does anybody listen on the port of a new target? Looking at every open file of the host is the
- * longer way to find out. Nobody is missed: this is asked when whoever begins to listen is
- * admitted already, and what was read before that is only believed if it names somebody. True if
- * it cannot be told. */
+ * longer way to find out. This is asked when whoever begins to listen is admitted already, so that
+ * nobody is missed. True if it cannot be told. */
 static bool any_listener(const struct ps_opened *o, const struct ps_state *state,
 			 struct ps_look *look)
 {
-	_cleanup_free_ struct ps_look *own = look ? NULL : calloc(1, sizeof(*own));
 	_cleanup_free_ struct ps_ports *ports = calloc(1, sizeof(*ports));
-	bool any;
 
-	look = look ? look : own;
 	if (!o->netns || !look || !ports)
 		return true;
 	for (size_t i = 0; i < state->target_count; i++) {
-		if (state->targets[i].fresh)
-			ps_ports_add(ports, IPPROTO_TCP, state->targets[i].port,
-				     state->targets[i].port);
+		uint32_t port = state->targets[i].port;
+
+		if (!state->targets[i].fresh)
+			continue;
+		ps_ports_add(ports, IPPROTO_TCP, port, port);
+		ps_ports_add(&look->ports, IPPROTO_TCP, port, port);
 	}
-	if (ps_look_meets(look, ports))
-		return true;
-	ps_look_add(look, ports);
-	any = ps_look_read(look, o->netns, NULL) || ps_look_meets(look, ports);
-	if (own)
-		ps_look_clear(own);
-	return any;
+	return ps_look_read(look, o->netns, NULL) || ps_look_meets(look, ports);
 }
 
 /* Everything that must be there before the store. Nothing of it is seen by a

@@ -28,9 +28,9 @@ void ps_opened_close(struct ps_opened *opened);
 int ps_opened_read(struct ps_opened *opened, struct ps_error *error);
 
 /*
- * Put `rules` in the place of those in force; on failure these stay. `look` (or NULL) is what is
- * known of sockets: if it is not needed it is left alone, if it does not tell whether somebody
- * listens, it is read again, with these ports among its own.
+ * Put `rules` in the place of those in force; on failure these stay. `look` has not been read yet:
+ * it is if it has to be known whether somebody listens, with these ports among its own. NULL: all
+ * that is open is searched.
  */
 int ps_publish(struct ps_opened *opened, const struct ps_ruleset *rules, struct ps_look *look,
 	       struct ps_error *error);

@@ -19,6 +19,7 @@
 #include "kernel/saved.h"
 #include "kernel/tables.h"
 #include "os/cgroup.h"
+#include "util/array.h"
 #include "util/util.h"
 
 /* A ruleset may be replaced while it is read: then read again. */
@@ -173,15 +174,9 @@ static int add_listener(struct ps_view *view, size_t *room, uint32_t target, uin
 		if (view->listeners[i - 1].cookie == cookie)
 			return 0;
 	}
-	if (view->listener_count == *room) {
-		size_t more = *room ? *room * 2 : 64;
-		void *grown = realloc(view->listeners, more * sizeof(*view->listeners));
-
-		if (!grown)
-			return -ENOMEM;
-		view->listeners = grown;
-		*room = more;
-	}
+	if (ps_grow((void **)&view->listeners, room, view->listener_count,
+		    sizeof(*view->listeners)))
+		return -ENOMEM;
 	view->listeners[view->listener_count++] =
 		(struct ps_listener){ .target = target, .cookie = cookie };
 	return 0;

@@ -17,8 +17,8 @@
 #include "kernel/others.h"
 #include "kernel/swap.h"
 #include "os/cgroup.h"
-#include "os/refusal_facts.h"
 #include "os/privilege.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };

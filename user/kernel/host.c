@@ -14,8 +14,8 @@
 #include "kernel/build.h"
 #include "kernel/mark.h"
 #include "kernel/swap.h"
-#include "os/refusal_facts.h"
 #include "os/privilege.h"
+#include "os/refusal_facts.h"
 #include "util/util.h"
 
 enum { FILTER_SIZE = 65536 / 8 };

@@ -10,6 +10,7 @@
 #include "kernel/bpffs.h"
 #include "kernel/kmap.h"
 #include "kernel/saved.h"
+#include "util/array.h"
 #include "util/util.h"
 
 static int damaged(struct ps_error *error, int ret, const char *path)
@@ -167,15 +168,8 @@ struct gathering {
 
 static int add_cookie(struct gathering *g, uint64_t cookie)
 {
-	if (g->count == g->room) {
-		size_t more = g->room ? 2 * g->room : 256;
-		void *grown = realloc(g->cookies, more * sizeof(*g->cookies));
-
-		if (!grown)
-			return -ENOMEM;
-		g->cookies = grown;
-		g->room = more;
-	}
+	if (ps_grow((void **)&g->cookies, &g->room, g->count, sizeof(*g->cookies)))
+		return -ENOMEM;
 	g->cookies[g->count++] = cookie;
 	return 0;
 }

@@ -287,15 +287,6 @@ void ps_look_clear(struct ps_look *look)
 	look->read = false;
 }
 
-void ps_look_add(struct ps_look *look, const struct ps_ports *ports)
-{
-	ps_look_clear(look);
-	for (size_t i = 0; i < PS_ARRAY_SIZE(ports->tcp); i++) {
-		look->ports.tcp[i] |= ports->tcp[i];
-		look->ports.udp[i] |= ports->udp[i];
-	}
-}
-
 bool ps_look_meets(const struct ps_look *look, const struct ps_ports *ports)
 {
 	for (size_t i = 0; i < look->sockets.count; i++) {

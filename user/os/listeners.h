@@ -53,7 +53,8 @@ int ps_sockets_read(const struct ps_netns *netns, const struct ps_ports *ports,
 		    struct ps_sockets *sockets, struct ps_error *error);
 void ps_sockets_clear(struct ps_sockets *sockets);
 
-/* What a command knows of sockets, which it reads once: those on some ports. */
+/* The sockets on some ports, read when first asked for: what a change has to know of them, and what
+ * is said of it. */
 struct ps_look {
 	struct ps_ports ports;
 	struct ps_sockets sockets; /* once they were read */
@@ -61,8 +62,6 @@ struct ps_look {
 };
 /* Read them, unless that was done. As ps_sockets_read. */
 int ps_look_read(struct ps_look *look, const struct ps_netns *netns, struct ps_error *error);
-/* Add ports, and forget what was read. */
-void ps_look_add(struct ps_look *look, const struct ps_ports *ports);
 /* Has a socket that was read one of these ports? */
 bool ps_look_meets(const struct ps_look *look, const struct ps_ports *ports);
 void ps_look_clear(struct ps_look *look);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/array.h"
 #include "util/bpf_types.h"
 
 void ps_rule_list_clear(struct ps_rule_list *list)
@@ -165,20 +166,12 @@ int ps_rule_options(struct ps_rule_list *list, const struct ps_rule_words *words
 
 static int grow(struct ps_rule_list *list, struct ps_error *error)
 {
-	size_t room = list->room ? 2 * list->room : 16;
-	void *grown;
-
 	if (list->count == PS_MAX_RULES)
 		return ps_fail(error, PS_EXIT_FAILED, E2BIG,
 			       "too many rules: the limit is %d; use port ranges", PS_MAX_RULES);
-	if (list->count < list->room)
-		return 0;
-	grown = reallocarray(list->rules, room, sizeof(*list->rules));
-	if (!grown)
-		return out_of_memory(error);
-	list->rules = grown;
-	list->room = room;
-	return 0;
+	return ps_grow((void **)&list->rules, &list->room, list->count, sizeof(*list->rules)) ?
+		       out_of_memory(error) :
+		       0;
 }
 
 /* --if-down is for rules that look for a listener. */
